@@ -1,0 +1,1 @@
+//! What doors and admins talk to.

@@ -1,0 +1,17 @@
+//! The pool: holds replicas on a disk server and moves their bytes between disk and network.
+//!
+//! Folders, top down; imports only ever run down this list:
+//!
+//! * [`control`]: what doors and admins talk to (gRPC, queues, admin port), on tokio.
+//! * [`transfer`]: what a transfer is, and how GET and PUT move its bytes, on the shards.
+//! * [`http1`]: heads, ranges, chunked coding and digest headers of the data port.
+//! * [`checksum`]: algorithms, their combination, digests off the data path.
+//! * [`store`]: replicas on the disk: layout, attributes, commit, space.
+//! * [`engine`]: shards: io_uring (and a simulated ring), executor, buffers, timers, sockets, files.
+
+pub mod checksum;
+pub mod control;
+pub mod engine;
+pub mod http1;
+pub mod store;
+pub mod transfer;
