@@ -14,7 +14,7 @@ use std::{fmt, io};
 
 use super::{Algorithm, Checksum, MultiHasher};
 
-/// Chunks of one stream that may wait to be digested. The budget of buffers is the pool's; this only bounds how far
+/// Chunks of one stream that may be in the pool, the one that is being digested included. The budget of buffers is the pool's; this only bounds how far
 /// one stream's digests may fall behind its data.
 pub const QUEUED_CHUNKS_PER_STREAM: usize = 8;
 
@@ -27,7 +27,7 @@ pub struct DigestPool {
 /// Why a chunk was not taken; the buffer comes back.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused<B> {
-    /// Too many chunks of this stream wait. Try again when one of its buffers has been dropped.
+    /// Too many chunks of this stream are in the pool. As soon as one of them is dropped there is room again.
     Full(B),
     /// The pool is being shut down, or a buffer of this stream panicked: there will be no checksums.
     Stopped(B),
@@ -75,6 +75,7 @@ impl DigestPool {
         let stream = Stream {
             inner: Mutex::new(Inner {
                 chunks: VecDeque::new(),
+                in_hand: false,
                 hasher: Some(MultiHasher::new(algorithms)),
                 finish: None,
                 scheduled: false,
@@ -163,7 +164,7 @@ impl<B: AsRef<[u8]> + Send + 'static> DigestStream<B> {
         if inner.cancelled {
             return Err(Refused::Stopped(chunk));
         }
-        if inner.chunks.len() >= QUEUED_CHUNKS_PER_STREAM {
+        if inner.chunks.len() + usize::from(inner.in_hand) >= QUEUED_CHUNKS_PER_STREAM {
             return Err(Refused::Full(chunk));
         }
         inner.chunks.push_back(chunk);
@@ -214,8 +215,9 @@ struct Stream<B> {
 }
 
 struct Inner<B> {
-    /// At most [`QUEUED_CHUNKS_PER_STREAM`].
     chunks: VecDeque<B>,
+    /// A thread digests a chunk.
+    in_hand: bool,
     /// Away while a thread works with it, and after the end.
     hasher: Option<MultiHasher>,
     finish: Option<Finish>,
@@ -242,6 +244,7 @@ impl<B> Stream<B> {
             }
         };
         if let Some(chunk) = chunk {
+            inner.in_hand = true;
             return Some(Job::Chunk(chunk, hasher));
         }
         if let Some(finish) = inner.finish.take() {
@@ -255,6 +258,7 @@ impl<B> Stream<B> {
     /// Puts the state back after a chunk. `true` if there is more to do.
     fn put_back(&self, hasher: MultiHasher) -> bool {
         let mut inner = lock(&self.inner);
+        inner.in_hand = false;
         if !inner.cancelled {
             inner.hasher = Some(hasher);
         }
@@ -317,7 +321,7 @@ mod tests {
     struct Chunk {
         data: Vec<u8>,
         dropped: Option<mpsc::Sender<u8>>,
-        gate: Option<Mutex<mpsc::Receiver<()>>>,
+        gate: Option<(mpsc::Sender<()>, Mutex<mpsc::Receiver<()>>)>,
         panics: bool,
     }
 
@@ -329,11 +333,6 @@ mod tests {
             self.dropped = Some(dropped.clone());
             self
         }
-        fn gated(mut self) -> (Self, mpsc::Sender<()>) {
-            let (open, gate) = mpsc::channel();
-            self.gate = Some(Mutex::new(gate));
-            (self, open)
-        }
         fn panicking(mut self) -> Self {
             self.panics = true;
             self
@@ -342,7 +341,8 @@ mod tests {
 
     impl AsRef<[u8]> for Chunk {
         fn as_ref(&self) -> &[u8] {
-            if let Some(gate) = &self.gate {
+            if let Some((entered, gate)) = &self.gate {
+                let _ = entered.send(());
                 let _ = gate.lock().unwrap().recv();
             }
             assert!(!self.panics, "a buffer that panics, for the test");
@@ -356,6 +356,18 @@ mod tests {
                 let _ = dropped.send(self.data[0]);
             }
         }
+    }
+
+    /// A stream whose first chunk, `[0]`, is in a thread's hands and stays there until a `()` is sent.
+    fn held(pool: &DigestPool, dropped: &mpsc::Sender<u8>) -> (DigestStream<Chunk>, mpsc::Sender<()>) {
+        let (entered, has_entered) = mpsc::channel();
+        let (open, gate) = mpsc::channel();
+        let mut chunk = Chunk::new([0]).reporting(dropped);
+        chunk.gate = Some((entered, Mutex::new(gate)));
+        let stream = pool.stream([Algorithm::Md5]);
+        stream.try_update(chunk).ok().unwrap();
+        has_entered.recv_timeout(SOON).unwrap();
+        (stream, open)
     }
 
     fn finish<B: AsRef<[u8]> + Send>(stream: DigestStream<B>) -> mpsc::Receiver<Vec<Checksum>> {
@@ -406,30 +418,25 @@ mod tests {
 
     #[test]
     fn a_full_queue_hands_the_buffer_back_until_a_chunk_is_done() {
-        // Given a stream whose first chunk is in the thread's hands and whose queue is full
+        // Given a stream that has all the chunks it may have, the first of them in the thread's hands
         let pool = DigestPool::new(1).unwrap();
-        let stream = pool.stream([Algorithm::Md5]);
         let (dropped, drops) = mpsc::channel();
-        let (first, open) = Chunk::new([0]).reporting(&dropped).gated();
-        stream.try_update(first).ok().unwrap();
-        let mut taken = 1;
-        let refused = loop {
-            match stream.try_update(Chunk::new([taken]).reporting(&dropped)) {
-                // The first chunk may leave the queue a moment later than it was put in.
-                Ok(()) => taken += 1,
-                Err(refused) => break refused,
-            }
+        let (stream, open) = held(&pool, &dropped);
+        let beyond = QUEUED_CHUNKS_PER_STREAM as u8;
+        for n in 1..beyond {
+            stream.try_update(Chunk::new([n]).reporting(&dropped)).ok().unwrap();
+        }
+        // When one more is given, then it comes back
+        let Err(Refused::Full(back)) = stream.try_update(Chunk::new([beyond]).reporting(&dropped)) else {
+            panic!("taken, or stopped")
         };
-        assert!(usize::from(taken) >= QUEUED_CHUNKS_PER_STREAM);
-        let Refused::Full(back) = refused else { panic!("stopped") };
-        assert_eq!(back.data, [taken]);
-
-        // When the first chunk is done, then there is room, and all come out in order
+        assert_eq!(back.data, [beyond]);
+        // And when the first is done, then there is room, and all come out in order
         open.send(()).unwrap();
         assert_eq!(drops.recv_timeout(SOON), Ok(0));
         stream.try_update(back).ok().unwrap();
         let result = finish(stream);
-        let whole: Vec<u8> = (0..=taken).collect();
+        let whole: Vec<u8> = (0..=beyond).collect();
         assert_eq!(result.recv_timeout(SOON).unwrap(), expected(&[Algorithm::Md5], &whole));
         assert_eq!(drops.try_iter().collect::<Vec<_>>(), whole[1..]);
     }
@@ -438,27 +445,23 @@ mod tests {
     fn streams_take_turns() {
         // Given one thread, held up, and two streams with two chunks each behind it
         let pool = DigestPool::new(1).unwrap();
-        let (holder, open) = Chunk::new([0]).gated();
-        let held = pool.stream([Algorithm::Md5]);
-        held.try_update(holder).ok().unwrap();
         let (dropped, drops) = mpsc::channel();
+        let (_held, open) = held(&pool, &dropped);
         let (a, b) = (pool.stream([Algorithm::Md5]), pool.stream([Algorithm::Md5]));
         for (stream, name) in [(&a, 10), (&a, 11), (&b, 20), (&b, 21)] {
             stream.try_update(Chunk::new([name]).reporting(&dropped)).ok().unwrap();
         }
         // When the thread goes on, then neither stream has both its chunks done before the other has one
         open.send(()).unwrap();
-        let order: Vec<u8> = (0..4).map(|_| drops.recv_timeout(SOON).unwrap()).collect();
-        assert_eq!(order, [10, 20, 11, 21]);
+        let order: Vec<u8> = (0..5).map(|_| drops.recv_timeout(SOON).unwrap()).collect();
+        assert_eq!(order, [0, 10, 20, 11, 21]);
     }
 
     #[test]
     fn dropping_a_stream_cancels_it_and_returns_its_buffers() {
         let pool = DigestPool::new(1).unwrap();
-        let (holder, open) = Chunk::new([0]).gated();
-        let held = pool.stream([Algorithm::Md5]);
-        held.try_update(holder).ok().unwrap();
         let (dropped, drops) = mpsc::channel();
+        let (held, open) = held(&pool, &dropped);
         let cancelled = pool.stream([Algorithm::Md5]);
         cancelled.try_update(Chunk::new([1]).reporting(&dropped)).ok().unwrap();
         drop(cancelled);
@@ -480,14 +483,14 @@ mod tests {
     #[test]
     fn a_pool_that_stops_drops_what_is_queued_and_takes_no_more() {
         let pool = DigestPool::new(1).unwrap();
-        let (holder, open) = Chunk::new([0]).gated();
-        let held = pool.stream([Algorithm::Md5]);
-        held.try_update(holder).ok().unwrap();
+        let (dropped, drops) = mpsc::channel();
+        let (held, open) = held(&pool, &dropped);
         let waiting = pool.stream([Algorithm::Md5]);
-        waiting.try_update(Chunk::new([1])).ok().unwrap();
+        waiting.try_update(Chunk::new([1]).reporting(&dropped)).ok().unwrap();
         let result = finish(waiting);
         let stopper = thread::spawn(move || drop(pool));
         assert_eq!(result.recv_timeout(SOON), Err(mpsc::RecvTimeoutError::Disconnected));
+        assert_eq!(drops.recv_timeout(SOON), Ok(1));
         open.send(()).unwrap();
         stopper.join().unwrap();
         assert!(matches!(held.try_update(Chunk::new([2])), Err(Refused::Stopped(_))));
