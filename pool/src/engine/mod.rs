@@ -8,6 +8,7 @@
 //!   remote   how other threads reach a shard
 //!   arena    the registered buffers
 //!   net      listeners and connections
+//!   lend     buffers that another thread reads for a while
 //!   file     bulk reads and writes
 //!   disk     the file-system calls that are not bulk data
 //!   blocking threads for calls that block
@@ -24,6 +25,7 @@ pub mod buffer;
 pub mod core;
 pub mod disk;
 pub mod file;
+pub mod lend;
 pub mod net;
 pub mod op;
 pub mod remote;

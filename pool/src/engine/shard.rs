@@ -272,7 +272,7 @@ mod tests {
         shard
             .submit(move |core| async move {
                 let good = core.blocking(|| 6 * 7).await;
-                let bad = core.blocking(|| panic!("on purpose")).await as io::Result<()>;
+                let bad: io::Result<()> = core.blocking(|| panic!("on purpose")).await;
                 sender.send((good.unwrap(), bad.is_err())).unwrap();
             })
             .unwrap();
