@@ -3,3 +3,5 @@
 //! Unsafe code of the whole project lives in the ring, buffer and socket-option modules of this folder.
 
 pub mod disk;
+pub mod sim;
+mod syscall;

@@ -1,0 +1,3 @@
+//! The simulated engine: what the kernel does, done in memory, the same from the same seed, with faults on request.
+
+#![forbid(unsafe_code)]
