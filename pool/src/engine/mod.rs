@@ -31,5 +31,6 @@ pub mod op;
 pub mod remote;
 pub mod ring;
 pub mod shard;
-//SIM pub mod sim;
+pub mod sim;
+mod syscall;
 pub mod timer;
