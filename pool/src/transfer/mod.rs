@@ -23,6 +23,8 @@ pub mod progress;
 pub mod record;
 pub mod request;
 pub mod state;
+#[cfg(test)]
+mod stories;
 
 pub use capability::Capability;
 pub use claim::Claim;
