@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::arena::{SLOT_BYTES, Slot};
-use crate::engine::disk::File;
+use crate::engine::disk::{Disk, File};
 use crate::engine::file::{self, DIRECT_ALIGNMENT};
 use crate::engine::net::Connection;
 use crate::engine::op::Operation;
@@ -27,6 +27,8 @@ const READS_AHEAD: usize = 4;
 const COLD_STRETCH_BYTES: u64 = 32 << 20;
 /// A client that takes nothing for so long gives its buffers back.
 const PATIENCE: Duration = Duration::from_millis(25);
+/// Up to that size, head and bytes go out in one call.
+const SMALL_BYTES: u64 = 64 << 10;
 /// After so many steps without waiting, others of the shard have their turn.
 const STEPS_IN_A_ROW: u32 = 4;
 
@@ -58,6 +60,8 @@ pub struct Sender<'a> {
     pub connection: &'a Connection,
     /// What of.
     pub replica: &'a Arc<Replica>,
+    /// The disk it is on.
+    pub disk: &'a Arc<dyn Disk>,
     /// For progress.
     pub claim: &'a Claim,
     /// A client that takes nothing for so long has stalled.
@@ -65,8 +69,51 @@ pub struct Sender<'a> {
 }
 
 impl Sender<'_> {
+    /// Sends bytes that are not the replica's.
+    pub async fn send_bytes(&self, bytes: Vec<u8>, more: bool) -> Result<(), SendError> {
+        self.connection.send_all(bytes, more, self.idle_limit).await.0.map_err(SendError::Connection)
+    }
+
+    /// Sends a head and a range of the replica behind it.
+    pub async fn send_behind(&self, mut head: Vec<u8>, range: Range<u64>) -> Result<(), SendError> {
+        let length = range.end - range.start;
+        if length > SMALL_BYTES {
+            self.send_bytes(head, true).await?;
+            return self.send(range).await;
+        }
+        if length > 0 {
+            // One call for head and bytes: for small files the calls are what counts.
+            let start = head.len();
+            head.resize(start + length as usize, 0);
+            head = self.read_small(head, start, range.start).await?;
+            self.send_bytes(head, false).await?;
+            self.sent(length);
+            return Ok(());
+        }
+        self.send_bytes(head, false).await
+    }
+
+    /// Reads through the page cache into `buffer[filled..]`.
+    async fn read_small(&self, mut buffer: Vec<u8>, mut filled: usize, start: u64) -> Result<Vec<u8>, SendError> {
+        self.claim.enter(Limit::Disk);
+        let (core, end, head) = (self.connection.core(), buffer.len(), filled);
+        while filled < end {
+            let offset = start + (filled - head) as u64;
+            let (result, (back, _)) = file::read(core, self.replica.file(), buffer, filled..end, offset).await;
+            buffer = back;
+            match result {
+                Ok(0) => return Err(SendError::Truncated(offset)),
+                Ok(count) => filled += count as usize,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(SendError::Disk { offset, error }),
+            }
+        }
+        self.claim.enter(Limit::Network);
+        Ok(buffer)
+    }
+
     /// Sends a range of the replica.
-    pub async fn send(&self, range: Range<u64>) -> Result<(), SendError> {
+    async fn send(&self, range: Range<u64>) -> Result<(), SendError> {
         let mut offset = range.start;
         while offset < range.end {
             let step = (range.end - offset).min(HOT_STEP_BYTES);
@@ -81,7 +128,7 @@ impl Sender<'_> {
     }
 
     fn is_cached(&self, offset: u64, length: u64) -> bool {
-        matches!(self.replica.cached(offset, length), Ok(Some(cached)) if cached.cached >= length)
+        matches!(self.disk.cached(self.replica.file(), offset, length), Ok(Some(cached)) if cached.cached >= length)
     }
 
     /// Hands cached bytes over until `end`, or until the socket was full once (what comes then may have left the
@@ -116,7 +163,10 @@ impl Sender<'_> {
     /// Reads into slots and sends them until `end`, or until the client pauses. Gives the next offset.
     async fn send_read(&self, mut offset: u64, end: u64) -> Result<u64, SendError> {
         let core = self.connection.core();
-        let direct = self.replica.direct();
+        let replica = Arc::clone(self.replica);
+        // Opening the second handle may wait for the disk.
+        let direct = core.blocking(move || replica.direct().map(Option::<&File>::cloned)).await;
+        let direct = direct.and_then(|direct| direct).map_err(|error| SendError::Disk { offset, error })?;
         let source = direct.as_ref().unwrap_or_else(|| self.replica.file());
         let alignment = if direct.is_some() { DIRECT_ALIGNMENT as u64 } else { 1 };
         let mut next_read = offset - offset % alignment;
