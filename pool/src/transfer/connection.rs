@@ -13,7 +13,10 @@ use super::link::{ConnectionInfo, TcpInfo};
 use super::port::Port;
 use super::{get, put};
 use crate::engine::net::{Connection, Received};
-use crate::http1::{self, BadRequest, Method, Parsed, Request};
+use crate::checksum::Checksum;
+use crate::http1::{
+    self, BadRequest, HttpDate, Method, Parsed, Request, ResponseHead, TextAnswer, Version, WantedDigests,
+};
 use crate::store::Replica;
 
 /// The key of the capability in a redirect URL's query.
@@ -60,7 +63,16 @@ pub async fn serve(port: &Port, connection: Connection) {
             Next::End => return,
             Next::Refused(refused) => {
                 port.counters.bad_requests.fetch_add(1, Ordering::Relaxed);
-                let answer = http1::text_error(refused.status, None, &refused.text, true, &[]);
+                let mut answer = Vec::new();
+                TextAnswer {
+                    status: refused.status,
+                    line: &refused.text,
+                    keep_alive: false,
+                    client: Version::Http11,
+                    head_only: false,
+                    headers: &[],
+                }
+                .write(&mut answer, &date());
                 let _ = input.connection().send_all(answer, false, port.settings.idle_limit).await;
                 return linger(input).await;
             }
@@ -91,7 +103,7 @@ async fn next_request(port: &Port, input: &mut Input) -> Next {
             match http1::parse(input.unread(), &settings.head_limits) {
                 Ok(Parsed::Complete { head, consumed }) => {
                     input.consume(consumed);
-                    return Next::Request(Box::new(head));
+                    return Next::Request(head);
                 }
                 Ok(Parsed::Partial) if input.is_full() => {
                     return Next::Refused(BadRequest { status: 431, text: "the request's head is too long".into() });
@@ -162,12 +174,16 @@ impl Exchange<'_> {
     }
 
     async fn options(&mut self) -> After {
-        let mut answer = http1::Response::new(204);
-        answer.header("Allow", ALLOWED).header("Accept-Ranges", "bytes");
         if !self.request.body_length().is_empty() {
             return self.refuse(400, "OPTIONS takes no body here").await;
         }
-        self.send(answer.without_body(), After::Next).await
+        let mut answer = Vec::new();
+        ResponseHead::new(&mut answer, 204, &date())
+            .header("Allow", ALLOWED)
+            .header("Accept-Ranges", "bytes")
+            .connection(self.request.keep_alive(), self.request.version())
+            .finish();
+        self.send(answer, After::Next).await
     }
 
     /// The peer's address.
@@ -232,24 +248,19 @@ impl Exchange<'_> {
     }
 
     /// The same with more headers.
-    pub async fn refuse_with(&mut self, status: u16, text: &str, headers: &[(&str, &str)]) -> After {
-        self.refuse_because(status, None, text, headers).await
-    }
-
-    /// The same with a reason phrase of its own.
-    pub async fn refuse_because(
-        &mut self,
-        status: u16,
-        reason: Option<&str>,
-        text: &str,
-        headers: &[(&str, &str)],
-    ) -> After {
+    pub async fn refuse_with(&mut self, status: u16, text: &str, headers: &[(&'static str, &str)]) -> After {
         // What would follow on the connection is the body that nobody wants.
         let last = !self.request.body_length().is_empty() || !self.request.keep_alive();
-        let mut answer = http1::text_error(status, reason, text, last, headers);
-        if *self.request.method() == Method::Head {
-            http1::cut_body(&mut answer);
+        let mut answer = Vec::new();
+        TextAnswer {
+            status,
+            line: text,
+            keep_alive: !last,
+            client: self.request.version(),
+            head_only: *self.request.method() == Method::Head,
+            headers,
         }
+        .write(&mut answer, &date());
         self.send(answer, if last { After::Close } else { After::Next }).await
     }
 
@@ -271,6 +282,33 @@ impl Exchange<'_> {
             });
         }
     }
+}
+
+/// The present second, formatted once per second and shard.
+pub fn date() -> HttpDate {
+    thread_local! {
+        static DATE: std::cell::Cell<HttpDate> = std::cell::Cell::new(HttpDate::new(0));
+    }
+    DATE.with(|cell| {
+        let mut date = cell.get();
+        date.refresh(std::time::SystemTime::now());
+        cell.set(date);
+        date
+    })
+}
+
+/// The digest headers that the client asked for, as far as the checksums are known.
+pub fn digest_headers<'a>(head: ResponseHead<'a>, request: &Request, known: &[Checksum]) -> ResponseHead<'a> {
+    let wanted = WantedDigests::of(request);
+    let pick = |algorithms: &[crate::checksum::Algorithm]| -> Vec<Checksum> {
+        algorithms
+            .iter()
+            .filter_map(|algorithm| known.iter().find(|checksum| checksum.algorithm() == *algorithm).copied())
+            .collect()
+    };
+    let (digest, repr_digest) = (pick(&wanted.digest), pick(&wanted.repr_digest));
+    head.optional_header("Digest", (!digest.is_empty()).then(|| http1::digest_header(&digest)))
+        .optional_header("Repr-Digest", (!repr_digest.is_empty()).then(|| http1::repr_digest_header(&repr_digest)))
 }
 
 const ALLOWED: &str = "GET, HEAD, PUT, OPTIONS";

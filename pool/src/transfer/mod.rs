@@ -7,6 +7,7 @@
 //! * [`claim`]: one client request's hold on a transfer.
 //! * [`progress`], [`link`]: counters that shards write and control reads.
 //! * [`record`], [`failure`]: how a transfer ended.
+//! * [`port`], [`connection`]: the data port and its connections; `get`, `put`: how bytes move, on the shards.
 //! * [`capability`], [`clock`]: the secret in the URL, and the time.
 //!
 //! Nothing here blocks beyond a short mutex, and nothing here knows control.
@@ -15,11 +16,16 @@
 pub mod capability;
 pub mod claim;
 pub mod clock;
+pub mod connection;
 pub mod desk;
 pub mod failure;
+mod get;
+mod input;
 pub mod lifecycle;
 pub mod link;
+pub mod port;
 pub mod progress;
+mod put;
 pub mod record;
 pub mod request;
 pub mod state;

@@ -31,6 +31,14 @@ pub struct RingFaults {
     pub delay: u32,
 }
 
+fn per_mille(random: &mut Random, chance: u32) -> bool {
+    random.below(1000) < u64::from(chance)
+}
+
+fn below(random: &mut Random, bound: usize) -> usize {
+    random.below(bound as u64) as usize
+}
+
 /// The simulated ring.
 pub struct SimRing {
     random: Random,
@@ -69,17 +77,17 @@ impl SimRing {
 
     fn length(&mut self, memory: Memory) -> usize {
         let length = memory.length as usize;
-        if length > 1 && self.random.per_mille(self.faults.short) { 1 + self.random.below(length - 1) } else { length }
+        if length > 1 && per_mille(&mut self.random, self.faults.short) { 1 + below(&mut self.random, length - 1) } else { length }
     }
 
     /// Carries an operation out as far as it goes. `None`: it has to wait.
     fn attempt(&mut self, pending: &mut Pending) -> Option<i32> {
-        if self.random.per_mille(self.faults.cancelled) && !matches!(pending.op, Op::Poll { .. }) {
+        if per_mille(&mut self.random, self.faults.cancelled) && !matches!(pending.op, Op::Poll { .. }) {
             return Some(if pending.done > 0 { pending.done as i32 } else { -libc::ECANCELED });
         }
         let result = match pending.op {
             Op::Receive { socket, memory, fill } => {
-                if self.random.per_mille(self.faults.reset) {
+                if per_mille(&mut self.random, self.faults.reset) {
                     self.net.reset(socket);
                 }
                 let rest = Memory {
@@ -107,7 +115,7 @@ impl SimRing {
                 }
             }
             Op::Send { socket, memory, .. } => {
-                if self.random.per_mille(self.faults.reset) {
+                if per_mille(&mut self.random, self.faults.reset) {
                     self.net.reset(socket);
                 }
                 let length = self.length(memory);
@@ -115,7 +123,7 @@ impl SimRing {
                 self.net.send(socket, unsafe { std::slice::from_raw_parts(memory.pointer, length) })
             }
             Op::Read { file, memory, offset } => {
-                if self.random.per_mille(self.faults.read_error) {
+                if per_mille(&mut self.random, self.faults.read_error) {
                     Err(io::Error::from_raw_os_error(libc::EIO))
                 } else {
                     // SAFETY: as above.
@@ -124,8 +132,8 @@ impl SimRing {
                 }
             }
             Op::Write { file, memory, offset } => {
-                if self.random.per_mille(self.faults.write_error) {
-                    let errno = if self.random.per_mille(500) { libc::EIO } else { libc::ENOSPC };
+                if per_mille(&mut self.random, self.faults.write_error) {
+                    let errno = if per_mille(&mut self.random, 500) { libc::EIO } else { libc::ENOSPC };
                     Err(io::Error::from_raw_os_error(errno))
                 } else {
                     // Short, but aligned as O_DIRECT must be.
@@ -159,7 +167,7 @@ impl SimRing {
         let Some(place) = self.pending.iter().position(|pending| pending.token == token) else { return };
         let mut pending = self.pending.swap_remove(place);
         // The operation may win the race.
-        let raced = self.random.per_mille(300).then(|| self.attempt(&mut pending)).flatten();
+        let raced = per_mille(&mut self.random, 300).then(|| self.attempt(&mut pending)).flatten();
         let cancelled = if pending.done > 0 { pending.done as i32 } else { -libc::ECANCELED };
         self.ready.push_back(Completion { token, result: raced.unwrap_or(cancelled) });
     }
@@ -168,15 +176,15 @@ impl SimRing {
     fn step(&mut self, all: bool) -> bool {
         let mut moved = false;
         for _ in 0..self.jobs.len() {
-            let job = self.random.below(self.jobs.len());
-            if all || !self.random.per_mille(self.faults.delay) {
+            let job = below(&mut self.random, self.jobs.len());
+            if all || !per_mille(&mut self.random, self.faults.delay) {
                 self.jobs.swap_remove(job)();
                 moved = true;
             }
         }
         for _ in 0..self.pending.len() {
-            let place = self.random.below(self.pending.len());
-            if !all && self.random.per_mille(self.faults.delay) {
+            let place = below(&mut self.random, self.pending.len());
+            if !all && per_mille(&mut self.random, self.faults.delay) {
                 continue;
             }
             let mut pending = self.pending.swap_remove(place);
@@ -209,13 +217,13 @@ impl Ring for SimRing {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.elapsed += Duration::from_micros(1 + self.random.below(50) as u64);
+        self.elapsed += Duration::from_micros(1 + below(&mut self.random, 50) as u64);
         if self.step(false) || !self.ready.is_empty() || timeout == Some(Duration::ZERO) {
             return Ok(());
         }
         // Several tries: what is attempted is chosen at random.
         if (0..16).any(|_| self.step(true)) {
-            self.elapsed += Duration::from_micros(self.random.below(2000) as u64);
+            self.elapsed += Duration::from_micros(below(&mut self.random, 2000) as u64);
             return Ok(());
         }
         match timeout {
@@ -231,13 +239,13 @@ impl Ring for SimRing {
     }
 
     fn send_cached(&mut self, socket: i32, file: i32, offset: u64, length: u32) -> io::Result<u32> {
-        if self.random.per_mille(self.faults.reset) {
+        if per_mille(&mut self.random, self.faults.reset) {
             self.net.reset(socket);
         }
-        if self.random.per_mille(self.faults.read_error) {
+        if per_mille(&mut self.random, self.faults.read_error) {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
-        let mut bytes = vec![0; 1 + self.random.below(length as usize)];
+        let mut bytes = vec![0; 1 + below(&mut self.random, length as usize)];
         let count = self.disk.ring_read(file, &mut bytes, offset)?;
         if count == 0 {
             return Ok(0);

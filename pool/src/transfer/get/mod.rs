@@ -11,12 +11,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use self::send::{SendError, Sender};
-use super::connection::{After, Exchange};
+use super::connection::{After, Exchange, date, digest_headers};
 use super::desk::ClaimMethod;
 use super::request::{Get, Kind};
 use super::{Claim, Failure, FailureCode, Outcome, Side};
 use crate::checksum::Checksum;
-use crate::http1::{self, Decision, Method, Ranges, Validators};
+use crate::http1::{self, Condition, HttpDate, Method, Ranges, ResponseHead, Validators};
 use crate::store::Replica;
 
 /// The rate of a connection that no transfer limits (SO_MAX_PACING_RATE: no limit).
@@ -77,7 +77,7 @@ struct Reply {
     content: Content,
     size: u64,
     etag: String,
-    last_modified: std::time::SystemTime,
+    last_modified: HttpDate,
     content_type: String,
     content_disposition: String,
     checksums: Vec<Checksum>,
@@ -115,15 +115,19 @@ impl Reply {
         let last_modified = get.last_modified.unwrap_or_else(|| attributes.created_at.into());
         let checksums = open::checksums_of(&attributes);
         let (request, size) = (exchange.request, replica.size());
-        let validators = Validators { etag: Some(&etag), last_modified: Some(last_modified) };
+        let last_modified = HttpDate::of(last_modified);
+        let validators = Validators { etag: &etag, last_modified: Some(last_modified.unix_seconds()) };
         let content_type = if get.content_type.is_empty() { "application/octet-stream" } else { &get.content_type };
-        let content = match http1::evaluate(request, &validators) {
-            Decision::NotModified => Content::Nothing(304),
-            Decision::PreconditionFailed => Content::Nothing(412),
-            Decision::Proceed => match http1::ranges(request, size, &validators) {
+        let content = match http1::evaluate(request, Some(&validators)) {
+            Condition::NotModified => Content::Nothing(304),
+            Condition::PreconditionFailed => Content::Nothing(412),
+            Condition::Proceed => match ranges(request, size, &validators) {
                 Ranges::Whole => Content::Whole,
                 Ranges::One(range) => Content::Part(range),
-                Ranges::Many(ranges) => Content::Parts(http1::Multipart::new(ranges, size, content_type)),
+                Ranges::Many(ranges) => match boundary_nonce() {
+                    Some(nonce) => Content::Parts(http1::Multipart::new(ranges, size, content_type, nonce)),
+                    None => Content::Whole,
+                },
                 Ranges::Unsatisfiable => Content::Unsatisfiable,
             },
         };
@@ -170,40 +174,33 @@ impl Reply {
     }
 
     fn head(&self, exchange: &Exchange<'_>) -> Vec<u8> {
-        let mut answer = http1::Response::new(self.status());
-        answer.header("ETag", &format!("\"{}\"", self.etag)).header("Accept-Ranges", "bytes");
-        answer.header("Last-Modified", &http1::http_date(self.last_modified));
-        match &self.content {
-            Content::Nothing(_) => {}
-            Content::Whole => {
-                answer.header("Content-Type", &self.content_type);
-            }
-            Content::Part(range) => {
-                answer.header("Content-Type", &self.content_type);
-                answer.header("Content-Range", &http1::content_range(range, self.size));
-            }
-            Content::Parts(parts) => {
-                answer.header("Content-Type", &parts.content_type());
-            }
-            Content::Unsatisfiable => {
-                // RFC 9110 §15.5.17
-                answer.header("Content-Range", &format!("bytes */{}", self.size));
-            }
-        }
+        let request = exchange.request;
+        let mut out = Vec::with_capacity(512);
+        let mut head = ResponseHead::new(&mut out, self.status(), &date())
+            .header("ETag", format_args!("\"{}\"", self.etag))
+            .header("Last-Modified", self.last_modified)
+            .header("Accept-Ranges", "bytes");
+        head = match &self.content {
+            Content::Nothing(_) => head,
+            Content::Whole => head.header("Content-Type", &self.content_type),
+            Content::Part(range) => head
+                .header("Content-Type", &self.content_type)
+                .header("Content-Range", http1::content_range(range, self.size)),
+            Content::Parts(parts) => head.header("Content-Type", parts.content_type()),
+            Content::Unsatisfiable => head.header("Content-Range", http1::unsatisfied_range(self.size)),
+        };
         if !self.content_disposition.is_empty() {
-            answer.header("Content-Disposition", &self.content_disposition);
+            head = head.header("Content-Disposition", &self.content_disposition);
         }
         if !matches!(self.content, Content::Nothing(412) | Content::Unsatisfiable) {
-            http1::digest::answer_headers(exchange.request, &self.checksums, &mut answer);
+            head = digest_headers(head, request, &self.checksums);
         }
-        if !exchange.request.keep_alive() {
-            answer.header("Connection", "close");
-        }
-        match self.content {
-            // RFC 9110 §15.4.5: no Content-Length that would speak of another representation.
-            Content::Nothing(304) => answer.without_body(),
-            _ => answer.with_length(self.length()),
-        }
+        // RFC 9110 §15.4.5: with 304 a length would speak of another representation.
+        let length = (!matches!(self.content, Content::Nothing(304))).then(|| self.length());
+        head.optional_header("Content-Length", length)
+            .connection(request.keep_alive(), request.version())
+            .finish();
+        out
     }
 
     async fn send(&self, exchange: &Exchange<'_>, claim: &Claim, replica: &Arc<Replica>) -> Result<(), Failure> {
@@ -239,9 +236,13 @@ impl Reply {
             Content::Parts(parts) => {
                 sender.send_bytes(head, true).await?;
                 for (number, range) in parts.ranges().iter().enumerate() {
-                    sender.send_behind(parts.part_head(number), range.clone()).await?;
+                    let mut part_head = Vec::new();
+                    parts.write_part_head(number, &mut part_head);
+                    sender.send_behind(part_head, range.clone()).await?;
                 }
-                sender.send_bytes(parts.trailer(), false).await
+                let mut end = Vec::new();
+                parts.write_end(&mut end);
+                sender.send_bytes(end, false).await
             }
         }
     }
@@ -260,4 +261,22 @@ impl Reply {
             SendError::Truncated(_) => Failure::replica_broken(text),
         }
     }
+}
+
+/// RFC 9110 §14.2: ranges count for GET alone, and only if what the client has is what there is.
+fn ranges(request: &http1::Request, size: u64, validators: &Validators<'_>) -> Ranges {
+    let Some(header) = request.header("range").filter(|_| *request.method() == Method::Get) else {
+        return Ranges::Whole;
+    };
+    match request.header("if-range") {
+        Some(condition) if !http1::if_range_holds(condition, validators) => Ranges::Whole,
+        _ => http1::parse_ranges(header, size),
+    }
+}
+
+/// Random bits for a boundary that cannot be in the data but by chance. Without them the whole file is sent instead.
+fn boundary_nonce() -> Option<u128> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(u128::from_ne_bytes(bytes))
 }

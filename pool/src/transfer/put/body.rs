@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::engine::arena::Slot;
 use crate::engine::net::Received;
-use crate::http1::chunked::{ChunkError, Decoder, Step};
+use crate::http1::{ChunkError, ChunkedDecoder, Step};
 use crate::transfer::input::Input;
 
 /// What is still to come of a body.
@@ -13,7 +13,7 @@ pub enum Body {
     /// So many bytes (RFC 9112 §6.2).
     Length(u64),
     /// Chunks (RFC 9112 §7.1).
-    Chunked(Decoder),
+    Chunked(ChunkedDecoder),
 }
 
 /// How far a slot was filled.
@@ -46,7 +46,7 @@ impl Body {
     pub fn is_over(&self) -> bool {
         match self {
             Body::Length(remaining) => *remaining == 0,
-            Body::Chunked(decoder) => decoder.is_done(),
+            Body::Chunked(decoder) => decoder.is_end(),
         }
     }
 
@@ -73,28 +73,30 @@ impl Body {
             if self.is_over() {
                 return (Ok(Filled::End(filled)), slot);
             }
-            let direct = match self.direct(input) {
-                Ok(Some(direct)) => direct,
-                Ok(None) => match input.receive_more(patience).await {
+            if !input.unread().is_empty() {
+                // No more than fits: what the decoder calls data has to be taken at once.
+                let here = &input.unread()[..input.unread().len().min(end - filled)];
+                let (skip, length) = match self.sort(here) {
+                    Ok(sorted) => sorted,
+                    Err(error) => return (Err(error), slot),
+                };
+                slot[filled..filled + length].copy_from_slice(&here[skip..skip + length]);
+                input.consume(skip + length);
+                filled += length;
+                continue;
+            }
+            let certain = self.certain();
+            if certain == 0 {
+                // A chunk's size comes next; some data behind it may come along.
+                match input.receive_more(patience).await {
                     Ok(Received::Bytes(_)) => continue,
-                    Ok(Received::Paused(_)) => return (Ok(Filled::Paused(filled)), slot),
+                    Ok(Received::Paused(0)) => return (Ok(Filled::Paused(filled)), slot),
+                    Ok(Received::Paused(_)) => continue,
                     Ok(Received::End) => return (Err(BodyError::Closed), slot),
                     Err(error) => return (Err(error.into()), slot),
-                },
-                Err(error) => return (Err(error), slot),
-            };
-            let wanted = usize::try_from(direct).unwrap_or(usize::MAX).min(end - filled);
-            let there = wanted.min(input.unread().len());
-            if there > 0 {
-                slot[filled..filled + there].copy_from_slice(&input.unread()[..there]);
-                input.consume(there);
-                self.took(there);
-                filled += there;
-                continue;
+                }
             }
-            if wanted == 0 {
-                continue;
-            }
+            let wanted = usize::try_from(certain).unwrap_or(usize::MAX).min(end - filled);
             let part = filled..filled + wanted;
             let connection = input.connection().clone();
             let (received, back) = connection.receive_within(slot, part, eager, patience).await;
@@ -120,27 +122,26 @@ impl Body {
         (Ok(if self.is_over() { Filled::End(filled) } else { Filled::Full }), slot)
     }
 
-    /// How many of the next bytes on the connection are data. `None`: that is not known before more was received.
-    fn direct(&mut self, input: &mut Input) -> Result<Option<u64>, BodyError> {
-        let decoder = match self {
-            Body::Length(remaining) => return Ok(Some(*remaining)),
-            Body::Chunked(decoder) => decoder,
-        };
-        loop {
-            if decoder.remaining_in_chunk() > 0 {
-                return Ok(Some(decoder.remaining_in_chunk()));
+    /// How many bytes of what was received are framing, and how many behind them are data.
+    fn sort(&mut self, here: &[u8]) -> Result<(usize, usize), BodyError> {
+        match self {
+            Body::Length(remaining) => {
+                let length = usize::try_from(*remaining).unwrap_or(usize::MAX).min(here.len());
+                *remaining -= length as u64;
+                Ok((0, length))
             }
-            match decoder.decode(input.unread())? {
-                Step::Data { skip, .. } => input.consume(skip),
-                Step::NeedMore { consumed } => {
-                    input.consume(consumed);
-                    return Ok(None);
-                }
-                Step::End { consumed } => {
-                    input.consume(consumed);
-                    return Ok(Some(0));
-                }
-            }
+            Body::Chunked(decoder) => Ok(match decoder.decode(here)? {
+                Step::Data { skip, len } => (skip, len),
+                Step::NeedMore { consumed } | Step::End { consumed } => (consumed, 0),
+            }),
+        }
+    }
+
+    /// How many of the next bytes are data for certain.
+    fn certain(&self) -> u64 {
+        match self {
+            Body::Length(remaining) => *remaining,
+            Body::Chunked(decoder) => decoder.remaining_in_chunk(),
         }
     }
 

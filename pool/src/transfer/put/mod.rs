@@ -25,22 +25,19 @@ use self::digests::Digests;
 use self::plan::Plan;
 use self::receive::Receiving;
 use self::write::Writes;
-use super::connection::{After, Exchange};
+use super::connection::{After, Exchange, date, digest_headers};
 use super::desk::ClaimMethod;
 use super::lifecycle::Verdict;
 use super::{Claim, Failure, FailureCode, Outcome, Side, Transfer};
 use crate::checksum::{Checksum, mismatch, mismatch_text};
 use crate::engine::arena::SLOT_BYTES;
-use crate::http1;
-use crate::http1::BodyLength;
+use crate::http1::{self, ResponseHead};
 use crate::store::{Admission, Commit, ReplicaId, ReplicaState, Store, StoreError};
 
 /// Uploads up to that size are received whole and then stored in one go: for them the disk's own latency counts, not
 /// its throughput.
 const SMALL_BYTES: u64 = 64 << 10;
 const _: () = assert!(SMALL_BYTES <= SLOT_BYTES as u64);
-
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Answers a PUT.
 pub async fn answer(exchange: &mut Exchange<'_>) -> After {
@@ -52,17 +49,20 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> After {
     let stored = match planned {
         Ok(plan) => match upload(exchange, &mut claim, &plan).await {
             Ok(checksums) => Ok((plan, checksums)),
-            Err(failure) => Err((failure, Some(plan))),
+            Err(failure) => Err(failure),
         },
-        Err(failure) => Err((failure, None)),
+        Err(failure) => Err(failure),
     };
     exchange.note_tcp(&claim);
     match stored {
         Ok((plan, checksums)) => settle(exchange, &claim, &plan, &checksums).await,
-        Err((failure, plan)) => {
+        Err(failure) => {
             claim.fail(failure.clone());
-            let body_read = plan.is_some_and(|plan| plan.body_read.get());
-            fail(exchange, &failure, body_read).await
+            match failure.code {
+                // Nobody is there to be told.
+                FailureCode::ConnectionLost => After::Abort,
+                _ => exchange.refuse(failure.http_status, failure.text()).await,
+            }
         }
     }
 }
@@ -90,7 +90,7 @@ async fn upload(
         let (sent, _) = exchange
             .input
             .connection()
-            .send_all(CONTINUE.to_vec(), false, exchange.port.settings.idle_limit)
+            .send_all(http1::CONTINUE.to_vec(), false, exchange.port.settings.idle_limit)
             .await;
         sent.map_err(|error| Failure::connection_lost(format!("the client went away: {error}")))?;
     }
@@ -124,7 +124,6 @@ async fn receive_small(
         Either::Left((bytes, _)) => bytes?,
         Either::Right(((), _)) => return Err(stopped(claim.transfer())),
     };
-    plan.body_read.set(true);
     claim.transfer().progress().moved(bytes.len() as u64);
     let (size, digests) = (bytes.len() as u64, plan.algorithms);
     let expected = plan.expected.clone();
@@ -160,7 +159,7 @@ async fn receive_large(
     let mut digests = Digests::new(plan.algorithms, exchange.port.digests.as_ref());
     let body = match plan.length {
         Some(length) => Body::Length(length),
-        None => Body::Chunked(http1::chunked::Decoder::new()),
+        None => Body::Chunked(http1::ChunkedDecoder::new()),
     };
     let mut receiving = Receiving::new(
         exchange.input,
@@ -189,7 +188,6 @@ async fn receive_large(
         return Err(failure);
     };
     let size = *size;
-    plan.body_read.set(true);
     let checksums = digests.finish().await.map_err(lost)?;
     let checked = compare(&plan.expected, &checksums)
         .and_then(|()| claim.finishing().map_err(|_| stopped(claim.transfer())));
@@ -230,15 +228,17 @@ async fn settle(exchange: &mut Exchange<'_>, claim: &Claim, plan: &Plan, checksu
     let replica = plan.spec.replica.clone();
     match claim.await_verdict().await {
         Verdict::Keep => {
-            let mut answer = http1::Response::new(plan.success_status);
-            answer.header("ETag", &format!("\"{replica}\"")).header("Accept-Ranges", "bytes");
-            http1::digest::answer_headers(exchange.request, checksums, &mut answer);
-            if exchange.request.keep_alive() {
-                exchange.send(answer.with_length(0), After::Next).await
-            } else {
-                answer.header("Connection", "close");
-                exchange.send(answer.with_length(0), After::Close).await
+            let mut answer = Vec::with_capacity(512);
+            let mut head = ResponseHead::new(&mut answer, plan.success_status, &date())
+                .header("ETag", format_args!("\"{replica}\""))
+                .header("Accept-Ranges", "bytes");
+            head = digest_headers(head, exchange.request, checksums);
+            if plan.success_status != 204 {
+                // RFC 9110 §8.6: never with 204.
+                head = head.header("Content-Length", 0);
             }
+            head.connection(exchange.request.keep_alive(), exchange.request.version()).finish();
+            exchange.send(answer, After::Next).await
         }
         Verdict::Discard { status, reason } => {
             delete_discarded(&core, store, replica).await;
@@ -275,20 +275,6 @@ async fn mark_orphaned(core: &crate::engine::core::Core, store: Arc<Store>, repl
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::error!(%replica, %error, "an orphan cannot be marked"),
         Err(error) => tracing::error!(%replica, %error, "an orphan cannot be marked"),
-    }
-}
-
-async fn fail(exchange: &mut Exchange<'_>, failure: &Failure, body_read: bool) -> After {
-    match failure.code {
-        // Nobody is there to be told.
-        FailureCode::ConnectionLost => After::Abort,
-        FailureCode::ChecksumMismatch => {
-            // The reason phrase is where clients of dCache look (docs/protocol.md).
-            let text = failure.text();
-            let after = exchange.refuse_because(failure.http_status, Some(text), text, &[]).await;
-            if body_read && after == After::Close { After::Close } else { after }
-        }
-        _ => exchange.refuse(failure.http_status, failure.text()).await,
     }
 }
 

@@ -1,9 +1,7 @@
 //! What an upload is going to be: everything that can be known, and refused, before its first byte.
 
-use std::cell::Cell;
-
 use crate::checksum::{Algorithm, AlgorithmSet, Checksum};
-use crate::http1::{self, BadRequest, BodyLength, Expectation, Request};
+use crate::http1::{self, BadRequest, Expectation, PutLength, Request, WantedDigests};
 use crate::store::{ReplicaId, UploadSpec};
 use crate::transfer::port::Settings;
 use crate::transfer::request::{Kind, TransferRequest};
@@ -25,8 +23,6 @@ pub(super) struct Plan {
     pub algorithms: AlgorithmSet,
     /// The answer when all went well.
     pub success_status: u16,
-    /// The whole body was taken from the connection.
-    pub body_read: Cell<bool>,
 }
 
 impl Plan {
@@ -35,14 +31,11 @@ impl Plan {
         let Kind::Put(put) = &transfer.kind else {
             return Err(Failure::internal("a transfer that is no upload was claimed for one"));
         };
-        http1::put_rules::check(request).map_err(refused)?;
-        let expects_continue = http1::expectation(request).map_err(refused)? == Expectation::Continue;
-        let length = match request.body_length() {
-            BodyLength::Length(length) => Some(length),
-            BodyLength::Chunked => None,
-            // RFC 9112 §6.3; `put_rules` has refused a PUT without either.
-            BodyLength::None => Some(0),
+        let length = match http1::check_put(request).map_err(refused)? {
+            PutLength::Known(length) => Some(length),
+            PutLength::Chunked => None,
         };
+        let expects_continue = http1::expectation(request).map_err(refused)? == Expectation::Continue;
         let maximum_size = put.maximum_size.map(u64::from);
         match (length, put.size) {
             (Some(length), Some(size)) if length != size => {
@@ -58,9 +51,9 @@ impl Plan {
             }
             _ => {}
         }
-        let mut expected = http1::digest::expected(request).map_err(refused)?;
+        let mut expected = http1::stated_checksums(request).map_err(refused)?;
         expected.extend(put.expected_checksums.iter().copied());
-        let wanted: AlgorithmSet = http1::digest::wanted(request).into_iter().collect();
+        let wanted = WantedDigests::of(request).algorithms();
         let named: AlgorithmSet = expected.iter().map(|checksum| checksum.algorithm()).collect();
         let adler32: AlgorithmSet = [Algorithm::Adler32].into_iter().collect();
         let algorithms =
@@ -82,7 +75,6 @@ impl Plan {
             expected,
             algorithms,
             success_status: put.success_status,
-            body_read: Cell::new(false),
         })
     }
 }
