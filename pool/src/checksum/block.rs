@@ -87,7 +87,7 @@ mod tests {
             pieces in prop::collection::vec(1..BLOCK_SIZE_BYTES * 2, 1..6),
             seed: u8,
         ) {
-            let data: Vec<u8> = (0..length).map(|i| (i * 31 >> 3) as u8 ^ seed).collect();
+            let data: Vec<u8> = (0..length).map(|i| ((i * 31) >> 3) as u8 ^ seed).collect();
             let mut blocks = BlockChecksums::new();
             let (mut rest, mut pieces) = (&data[..], pieces.iter().cycle());
             while !rest.is_empty() {

@@ -18,4 +18,4 @@ pub use combine::{adler32_combine, crc32_combine, crc32c_combine};
 pub use digest_pool::{DigestPool, DigestStream, QUEUED_CHUNKS_PER_STREAM, Refused};
 pub use hasher::{Hasher, MultiHasher};
 pub use mismatch::{mismatch, mismatch_text};
-pub use value::{Checksum, ChecksumError, MAX_VALUE_BYTES};
+pub use value::{Checksum, ChecksumError, Hex, MAX_VALUE_BYTES};
