@@ -1,5 +1,6 @@
 //! Shards: threads that each run a ring and the tasks around it.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -141,11 +142,14 @@ fn pin_to(number: usize) -> io::Result<()> {
 }
 
 /// The tasks of a shard.
-pub(super) struct Tasks(FuturesUnordered<LocalBoxFuture<'static, ()>>);
+pub(super) struct Tasks {
+    running: FuturesUnordered<LocalBoxFuture<'static, ()>>,
+    panicked: Rc<Cell<usize>>,
+}
 
 impl Tasks {
     pub(super) fn new() -> Tasks {
-        Tasks(FuturesUnordered::new())
+        Tasks { running: FuturesUnordered::new(), panicked: Rc::default() }
     }
 
     /// Polls every task that can go on. True when there is more to do at once.
@@ -162,25 +166,32 @@ impl Tasks {
         }
         if remote.take_woken() || added {
             let mut context = Context::from_waker(waker);
-            while let Poll::Ready(Some(())) = self.0.poll_next_unpin(&mut context) {}
+            while let Poll::Ready(Some(())) = self.running.poll_next_unpin(&mut context) {}
         }
         core.has_spawned()
     }
 
     /// A task that panics must not take the shard's other transfers with it.
     fn push(&mut self, task: LocalBoxFuture<'static, ()>) {
-        let guarded = AssertUnwindSafe(task).catch_unwind().map(|outcome| {
+        let panicked = Rc::clone(&self.panicked);
+        let guarded = AssertUnwindSafe(task).catch_unwind().map(move |outcome| {
             if outcome.is_err() {
+                panicked.set(panicked.get() + 1);
                 tracing::error!(
                     "a task of this shard panicked and was ended; this is a defect, please report it"
                 );
             }
         });
-        self.0.push(guarded.boxed_local());
+        self.running.push(guarded.boxed_local());
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.running.is_empty()
+    }
+
+    /// Tasks that ended with a panic.
+    pub(super) fn panicked(&self) -> usize {
+        self.panicked.get()
     }
 }
 

@@ -33,7 +33,7 @@ impl Input {
 
     /// Marks the first `count` unread bytes as used.
     pub fn consume(&mut self, count: usize) {
-        self.start = (self.start + count).min(self.end);
+        self.start = self.start.saturating_add(count).min(self.end);
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }

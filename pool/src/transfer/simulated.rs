@@ -197,6 +197,7 @@ impl Run {
                 }
             }
         }
+        assert_eq!(world.panicked(), 0, "tasks panicked");
         assert_eq!(world.core().arena().used(), 0, "buffers are left in use");
         assert_eq!(world.core().operations_in_flight(), 0, "operations are left in flight");
         assert_eq!(world.net().open(), 0, "connections are left open");

@@ -53,6 +53,11 @@ impl World {
         self.core.spawn(task);
     }
 
+    /// Tasks that ended with a panic, which a shard survives but a test must not.
+    pub fn panicked(&self) -> usize {
+        self.tasks.panicked()
+    }
+
     /// Runs until every task has ended, at most so many turns. False when they had not.
     pub fn run(&mut self, turns: usize) -> bool {
         let waker = Waker::from(Arc::clone(&self.remote));
