@@ -4,9 +4,10 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A directory on a real file system, below the build's own directory: temporary directories are often in memory.
+/// A directory on a real file system, beside the test's own binary: the usual place for temporary files is often in
+/// memory.
 fn directory() -> TempDir {
-    TempDir::new_in(env!("CARGO_MANIFEST_DIR")).unwrap()
+    TempDir::new_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap()
 }
 
 fn names(dir: &TempDir) -> Vec<OsString> {
