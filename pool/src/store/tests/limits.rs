@@ -107,6 +107,39 @@ fn an_allocation_that_fails_gives_its_space_back() {
 }
 
 #[test]
+fn a_large_step_that_fails_is_followed_by_the_smallest_that_does() {
+    let mut seen = [0; 3];
+    for seed in 0..60 {
+        let disk = sim(seed);
+        let store = open_on(&disk);
+        let mut upload = store.begin_upload(spec("a", None)).unwrap();
+        let before = store.space().unwrap().reserved;
+        disk.set_faults(FaultPlan::none().fail(Call::Allocate, 0.5, Errno::NOSPC));
+        let outcome = upload.ensure(64 * MIB as u64 + 1);
+        let grown = upload.allocated() - 64 * MIB as u64;
+        // What is promised is what is allocated, and what it had beyond that from the start.
+        assert_eq!(store.space().unwrap().reserved, before + grown);
+        match (outcome, grown) {
+            (Ok(()), 4096) => seen[0] += 1,
+            (Ok(()), grown) if grown == 64 * MIB as u64 => seen[1] += 1,
+            (Err(error), 0) if error.http_status() == 507 => seen[2] += 1,
+            other => panic!("seed {seed}: {other:?}"),
+        }
+    }
+    assert!(seen.iter().all(|&times| times > 3), "{seen:?}");
+}
+
+#[test]
+fn a_disk_that_does_not_tell_its_free_space_is_ill_not_full() {
+    let disk = sim(1);
+    let store = open_on(&disk);
+    disk.set_faults(FaultPlan::none().fail(Call::Space, 1.0, Errno::IO));
+    let error = store.admit(spec("a", Some(1))).unwrap_err();
+    assert!(error.to_string().contains("cannot tell how much space is free in /pool/data"), "{error}");
+    assert_eq!((error.http_status(), error.is_disk_error()), (500, true));
+}
+
+#[test]
 fn a_small_replica_of_unknown_length_needs_no_more_room_than_it_has_bytes() {
     let disk = small_disk(300 * KIB);
     let store = open_on(&disk);

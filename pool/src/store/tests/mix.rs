@@ -209,7 +209,7 @@ proptest! {
             sim.set_faults(plan);
             story.play(step);
             sim.set_faults(FaultPlan::none());
-            prop_assert_eq!(story.store().space().unwrap().reserved, 0);
+            story.check_accounts();
         }
         story.play(Step::Crash);
         prop_assert_eq!(story.sim.unwrap().open_handles(), 1);

@@ -1,7 +1,10 @@
 //! From the first byte to a replica that is there.
 
+use rustix::io::Errno;
+
 use super::*;
 use crate::engine::disk::KernelDisk;
+use crate::engine::sim::faults::{Call, FaultPlan};
 
 /// A store on a real file system, beside the test's own binary; `None`, with the reason printed, where that file
 /// system has no attributes.
@@ -141,6 +144,35 @@ fn a_refused_upload_does_not_hide_the_replica_that_is_there() {
     let store = open_on(&disk);
     upload(&disk, &store, "a", b"first").unwrap();
     let _ = store.begin_upload(spec("a", None)).unwrap_err();
+    store.open(&id("a")).unwrap();
+}
+
+#[test]
+fn a_replica_whose_name_cannot_be_made_durable_is_taken_away_again() {
+    let disk = sim(1);
+    let store = open_on(&disk);
+    let before = disk.files();
+    disk.set_faults(FaultPlan::none().fail(Call::SyncDir, 1.0, Errno::IO));
+    let error = upload(&disk, &store, "a", b"bytes").unwrap_err();
+    assert!(error.to_string().starts_with("cannot make the name durable of replica a: "), "{error}");
+    assert!(error.is_disk_error());
+    assert_eq!(disk.files(), before);
+    assert_eq!(used(&store), disk_usage(&disk, &Path::new(ROOT).join("data")));
+    disk.set_faults(FaultPlan::none());
+    upload(&disk, &store, "a", b"bytes").unwrap();
+}
+
+#[test]
+fn a_replica_is_seen_by_nobody_before_its_name_is_durable() {
+    let disk = sim(1);
+    let store = open_on(&disk);
+    upload(&disk, &store, "a", b"bytes").unwrap();
+    // As it is between the name and the sync of its directory.
+    store.inner.claims().insert(id("a"), crate::store::upload::Stage::Naming);
+    assert!(matches!(store.open(&id("a")), Err(StoreError::NotFound { .. })));
+    assert!(matches!(store.delete(&id("a")), Err(StoreError::NotFound { .. })));
+    assert_eq!(store.list(None, 10).unwrap().replicas, []);
+    store.inner.claims().remove(&id("a"));
     store.open(&id("a")).unwrap();
 }
 
