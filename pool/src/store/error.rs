@@ -119,7 +119,8 @@ impl StoreError {
     /// The status that a client of the data port gets.
     pub fn http_status(&self) -> u16 {
         match self {
-            Self::NoSpace { .. } => 507,
+            Self::NoSpace { source: NoSpace::TooLittle { .. }, .. } => 507,
+            Self::NoSpace { source: NoSpace::Unknown { source, .. }, .. } => http_status_of(source),
             Self::TooLarge { .. } => 413,
             Self::Exists { .. } | Self::State { .. } => 409,
             Self::NotFound { .. } => 404,
@@ -132,9 +133,11 @@ impl StoreError {
     /// Whether it speaks against the disk, rather than against the request or the space left.
     pub fn is_disk_error(&self) -> bool {
         match self {
-            Self::Io { source, .. } | Self::Pool { source, .. } => is_disk_error(source),
+            Self::Io { source, .. }
+            | Self::Pool { source, .. }
+            | Self::NoSpace { source: NoSpace::Unknown { source, .. }, .. } => is_disk_error(source),
             Self::WrongLength { .. } | Self::ChecksumDiffers { .. } => true,
-            Self::NoSpace { .. }
+            Self::NoSpace { source: NoSpace::TooLittle { .. }, .. }
             | Self::TooLarge { .. }
             | Self::Exists { .. }
             | Self::NotFound { .. }

@@ -337,6 +337,8 @@ impl Opening<'_> {
             }
         }
         self.done("make the directory", data, self.disk.create_dir_all(data))?;
+        // Before the marker: that says that there is a data directory.
+        self.done("make durable", root, self.disk.sync_dir(root))?;
         let marker = Marker {
             format: FORMAT_VERSION,
             pool: pool_name.to_owned(),

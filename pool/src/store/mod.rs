@@ -200,11 +200,11 @@ impl Counts {
         }
     }
 
-    /// Only ever called for what was added before.
     fn remove(&self, state: ReplicaState) {
-        self.all.fetch_sub(1, Ordering::Relaxed);
-        if let Some(count) = self.of(state) {
-            count.fetch_sub(1, Ordering::Relaxed);
+        for count in [Some(&self.all), self.of(state)].into_iter().flatten() {
+            // Never below none, should somebody have changed files behind our back.
+            let less = |count: u64| Some(count.saturating_sub(1));
+            let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         }
     }
 

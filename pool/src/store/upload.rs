@@ -237,7 +237,7 @@ impl Admission {
     fn finish(self, file: &File, commit: Commit) -> Result<ReplicaStat, StoreError> {
         let attributes = self.attributes(&commit);
         let metadata = self.make_whole(file, &attributes)?;
-        self.make_visible(file)?;
+        self.make_visible(file, &metadata, &attributes)?;
         let store = &self.claim.store;
         store.counts.add(attributes.state);
         // Should this fail, the directory's own few blocks are counted wrong until the next change of it.
@@ -282,7 +282,7 @@ impl Admission {
     }
 
     /// Gives the file its name, and makes that durable.
-    fn make_visible(&self, file: &File) -> Result<(), StoreError> {
+    fn make_visible(&self, file: &File, whole: &Metadata, attributes: &Attributes) -> Result<(), StoreError> {
         let store = &self.claim.store;
         let path = store.layout.replica(&self.spec.replica);
         self.claim.start_naming();
@@ -291,9 +291,12 @@ impl Admission {
             _ => self.error("name the file", error),
         })?;
         store.directories.make_durable(Shelf::of(&self.spec.replica)).map_err(|error| {
-            // Nobody will be told of this replica, so nobody should find it. If even that fails, a whole replica
-            // stays that nobody asked for: it is found as an orphan.
-            let _ = store.disk.remove(&path);
+            // Nobody will be told of this replica, so nobody should find it.
+            if store.disk.remove(&path).is_err() {
+                // It stays, whole: counted, and to be deleted by whoever lists it.
+                store.counts.add(attributes.state);
+                store.space.changed(0, whole.allocated);
+            }
             self.error("make the name durable", error)
         })
     }
@@ -350,15 +353,19 @@ impl Upload {
 
     fn grow(&mut self, least: u64, most: u64) -> Result<(), StoreError> {
         let granted = self.promise(least, most)?;
-        match self.allocate(granted) {
+        let mut result = self.allocate(granted);
+        let full = result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::ENOSPC));
+        if full && granted > least {
             // Free space may be in too many pieces for a large step and still do for what is needed.
-            Err(error) if granted > least && error.raw_os_error() == Some(libc::ENOSPC) => {
-                self.admission.reservation.shrink(granted - least);
-                self.allocate(least)
+            self.admission.reservation.shrink(granted - least);
+            result = self.allocate(least);
+            if result.is_err() {
+                self.admission.reservation.shrink(least);
             }
-            other => other,
+        } else if result.is_err() {
+            self.admission.reservation.shrink(granted);
         }
-        .map_err(|error| self.admission.error("allocate the space", error))
+        result.map_err(|error| self.admission.error("allocate the space", error))
     }
 
     fn promise(&mut self, least: u64, most: u64) -> Result<u64, StoreError> {
