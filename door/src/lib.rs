@@ -1,1 +1,5 @@
-//! x
+//! The door.
+#![forbid(unsafe_code)]
+pub mod auth;
+pub mod checksum;
+pub mod namespace;
