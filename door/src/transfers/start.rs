@@ -10,6 +10,7 @@ use tonic::Streaming;
 use super::error::TransferError;
 use super::request::Ready;
 use super::{Attended, Transfers};
+use crate::namespace::upload::Refused;
 use crate::pools::Pool;
 
 /// The rest of a transfer's events, once it is ready.
@@ -69,7 +70,9 @@ impl Transfers {
             Ok(_) => true,
             Err(status) => status.code() == tonic::Code::NotFound,
         };
-        gone && self.acknowledge(pool, id, super::follow::Verdict::Keep).await
+        // Should all bytes have arrived in spite of everything, then nobody is there who could name them.
+        let verdict = super::follow::Verdict::Discard(Refused { status: 503, reason: reason.to_owned() });
+        gone && self.acknowledge(pool, id, verdict).await
     }
 
     /// Cancels a transfer that was ready, since its client cannot or will not use it.
