@@ -1,1 +1,27 @@
-//! x
+//! The door: what users talk to. It knows the names and who may do what; the bytes go between clients and pools.
+//!
+//! Folders, top down; imports only ever run down this list:
+//!
+//! * [`http`]: HTTP and WebDAV: one file for each method.
+//! * [`transfers`]: giving work to pools, following it, settling it.
+//! * [`pools`]: connections to pools, their state, the choice among them.
+//! * [`auth`]: who asks, and what they may do.
+//! * [`namespace`]: which names there are, in SQLite.
+//! * [`config`], [`checksum`]: what all of them speak of.
+//!
+//! A PUT, from top to bottom: [`http::put`] → [`transfers::upload`] → the pool → [`namespace::upload`].
+#![forbid(unsafe_code)]
+
+pub mod auth;
+pub mod checksum;
+pub mod config;
+pub mod http;
+pub mod namespace;
+pub mod pools;
+pub mod running;
+pub mod transfers;
+
+pub use auth::Anonymous;
+pub use auth::issue::{init_first_token, init_keys};
+pub use config::{Config, PoolAccess, PoolConfig};
+pub use running::{Door, RunningDoor, StartError};

@@ -1,0 +1,209 @@
+//! The one place where it is decided whether a request may do what it asks.
+//!
+//! It looks at who asks and at the path, never at the namespace: a refusal tells nothing of what exists.
+
+use super::activity::Activity;
+use super::caveat::Grant;
+use crate::namespace::{NsPath, PathError};
+
+/// What those may do who show no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Anonymous {
+    /// Nothing.
+    #[default]
+    None,
+    /// Read and list everything.
+    Read,
+    /// Everything.
+    Write,
+}
+
+/// Who asks, and with what restrictions.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// Without a token.
+    Anonymous(Anonymous),
+    /// With a verified token.
+    Token(Box<Grant>),
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// HEAD, PROPFIND of one entry.
+    ReadMetadata,
+    /// The entries of a directory.
+    List,
+    /// A file's data.
+    Download,
+    /// A new file.
+    Upload,
+    /// New data for an existing name.
+    Overwrite,
+    /// A new directory.
+    MakeDirectory,
+    /// Removing a name and all below it.
+    Delete,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Go on.
+    Allow,
+    /// A token is needed: 401.
+    Unauthenticated,
+    /// The token does not allow it: 403, with why.
+    Forbidden(&'static str),
+}
+
+impl Access {
+    /// For the log: a user's name, never a token.
+    pub fn subject(&self) -> &str {
+        match self {
+            Access::Anonymous(_) => "anonymous",
+            Access::Token(grant) => &grant.identity.name,
+        }
+    }
+
+    /// The real path of one that the client named.
+    pub fn real_path(&self, view: &NsPath) -> Result<NsPath, PathError> {
+        match self {
+            Access::Anonymous(_) => Ok(view.clone()),
+            Access::Token(grant) => grant.root.join(view),
+        }
+    }
+
+    /// The largest upload in bytes.
+    pub fn max_upload(&self) -> Option<u64> {
+        match self {
+            Access::Anonymous(_) => None,
+            Access::Token(grant) => grant.max_upload,
+        }
+    }
+}
+
+/// Decides on an operation on a real path.
+pub fn decide(access: &Access, operation: Operation, path: &NsPath) -> Decision {
+    match access {
+        Access::Anonymous(mode) => decide_anonymous(*mode, operation),
+        Access::Token(grant) => decide_grant(grant, operation, path),
+    }
+}
+
+fn decide_anonymous(mode: Anonymous, operation: Operation) -> Decision {
+    let reads = matches!(operation, Operation::ReadMetadata | Operation::List | Operation::Download);
+    match mode {
+        Anonymous::Write => Decision::Allow,
+        Anonymous::Read if reads => Decision::Allow,
+        Anonymous::Read | Anonymous::None => Decision::Unauthenticated,
+    }
+}
+
+fn decide_grant(grant: &Grant, operation: Operation, path: &NsPath) -> Decision {
+    let has = |activity| grant.activities.has(activity);
+    let allowed = match operation {
+        Operation::ReadMetadata => has(Activity::ReadMetadata),
+        Operation::List => has(Activity::List),
+        Operation::Download => has(Activity::Download),
+        Operation::Upload => has(Activity::Upload),
+        Operation::Overwrite => has(Activity::Upload) && has(Activity::Delete),
+        // Who may put a file below a directory may make the directory.
+        Operation::MakeDirectory => has(Activity::Upload) || has(Activity::Manage),
+        Operation::Delete => has(Activity::Delete),
+    };
+    if !allowed {
+        return Decision::Forbidden("the token does not allow this activity");
+    }
+    // The way to what is allowed may be walked and built: its directories are seen, listed (without what lies beside
+    // the way) and made.
+    let ancestors_too =
+        matches!(operation, Operation::ReadMetadata | Operation::List | Operation::MakeDirectory);
+    let inside = grant
+        .path_limits
+        .iter()
+        .all(|limit| path.is_within(limit) || (ancestors_too && limit.is_within(path)));
+    if inside { Decision::Allow } else { Decision::Forbidden("the token does not reach this path") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::caveat;
+    use Operation::*;
+
+    const OPERATIONS: [Operation; 7] =
+        [ReadMetadata, List, Download, Upload, Overwrite, MakeDirectory, Delete];
+
+    fn token(caveats: &[&str]) -> Access {
+        let all = [&["iid:x", "id:1;1;paul"], caveats].concat();
+        let grant = caveat::evaluate(
+            all.iter().map(|caveat| caveat.as_bytes()),
+            "192.0.2.7".parse().unwrap(),
+            "2026-01-01T00:00:00Z".parse().unwrap(),
+        );
+        Access::Token(Box::new(grant.unwrap()))
+    }
+
+    fn allowed(access: &Access, path: &str) -> Vec<Operation> {
+        let path = NsPath::parse(path).unwrap();
+        let allows = |operation: &Operation| decide(access, *operation, &path) == Decision::Allow;
+        OPERATIONS.into_iter().filter(allows).collect()
+    }
+
+    #[test]
+    fn each_kind_of_access_allows_just_what_it_names() {
+        let reads = vec![ReadMetadata, List, Download];
+        let table = [
+            (Access::Anonymous(Anonymous::None), vec![]),
+            (Access::Anonymous(Anonymous::Read), reads.clone()),
+            (Access::Anonymous(Anonymous::Write), OPERATIONS.to_vec()),
+            (token(&[]), OPERATIONS.to_vec()),
+            (token(&["activity:LIST,DOWNLOAD"]), reads),
+            (token(&["activity:READ_METADATA"]), vec![ReadMetadata]),
+            (token(&["activity:UPLOAD"]), vec![ReadMetadata, Upload, MakeDirectory]),
+            (
+                token(&["activity:UPLOAD,DELETE"]),
+                vec![ReadMetadata, Upload, Overwrite, MakeDirectory, Delete],
+            ),
+            (token(&["activity:DELETE"]), vec![ReadMetadata, Delete]),
+            (token(&["activity:MANAGE"]), vec![ReadMetadata, MakeDirectory]),
+            (token(&["activity:LIST", "activity:DOWNLOAD"]), vec![ReadMetadata]),
+        ];
+        for (access, expected) in table {
+            assert_eq!(allowed(&access, "/a/b"), expected, "{access:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_limit_shows_the_way_and_opens_only_what_is_below() {
+        let access = token(&["path:/a/b"]);
+        let way = vec![ReadMetadata, List, MakeDirectory];
+        for (path, expected) in [
+            ("/", way.clone()),
+            ("/a", way),
+            ("/a/b", OPERATIONS.to_vec()),
+            ("/a/b/c", OPERATIONS.to_vec()),
+            ("/a/bc", vec![]),
+            ("/z", vec![]),
+        ] {
+            assert_eq!(allowed(&access, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_root_added_to_a_limited_token_reaches_nothing_new() {
+        let access = token(&["path:/public", "root:/secret"]);
+        let real = access.real_path(&NsPath::parse("/public").unwrap()).unwrap();
+        assert_eq!(real.as_str(), "/secret/public");
+        assert_eq!(allowed(&access, real.as_str()), vec![]);
+    }
+
+    #[test]
+    fn who_shows_nothing_is_asked_for_a_token_and_who_shows_too_little_is_refused() {
+        let path = NsPath::root();
+        assert_eq!(decide(&Access::Anonymous(Anonymous::Read), Upload, &path), Decision::Unauthenticated);
+        assert!(matches!(decide(&token(&["activity:LIST"]), Upload, &path), Decision::Forbidden(_)));
+    }
+}

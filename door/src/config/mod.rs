@@ -1,0 +1,166 @@
+//! The door's configuration: made in code by an embedding program, or read from a TOML file by [`file`].
+//!
+//! All of it is checked before anything is opened or bound.
+#![forbid(unsafe_code)]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::auth::Anonymous;
+
+pub mod file;
+pub mod pool;
+pub mod value;
+
+pub use file::ConfigError;
+pub use pool::{PoolAccess, PoolConfig, TlsFiles};
+
+use value::{ByteSize, Period, PublicUrl, SiteName};
+
+/// Everything that a door needs to know. Each field is a key of the file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Unique in the site, stable over restarts: pools keep what they owe a door under this name.
+    #[serde(default = "default_name")]
+    pub name: SiteName,
+    /// Where clients are served. Default `127.0.0.1:2880`.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// What clients call this door: pools send lost clients back there. Default `http://` and the listening address,
+    /// or nothing when that is every address.
+    pub url: Option<PublicUrl>,
+    /// The namespace's SQLite file.
+    pub namespace: PathBuf,
+    /// The file with the macaroon keys.
+    pub macaroon_keys: PathBuf,
+    /// What those may do who show no token: `none` (default), `read` or `write`.
+    #[serde(default)]
+    pub anonymous: Anonymous,
+    /// An upload makes the directories above it that are missing. Default true.
+    #[serde(default = "yes")]
+    pub create_parents: bool,
+    /// Which clients are sent to the pools.
+    #[serde(default)]
+    pub redirect: Redirect,
+    /// The pools that this door gives work to.
+    pub pools: Vec<PoolConfig>,
+    /// How much is accepted.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How long things may take.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+}
+
+/// Whether clients get a redirect to the pool where the protocol allows it; all else goes through the door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Redirect {
+    /// Downloads. Default true.
+    pub read: bool,
+    /// Uploads. Default true.
+    pub write: bool,
+}
+
+impl Default for Redirect {
+    fn default() -> Self {
+        Self { read: true, write: true }
+    }
+}
+
+/// Bounds of what is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// A request's head: request line and headers. Default 16 KiB.
+    pub head_bytes: ByteSize,
+    /// A PROPFIND's body. Default 64 KiB.
+    pub propfind_bytes: ByteSize,
+    /// Connections at once; more wait to be accepted. Default 4096.
+    pub connections: u32,
+    /// Transfers at once that this door follows; more get 503. Default 16384.
+    pub transfers: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: ByteSize(16 * 1024),
+            propfind_bytes: ByteSize(64 * 1024),
+            connections: 4096,
+            transfers: 16 * 1024,
+        }
+    }
+}
+
+/// Bounds of how long things may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// From the first byte of a request's head to its last, and the longest pause between requests. Default 30 s.
+    pub head: Period,
+    /// From asking a pool for a transfer to its being ready, its queue included. Default 60 s.
+    pub pool_start: Period,
+    /// How long a stopping door waits for transfers that run. Default 30 s.
+    pub drain: Period,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            head: Period(Duration::from_secs(30)),
+            pool_start: Period(Duration::from_secs(60)),
+            drain: Period(Duration::from_secs(30)),
+        }
+    }
+}
+
+impl Config {
+    /// A configuration with the defaults, to be changed field by field.
+    pub fn new(namespace: PathBuf, macaroon_keys: PathBuf, pools: Vec<PoolConfig>) -> Self {
+        Self {
+            name: default_name(),
+            listen: default_listen(),
+            url: None,
+            namespace,
+            macaroon_keys,
+            anonymous: Anonymous::None,
+            create_parents: true,
+            redirect: Redirect::default(),
+            pools,
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+
+    /// What holds between fields. `None` when all is well, else what to change.
+    pub(crate) fn contradiction(&self) -> Option<String> {
+        if self.pools.is_empty() {
+            return Some("pools: there is none, so nothing could be stored: add a [[pools]] table".into());
+        }
+        for (index, pool) in self.pools.iter().enumerate() {
+            if self.pools[..index].iter().any(|other| other.name == pool.name) {
+                return Some(format!("pools: two have the name \"{}\": rename one", pool.name));
+            }
+        }
+        let zero =
+            [("limits.connections", self.limits.connections), ("limits.transfers", self.limits.transfers)];
+        zero.into_iter().find(|(_, value)| *value == 0).map(|(key, _)| format!("{key}: must be at least 1"))
+    }
+}
+
+fn default_name() -> SiteName {
+    SiteName::DOOR
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 2880))
+}
+
+fn yes() -> bool {
+    true
+}

@@ -1,0 +1,148 @@
+//! What all handlers need of a request: who asks, for which path, and with what body.
+
+use std::sync::Arc;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, StatusCode, Version};
+use jiff::Timestamp;
+use penstock_door_proto::v1 as proto;
+
+use super::answer::Refusal;
+use super::connection::Connection;
+use super::service::Service;
+use crate::auth::{Access, AuthError, Decision, Operation, decide};
+use crate::namespace::{Entry, Lookup, NsPath};
+
+/// Longest User-Agent and ClientInfo that is handed on, in bytes; the contract's limit.
+const MAX_AGENT_BYTES: usize = 256;
+
+/// One request, authenticated.
+pub struct Exchange {
+    /// The door.
+    pub service: Arc<Service>,
+    /// The client's connection.
+    pub connection: Arc<Connection>,
+    /// Its head.
+    pub head: Parts,
+    /// Its body, until a handler takes it.
+    pub body: Option<Incoming>,
+    /// Who asks.
+    pub access: Access,
+    /// The path as the client named it.
+    pub view_path: NsPath,
+    /// The path in the namespace.
+    pub path: NsPath,
+}
+
+impl Exchange {
+    /// Authenticates a request and reads its path.
+    pub fn open(
+        service: Arc<Service>,
+        connection: Arc<Connection>,
+        head: Parts,
+        body: Incoming,
+    ) -> Result<Self, Refusal> {
+        let client = connection.peer().ip();
+        let access = service
+            .authenticator
+            .authenticate(&head.headers, head.uri.query(), client, Timestamp::now())
+            .map_err(|error| refuse_credentials(&service, &error))?;
+        let view_path = NsPath::from_url(head.uri.path())?;
+        let path = access.real_path(&view_path)?;
+        Ok(Self { service, connection, head, body: Some(body), access, view_path, path })
+    }
+
+    /// The request's headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The decision, as a result.
+    pub fn allow(&self, operation: Operation) -> Result<(), Refusal> {
+        match decide(&self.access, operation, &self.path) {
+            Decision::Allow => Ok(()),
+            Decision::Unauthenticated => Err(Refusal::new(
+                StatusCode::UNAUTHORIZED,
+                "a token is needed: send \"Authorization: Bearer …\"",
+            )
+            .header(header::WWW_AUTHENTICATE, challenge(&self.service, None))),
+            Decision::Forbidden(why) => Err(Refusal::new(StatusCode::FORBIDDEN, why)),
+        }
+    }
+
+    /// Whether an operation on a path is allowed, for listings and choices.
+    pub fn may(&self, operation: Operation, path: &NsPath) -> bool {
+        decide(&self.access, operation, path) == Decision::Allow
+    }
+
+    /// The entry at the path, or 404.
+    pub async fn existing(&self) -> Result<Entry, Refusal> {
+        match self.service.namespace.lookup(&self.path).await? {
+            Lookup::Found(entry) => Ok(entry),
+            Lookup::Missing | Lookup::NoParent | Lookup::NotADirectory => {
+                Err(Refusal::new(StatusCode::NOT_FOUND, "No such file or directory"))
+            }
+        }
+    }
+
+    /// Whether the request has a body, be it empty in the end.
+    pub fn has_body(&self) -> bool {
+        self.body.as_ref().is_some_and(|body| !body.is_end_stream())
+    }
+
+    /// Whether the client waits for 100 before it sends the body (RFC 9110 §10.1.1: never in HTTP/1.0).
+    pub fn awaits_continue(&self) -> bool {
+        self.head.version >= Version::HTTP_11
+            && self
+                .headers()
+                .get(header::EXPECT)
+                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    }
+
+    /// The value of a query parameter, as it stands there.
+    pub fn query_parameter(&self, name: &str) -> Option<&str> {
+        let pairs = self.head.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// What a pool is told of the client.
+    pub fn client(&self) -> proto::Client {
+        let peer = self.connection.peer();
+        let header = |name: &str| {
+            let value = self.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            // Header values that are text are ASCII, so any byte is a boundary.
+            value[..value.len().min(MAX_AGENT_BYTES)].to_owned()
+        };
+        proto::Client {
+            address: peer.ip().to_canonical().to_string(),
+            port: u32::from(peer.port()),
+            subject: self.access.subject().to_owned(),
+            protocol: format!("{:?}", self.head.version),
+            user_agent: header("user-agent"),
+            client_info: header("clientinfo"),
+            ..Default::default()
+        }
+    }
+}
+
+fn refuse_credentials(service: &Service, error: &AuthError) -> Refusal {
+    match error {
+        AuthError::Request(error) => Refusal::new(StatusCode::BAD_REQUEST, error.to_string()),
+        AuthError::Scheme => Refusal::new(StatusCode::UNAUTHORIZED, error.to_string())
+            .header(header::WWW_AUTHENTICATE, challenge(service, None)),
+        AuthError::Macaroon(_) | AuthError::Caveat(_) => {
+            Refusal::new(StatusCode::UNAUTHORIZED, error.to_string())
+                .header(header::WWW_AUTHENTICATE, challenge(service, Some("invalid_token")))
+        }
+    }
+}
+
+/// RFC 6750 §3.
+fn challenge(service: &Service, error: Option<&str>) -> HeaderValue {
+    let error = error.map(|error| format!(", error=\"{error}\"")).unwrap_or_default();
+    let text = format!("Bearer realm=\"{}\"{error}", service.realm);
+    // A site name is letters, digits and three signs.
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))
+}

@@ -1,0 +1,65 @@
+//! GET: a redirect to the pool that has the file, or its bytes through the door; a page for a directory.
+
+use hyper::StatusCode;
+use hyper::header::HeaderValue;
+use hyper::header::{self, HeaderName};
+
+use super::answer::{Answer, Refusal, bare};
+use super::exchange::Exchange;
+use super::{digest, directory_page, head, proxy};
+use crate::auth::Operation;
+use crate::namespace::Kind;
+use crate::transfers::{DownloadRequest, Ready};
+
+/// Headers of the request that the pool looks at.
+static HANDED_ON: [&HeaderName; 4] =
+    [&header::RANGE, &header::IF_RANGE, &digest::WANT_DIGEST, &digest::WANT_REPR_DIGEST];
+
+/// Answers it.
+pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
+    // Who may neither read nor list learns nothing; which of the two is needed depends on what is there.
+    if !exchange.may(Operation::List, &exchange.path) {
+        exchange.allow(Operation::Download)?;
+    }
+    let entry = exchange.existing().await?;
+    let Kind::File(file) = &entry.kind else {
+        exchange.allow(Operation::List)?;
+        return Ok(directory_page::get(exchange, &entry));
+    };
+    exchange.allow(Operation::Download)?;
+    if let Some(answer) = head::check_preconditions(exchange, &entry, file)? {
+        return Ok(answer);
+    }
+    let request = DownloadRequest {
+        client: exchange.client(),
+        view_path: exchange.view_path.clone(),
+        path: exchange.path.clone(),
+        file: file.clone(),
+        entry,
+    };
+    let ready = exchange.service.transfers.download(&request).await?;
+    if exchange.service.redirect.read {
+        return redirect(&ready);
+    }
+    let transfers = &exchange.service.transfers;
+    match proxy::get(&ready.url, exchange.headers(), &HANDED_ON).await {
+        Ok(answer) => Ok(answer),
+        Err(error) => {
+            transfers.cancel(&ready, "the door cannot reach the data port").await;
+            Err(error.into_refusal(&ready.pool))
+        }
+    }
+}
+
+/// Sends the client to the pool, method and body unchanged (RFC 9110 §15.4.8).
+pub fn redirect(ready: &Ready) -> Result<Answer, Refusal> {
+    let mut answer = bare(StatusCode::TEMPORARY_REDIRECT);
+    let location = HeaderValue::from_str(&ready.url).map_err(|_| {
+        Refusal::new(StatusCode::BAD_GATEWAY, format!("pool {} gave a URL that is none", ready.pool))
+    })?;
+    answer.headers_mut().insert(header::LOCATION, location);
+    answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    // The URL is good for one use; nobody may keep it.
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(answer)
+}

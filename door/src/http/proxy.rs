@@ -1,0 +1,137 @@
+//! Bytes through the door, for clients that cannot follow a redirect: each frame is handed on as it comes, so that a
+//! slow side slows the other, and nothing is kept.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::{Body as HttpBody, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{self, HeaderMap, HeaderName};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::answer::{Answer, BodyError, Refusal};
+use super::digest;
+
+/// How long connecting to a data port may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Frames are read in pieces of up to this many bytes.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Headers of the pool's answer that the client sees.
+static HANDED_BACK: [&HeaderName; 9] = [
+    &header::CONTENT_LENGTH,
+    &header::CONTENT_TYPE,
+    &header::CONTENT_RANGE,
+    &header::ACCEPT_RANGES,
+    &header::ETAG,
+    &header::LAST_MODIFIED,
+    &header::CONTENT_DISPOSITION,
+    &digest::DIGEST,
+    &digest::REPR_DIGEST,
+];
+
+/// Why bytes cannot go through the door. None tells the URL, which is a capability.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// Not an http URL.
+    #[error("its data port's URL is not one that the door can proxy (only http)")]
+    Url,
+    /// No connection.
+    #[error("its data port does not answer: {0}")]
+    Connect(std::io::Error),
+    /// No connection in time.
+    #[error("its data port does not answer within {} s", CONNECT_TIMEOUT.as_secs())]
+    Timeout,
+    /// It broke in the middle.
+    #[error("the transfer broke: {0}")]
+    Broken(hyper::Error),
+    /// A redirect: the pool does not know the transfer.
+    #[error("its data port does not know the transfer")]
+    Lost,
+}
+
+impl ProxyError {
+    /// What the client is told.
+    pub fn into_refusal(self, pool: &str) -> Refusal {
+        let status = match self {
+            ProxyError::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::BAD_GATEWAY,
+        };
+        tracing::warn!(pool, error = %self, "proxying failed");
+        Refusal::new(status, format!("pool {pool}: {self}"))
+    }
+}
+
+/// A download.
+pub async fn get(url: &str, headers: &HeaderMap, handed_on: &[&HeaderName]) -> Result<Answer, ProxyError> {
+    send(Method::GET, url, headers, handed_on, Empty::<Bytes>::new()).await
+}
+
+/// An upload.
+pub async fn put(
+    url: &str,
+    headers: &HeaderMap,
+    handed_on: &[&HeaderName],
+    body: Incoming,
+) -> Result<Answer, ProxyError> {
+    send(Method::PUT, url, headers, handed_on, body).await
+}
+
+async fn send<B>(
+    method: Method,
+    url: &str,
+    headers: &HeaderMap,
+    handed_on: &[&HeaderName],
+    body: B,
+) -> Result<Answer, ProxyError>
+where
+    B: HttpBody + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let uri: Uri = url.parse().map_err(|_| ProxyError::Url)?;
+    let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http")).ok_or(ProxyError::Url)?;
+    let target = uri.path_and_query().ok_or(ProxyError::Url)?;
+    let address = (authority.host().trim_matches(['[', ']']), authority.port_u16().unwrap_or(80));
+    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
+        .await
+        .map_err(|_| ProxyError::Timeout)?
+        .map_err(ProxyError::Connect)?;
+    // Heads are small and written whole; waiting for more would only delay them.
+    stream.set_nodelay(true).map_err(ProxyError::Connect)?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(BUFFER_BYTES)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(ProxyError::Broken)?;
+    // Ends with the exchange; its error comes out at the answer or its body.
+    tokio::spawn(connection);
+    let mut request =
+        Request::builder().method(method).uri(target.as_str()).header(header::HOST, authority.as_str());
+    for name in handed_on {
+        for value in headers.get_all(*name) {
+            request = request.header(*name, value);
+        }
+    }
+    let request = request.body(body).map_err(|_| ProxyError::Url)?;
+    let response = sender.send_request(request).await.map_err(ProxyError::Broken)?;
+    hand_back(response)
+}
+
+fn hand_back(response: Response<Incoming>) -> Result<Answer, ProxyError> {
+    let (head, body) = response.into_parts();
+    if head.status.is_redirection() && head.status != StatusCode::NOT_MODIFIED {
+        return Err(ProxyError::Lost);
+    }
+    let mut answer = Response::new(body.map_err(BodyError::Pool).boxed_unsync());
+    *answer.status_mut() = head.status;
+    for name in HANDED_BACK {
+        for value in head.headers.get_all(name) {
+            answer.headers_mut().append(name, value.clone());
+        }
+    }
+    Ok(answer)
+}

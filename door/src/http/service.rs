@@ -1,0 +1,134 @@
+//! From a request to the handler of its method, and to its line in the log.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, StatusCode};
+use tracing::Instrument as _;
+
+use super::answer::{Answer, Refusal};
+use super::connection::Connection;
+use super::exchange::Exchange;
+use super::{delete, get, head, mkcol, options, propfind, put};
+use crate::auth::Authenticator;
+use crate::config::{Limits, Redirect};
+use crate::namespace::Namespace;
+use crate::transfers::Transfers;
+
+/// Longest path in a log line, in bytes.
+const MAX_LOGGED_PATH_BYTES: usize = 1024;
+
+/// What answers requests; shared by all connections.
+#[derive(Debug)]
+pub struct Service {
+    /// Who asks.
+    pub authenticator: Authenticator,
+    /// Names.
+    pub namespace: Namespace,
+    /// Bytes.
+    pub transfers: Arc<Transfers>,
+    /// Which clients are sent to pools.
+    pub redirect: Redirect,
+    /// What is accepted.
+    pub limits: Limits,
+    /// The door's name, for challenges.
+    pub realm: String,
+}
+
+impl Service {
+    /// Answers one request. Never fails: whatever goes wrong is an answer.
+    pub async fn serve(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Infallible> {
+        let started = Instant::now();
+        let path = request.uri().path();
+        // A path in a request line is ASCII, so that any byte is a boundary.
+        let path = path[..path.len().min(MAX_LOGGED_PATH_BYTES)].to_owned();
+        let what = format!("{} {path}", request.method());
+        let span =
+            tracing::info_span!("request", method = %request.method(), path, client = %connection.peer());
+        let (head, body) = request.into_parts();
+        let mut subject = String::from("-");
+        let answer = self.answer(connection, head, body, &what, &mut subject).instrument(span.clone()).await;
+        let _entered = span.enter();
+        tracing::info!(
+            status = answer.status().as_u16(),
+            duration_ms = started.elapsed().as_millis(),
+            subject,
+            "answered"
+        );
+        Ok(answer)
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        head: Parts,
+        body: Incoming,
+        what: &str,
+        subject: &mut String,
+    ) -> Answer {
+        let has_body = !body.is_end_stream();
+        let (mut answer, body_taken) = match self.open(Arc::clone(&connection), head, body) {
+            Err(refusal) => (refusal.into_answer(what), false),
+            Ok(mut exchange) => {
+                exchange.access.subject().clone_into(subject);
+                let answer = handle(&mut exchange).await.unwrap_or_else(|refusal| refusal.into_answer(what));
+                (answer, exchange.body.is_none())
+            }
+        };
+        if has_body && !body_taken {
+            // What the client may still send is not the next request.
+            connection.leave_body_unread();
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+
+    fn open(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        head: Parts,
+        body: Incoming,
+    ) -> Result<Exchange, Refusal> {
+        let head_bytes: u64 = head.uri.to_string().len() as u64
+            + head
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64)
+                .sum::<u64>();
+        if head_bytes > self.limits.head_bytes.0 {
+            return Err(Refusal::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                format!("the request's head is longer than {} bytes", self.limits.head_bytes.0),
+            ));
+        }
+        Exchange::open(self, connection, head, body)
+    }
+}
+
+async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
+    match exchange.head.method.clone() {
+        Method::OPTIONS => Ok(options::handle()),
+        Method::GET => get::handle(exchange).await,
+        Method::HEAD => head::handle(exchange).await,
+        Method::PUT => put::handle(exchange).await,
+        Method::DELETE => delete::handle(exchange).await,
+        method => match method.as_str() {
+            "MKCOL" => mkcol::handle(exchange).await,
+            "PROPFIND" => propfind::handle(exchange).await,
+            // Methods of HTTP and WebDAV that this door knows and does not do.
+            "POST" | "PATCH" | "TRACE" | "CONNECT" | "COPY" | "MOVE" | "PROPPATCH" | "LOCK" | "UNLOCK" => {
+                Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this door does not do this method")
+                    .header(header::ALLOW, HeaderValue::from_static(options::METHODS)))
+            }
+            _ => Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "this door does not know this method")),
+        },
+    }
+}

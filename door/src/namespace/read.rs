@@ -1,0 +1,114 @@
+//! Lookups and listings.
+
+use sqlx::{Row as _, SqliteConnection};
+
+use super::database::{Namespace, NamespaceError};
+use super::entry::{Entry, ROOT_ID};
+use super::path::NsPath;
+
+/// What a path leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// An entry.
+    Found(Entry),
+    /// Nothing, but its directory is there.
+    Missing,
+    /// Nothing, and a directory above it is missing too.
+    NoParent,
+    /// A component above it is a file.
+    NotADirectory,
+}
+
+/// How far a path leads: the deepest entry that exists on it.
+pub(super) struct Resolved {
+    /// The entry.
+    pub entry: Entry,
+    /// The components of the path that were followed to it.
+    pub depth: usize,
+}
+
+impl Namespace {
+    /// Looks a path up.
+    pub async fn lookup(&self, path: &NsPath) -> Result<Lookup, NamespaceError> {
+        let mut connection = self.readers.acquire().await?;
+        let resolved = resolve(&mut connection, path).await?;
+        Ok(classify(resolved, path))
+    }
+
+    /// Up to `limit` entries of a directory in the order of their names, those after a name if one is given.
+    pub async fn list_page(
+        &self,
+        directory: i64,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Entry>, NamespaceError> {
+        // No name is empty, so the empty text is before the first.
+        let rows =
+            sqlx::query("SELECT * FROM entries WHERE parent = ?1 AND name > ?2 ORDER BY name LIMIT ?3")
+                .bind(directory)
+                .bind(after.unwrap_or(""))
+                .bind(limit)
+                .fetch_all(&self.readers)
+                .await?;
+        rows.iter().map(Entry::from_row).collect()
+    }
+}
+
+pub(super) fn classify(resolved: Resolved, path: &NsPath) -> Lookup {
+    let missing = path.components().count() - resolved.depth;
+    match missing {
+        0 => Lookup::Found(resolved.entry),
+        _ if !resolved.entry.is_directory() => Lookup::NotADirectory,
+        1 => Lookup::Missing,
+        _ => Lookup::NoParent,
+    }
+}
+
+/// Follows a path as far as it exists, in one statement however deep it is.
+pub(super) async fn resolve(
+    connection: &mut SqliteConnection,
+    path: &NsPath,
+) -> Result<Resolved, NamespaceError> {
+    let row = sqlx::query(
+        "WITH RECURSIVE walk (depth, id) AS (
+             SELECT 0, ?2
+             UNION ALL
+             SELECT walk.depth + 1, entries.id
+             FROM walk
+             JOIN entries ON entries.parent = walk.id
+                 AND entries.name = json_extract(?1, '$[' || walk.depth || ']')
+         )
+         SELECT walk.depth AS depth, entries.* FROM walk JOIN entries ON entries.id = walk.id
+         ORDER BY walk.depth DESC LIMIT 1",
+    )
+    .bind(to_json(path))
+    .bind(ROOT_ID)
+    .fetch_one(connection)
+    .await?;
+    let depth: i64 = row.try_get("depth")?;
+    Ok(Resolved {
+        entry: Entry::from_row(&row)?,
+        depth: usize::try_from(depth).map_err(|_| NamespaceError::Corrupt("depth"))?,
+    })
+}
+
+/// The components as a JSON array of strings (RFC 8259 §7).
+fn to_json(path: &NsPath) -> String {
+    let mut json = String::from("[");
+    for (index, component) in path.components().enumerate() {
+        if index > 0 {
+            json.push(',');
+        }
+        json.push('"');
+        for character in component.chars() {
+            match character {
+                '"' | '\\' => json.extend(['\\', character]),
+                control if control < ' ' => json.push_str(&format!("\\u{:04x}", u32::from(control))),
+                plain => json.push(plain),
+            }
+        }
+        json.push('"');
+    }
+    json.push(']');
+    json
+}

@@ -1,0 +1,138 @@
+//! Transfers: asking a pool for one, following it to its end, and settling what it left.
+//!
+//! * [`request`]: what a client wants moved. [`start`]: asking the pool, until it is ready.
+//! * [`follow`]: from ready to the end. [`upload`], [`download`]: the two kinds.
+//! * [`settle`]: what ended while the door was away. [`removal`]: replicas that pools still have to delete.
+//! * [`keeper`]: one task for each pool, which runs the last two whenever there is something to do.
+//!
+//! A transfer belongs to the door, not to the client's connection: each is attended by a task of its own.
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use penstock_door_proto::v1 as proto;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::namespace::Namespace;
+use crate::pools::Pools;
+
+pub mod download;
+pub mod error;
+pub mod follow;
+pub mod keeper;
+pub mod removal;
+pub mod request;
+pub mod settle;
+pub mod start;
+pub mod upload;
+
+pub use error::TransferError;
+pub use request::{DownloadRequest, Ready, UploadRequest};
+
+/// Everything that transfers need; shared by all requests.
+#[derive(Debug)]
+pub struct Transfers {
+    namespace: Namespace,
+    pools: Pools,
+    door: proto::DoorIdentity,
+    create_parents: bool,
+    start_timeout: Duration,
+    /// One for each transfer that is attended.
+    permits: Arc<Semaphore>,
+    attended: Mutex<HashSet<String>>,
+    /// Sends at every change that leaves a replica to be removed.
+    removals: watch::Sender<()>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What [`Transfers::new`] needs besides namespace and pools.
+#[derive(Debug, Clone)]
+pub struct TransferRules {
+    /// How pools know this door.
+    pub door: proto::DoorIdentity,
+    /// Uploads make missing directories.
+    pub create_parents: bool,
+    /// From asking a pool to its being ready.
+    pub start_timeout: Duration,
+    /// Transfers attended at once.
+    pub limit: u32,
+}
+
+impl Transfers {
+    /// Nothing runs yet: see [`Transfers::keep_pools`].
+    pub fn new(namespace: Namespace, pools: Pools, rules: TransferRules) -> Arc<Self> {
+        Arc::new(Self {
+            namespace,
+            pools,
+            door: rules.door,
+            create_parents: rules.create_parents,
+            start_timeout: rules.start_timeout,
+            permits: Arc::new(Semaphore::new(rules.limit as usize)),
+            attended: Mutex::default(),
+            removals: watch::Sender::new(()),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        })
+    }
+
+    /// The pools.
+    pub fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    /// Whether uploads make missing directories.
+    pub fn create_parents(&self) -> bool {
+        self.create_parents
+    }
+
+    /// A name has gone, so that a replica is owed to its pool.
+    pub fn replica_owed(&self) {
+        self.removals.send_replace(());
+    }
+
+    /// Transfers that are attended now.
+    pub fn running(&self) -> usize {
+        self.lock_attended().len()
+    }
+
+    /// Stops attending. What is not settled then is settled after the next start.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn lock_attended(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        // A set of ids is whole whatever happened to the thread that held it.
+        self.attended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Marks a transfer as attended until the guard goes. `None` when it is already.
+    fn attend(self: &Arc<Self>, id: &str, permit: OwnedSemaphorePermit) -> Option<Attended> {
+        let new = self.lock_attended().insert(id.to_owned());
+        new.then(|| Attended { transfers: Arc::clone(self), id: id.to_owned(), _permit: permit })
+    }
+
+    fn permit(&self) -> Result<OwnedSemaphorePermit, TransferError> {
+        Arc::clone(&self.permits).try_acquire_owned().map_err(|_| TransferError::TooMany)
+    }
+}
+
+/// A transfer that a task of this door attends.
+#[derive(Debug)]
+struct Attended {
+    transfers: Arc<Transfers>,
+    id: String,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        self.transfers.lock_attended().remove(&self.id);
+    }
+}
