@@ -77,19 +77,6 @@ impl Algorithm {
         Self::ALL.into_iter().find(|a| a.repr_digest_name() == Some(name))
     }
 
-    /// The extended attribute that holds it on a replica's file.
-    pub fn attribute_name(self) -> &'static str {
-        match self {
-            Self::Adler32 => "user.penstock.checksum.adler32",
-            Self::Md5 => "user.penstock.checksum.md5",
-            Self::Crc32 => "user.penstock.checksum.crc32",
-            Self::Crc32c => "user.penstock.checksum.crc32c",
-            Self::Sha1 => "user.penstock.checksum.sha1",
-            Self::Sha256 => "user.penstock.checksum.sha256",
-            Self::Sha512 => "user.penstock.checksum.sha512",
-        }
-    }
-
     /// dCache's number of the algorithm, which its error texts carry. dCache has no CRCs.
     pub fn dcache_type(self) -> Option<u8> {
         match self {
@@ -252,7 +239,6 @@ mod tests {
             if let Some(name) = algorithm.repr_digest_name() {
                 assert_eq!(Algorithm::from_repr_digest_name(name), Some(algorithm));
             }
-            assert!(algorithm.attribute_name().ends_with(algorithm.name()));
         }
         assert_eq!(Algorithm::from_name("SHA-1"), Some(Algorithm::Sha1));
         assert_eq!(Algorithm::from_name("unixsum"), None);

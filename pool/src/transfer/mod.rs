@@ -30,6 +30,8 @@ pub mod record;
 pub mod request;
 pub mod state;
 #[cfg(test)]
+mod simulated;
+#[cfg(test)]
 mod stories;
 
 pub use capability::Capability;

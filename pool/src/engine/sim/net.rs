@@ -58,9 +58,11 @@ impl SimNet {
             return if end.ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
         }
         let count = target.len().min(end.received.len());
-        for (place, byte) in target.iter_mut().zip(end.received.drain(..count)) {
-            *place = byte;
-        }
+        let (front, back) = end.received.as_slices();
+        let from_front = count.min(front.len());
+        target[..from_front].copy_from_slice(&front[..from_front]);
+        target[from_front..count].copy_from_slice(&back[..count - from_front]);
+        end.received.drain(..count);
         Ok(count)
     }
 

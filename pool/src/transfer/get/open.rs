@@ -56,7 +56,7 @@ pub(super) fn checksums_of(attributes: &Attributes) -> Vec<Checksum> {
     Algorithm::ALL
         .into_iter()
         .filter_map(|algorithm| {
-            let hex = attributes.checksums.get(algorithm.attribute_name())?;
+            let hex = attributes.checksums.get(algorithm.name())?;
             Checksum::from_hex(algorithm, hex).ok()
         })
         .collect()

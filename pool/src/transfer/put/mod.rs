@@ -208,7 +208,7 @@ async fn receive_large(
 fn commit_of(size: u64, checksums: &[Checksum]) -> Commit {
     let checksums: BTreeMap<String, String> = checksums
         .iter()
-        .map(|checksum| (checksum.algorithm().attribute_name().to_owned(), checksum.hex().to_string()))
+        .map(|checksum| (checksum.algorithm().name().to_owned(), checksum.hex().to_string()))
         .collect();
     Commit { size, checksums, created_at: Timestamp::now() }
 }
