@@ -46,7 +46,7 @@ pub enum RingUnavailable {
     #[error(
         "io_uring is missing here (ENOSYS): this kernel has none (5.11 or newer is needed), or a seccomp filter hides \
          it; allow io_uring_setup, io_uring_enter and io_uring_register in the container's or unit's filter \
-         (systemd: SystemCallFilter=@io-uring)"
+         (systemd: SystemCallFilter=@aio)"
     )]
     Missing,
     /// Switched off by the administrator.
@@ -141,7 +141,7 @@ fn explain(error: io::Error) -> RingUnavailable {
                 }
                 _ => {
                     ", so a seccomp filter or security module forbids it; allow io_uring_setup, io_uring_enter and \
-                     io_uring_register (systemd: SystemCallFilter=@io-uring; containers: a seccomp profile with them)"
+                     io_uring_register (systemd: SystemCallFilter=@aio; containers: a seccomp profile with them)"
                 }
             };
             RingUnavailable::Forbidden { setting, remedy }
