@@ -283,3 +283,13 @@ async fn an_empty_file_is_a_file() {
     let listing = site.send("PROPFIND", "/empty", &[], b"").await;
     assert!(listing.text().contains("<d:getcontentlength>0<"), "{}", listing.text());
 }
+
+#[tokio::test]
+async fn a_pool_that_refuses_in_the_middle_of_a_large_body_is_heard() {
+    let site = Site::open().await;
+    site.pool.fail(Faults { refuse_body: true, ..Faults::default() });
+    let reply = site.put("/file", &vec![b'x'; 6 << 20]).await;
+    assert_eq!((reply.status.as_u16(), reply.text()), (507, "no space left\n"));
+    site.eventually("it is settled", async |site| site.pool.unsettled() == 0).await;
+    assert_eq!(site.head("/file").await.status, StatusCode::NOT_FOUND);
+}

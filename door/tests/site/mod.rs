@@ -88,6 +88,10 @@ impl Site {
         self.door = Some(door);
     }
 
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     pub async fn stop_door(&mut self) {
         self.door.take().unwrap().stop().await;
     }

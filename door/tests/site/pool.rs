@@ -20,8 +20,9 @@ use proto::transfer_request::Kind;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, UnixListenerStream};
 use tokio_stream::{Stream, StreamExt as _};
+use tonic::transport::ServerTlsConfig;
 use tonic::{Request as Call, Response as Answer, Status};
 
 /// What the pool does wrong, when a story wants it to.
@@ -33,6 +34,8 @@ pub struct Faults {
     pub never_ready: bool,
     /// The data port takes the connection and does not answer.
     pub no_data_port: bool,
+    /// The data port refuses every upload before it has read the body.
+    pub refuse_body: bool,
     /// Acknowledge is refused so many times.
     pub lose_acknowledgements: u32,
     /// DeleteReplica is refused so many times.
@@ -90,6 +93,12 @@ pub struct FakePool {
 impl FakePool {
     /// Starts a pool on a socket.
     pub async fn start(socket: PathBuf) -> Self {
+        let mut pool = Self::start_data(socket).await;
+        pool.start_grpc();
+        pool
+    }
+
+    async fn start_data(socket: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let status = proto::PoolStatus {
             pool_name: "pool01".into(),
@@ -101,9 +110,24 @@ impl FakePool {
         let state = State { status, ..Default::default() };
         let inner = Inner { state: Arc::new(Mutex::new(state)), data_port: listener.local_addr().unwrap() };
         tokio::spawn(serve_data(listener, inner.clone()));
-        let mut pool = Self { inner, socket, serving: None };
-        pool.start_grpc();
-        pool
+        Self { inner, socket, serving: None }
+    }
+
+    /// Starts a pool that only takes doors with the right certificate, on a port of this machine.
+    pub async fn start_tls(tls: ServerTlsConfig) -> (Self, SocketAddr) {
+        let mut pool = Self::start_data(PathBuf::new()).await;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let runtime = grpc_runtime();
+        let service = PoolServer::new(pool.inner.clone());
+        runtime.spawn(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            let mut server = tonic::transport::Server::builder().tls_config(tls).unwrap();
+            server.add_service(service).serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
+        });
+        pool.serving = Some(runtime);
+        (pool, address)
     }
 
     /// The gRPC side goes away, connections and all; what the pool holds stays.
@@ -113,7 +137,7 @@ impl FakePool {
     }
 
     pub fn start_grpc(&mut self) {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = grpc_runtime();
         runtime.spawn(serve_grpc(self.socket.clone(), self.inner.clone()));
         self.serving = Some(runtime);
     }
@@ -184,6 +208,10 @@ impl FakePool {
     }
 }
 
+fn grpc_runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
 impl Drop for FakePool {
     fn drop(&mut self) {
         if let Some(runtime) = self.serving.take() {
@@ -251,6 +279,13 @@ impl Inner {
                 Response::builder().status(307).header("location", "http://door/").body(Full::default());
             return Ok(lost.unwrap());
         };
+        if self.lock().faults.refuse_body {
+            self.end(
+                &id,
+                Event::Failed(proto::Failed { text: "no space left".into(), ..Default::default() }),
+            );
+            return Ok(reply(507, "no space left\n".into()));
+        }
         Ok(if request.method() == Method::PUT {
             self.take(&id, &transfer, request, settled).await
         } else {
