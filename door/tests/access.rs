@@ -43,12 +43,12 @@ async fn nobody_gets_in_without_a_token_and_is_told_what_to_show() {
 #[tokio::test]
 async fn the_first_token_opens_everything_by_header_or_query() {
     let site = closed_site().await;
-    let (first, query) = (site.token().to_owned(), format!("/dir/file?authz={}", site.token()));
-    assert_eq!(status(&site, &first, "PUT", "/dir/file").await, 201);
+    let (first, query) = (site.token(), format!("/dir/file?authz={}", site.token()));
+    assert_eq!(status(&site, first, "PUT", "/dir/file").await, 201);
     assert_eq!(site.head(&query).await.status, StatusCode::OK);
     assert_eq!(site.pool.last_request().client.unwrap().subject, "admin");
-    assert_eq!(status(&site, &first, "GET", &query).await, 400);
-    assert_eq!(status(&site, &first, "DELETE", "/dir").await, 204);
+    assert_eq!(status(&site, first, "GET", &query).await, 400);
+    assert_eq!(status(&site, first, "DELETE", "/dir").await, 204);
 }
 
 #[tokio::test]
@@ -73,8 +73,8 @@ async fn a_bad_token_is_refused_even_where_none_is_needed() {
 #[tokio::test]
 async fn a_token_does_only_what_it_names() {
     let site = closed_site().await;
-    let first = site.token().to_owned();
-    assert_eq!(status(&site, &first, "PUT", "/a/file").await, 201);
+    let first = site.token();
+    assert_eq!(status(&site, first, "PUT", "/a/file").await, 201);
     let table = [
         ("activity:DOWNLOAD", "GET", "/a/file", 307),
         ("activity:DOWNLOAD", "GET", "/a", 403),
@@ -122,7 +122,7 @@ async fn a_root_is_invisible_to_its_holder() {
 async fn a_listing_leaves_out_what_a_token_does_not_reach() {
     let site = closed_site().await;
     for path in ["/a/in/file", "/a/out", "/b"] {
-        assert_eq!(status(&site, &site.token().to_owned(), "PUT", path).await, 201);
+        assert_eq!(status(&site, site.token(), "PUT", path).await, 201);
     }
     let bearer = format!("Bearer {}", token(&site, &["path:/a/in"]));
     for (path, seen, hidden) in [("/", "/a/", "/b"), ("/a", "/a/in/", "out")] {
@@ -151,8 +151,8 @@ async fn an_upload_larger_than_the_token_allows_is_refused_and_the_limit_goes_to
 #[tokio::test]
 async fn readers_without_a_token_can_read_and_no_more() {
     let site = Site::open_with(|config| config.anonymous = Anonymous::Read).await;
-    let first = site.token().to_owned();
-    assert_eq!(status(&site, &first, "PUT", "/file").await, 201);
+    let first = site.token();
+    assert_eq!(status(&site, first, "PUT", "/file").await, 201);
     assert_eq!(site.get("/file").await.status, StatusCode::TEMPORARY_REDIRECT);
     assert_eq!(site.get("/").await.status, StatusCode::OK);
     assert_eq!(site.put("/other", b"x").await.status, StatusCode::UNAUTHORIZED);

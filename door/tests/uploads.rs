@@ -171,7 +171,8 @@ async fn what_no_pool_would_take_is_refused_with_its_reason() {
     site.put("/file", b"x").await;
     site.send("MKCOL", "/dir", &[], b"").await;
     let asked = site.pool.requests().len();
-    let table: [(&str, &[(&str, &str)], u16); 7] = [
+    type Header = (&'static str, &'static str);
+    let table: [(&str, &[Header], u16); 7] = [
         ("/dir", &[], 409),
         ("/new/", &[], 409),
         ("/", &[], 409),
