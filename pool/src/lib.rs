@@ -3,6 +3,7 @@
 //! Folders, top down; imports only ever run down this list:
 //!
 //! * [`control`]: what doors and admins talk to (gRPC, queues, admin port), on tokio.
+//! * [`config`]: the configuration file.
 //! * [`transfer`]: what a transfer is, and how GET and PUT move its bytes, on the shards.
 //! * [`http1`]: heads, ranges, chunked coding and digest headers of the data port.
 //! * [`checksum`]: algorithms, their combination, digests off the data path.
@@ -10,6 +11,7 @@
 //! * [`engine`]: shards: io_uring (and a simulated ring), executor, buffers, timers, sockets, files.
 
 pub mod checksum;
+pub mod config;
 pub mod control;
 pub mod engine;
 pub mod http1;

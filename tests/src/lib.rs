@@ -1,1 +1,19 @@
-//! x
+//! What the end-to-end stories are told with: the real daemons on free ports, the real curl, a raw socket for what
+//! no honest client sends, and a door's view of a pool.
+//!
+//! Nothing here knows how the daemons are built inside: stories speak HTTP, gRPC, signals and files, as users and
+//! admins do. A story that cannot go on panics with what it saw; a daemon that dies with it shows its log.
+#![forbid(unsafe_code)]
+
+pub mod binaries;
+pub mod certificates;
+pub mod curl;
+pub mod daemon;
+pub mod files;
+pub mod metrics;
+pub mod patience;
+pub mod pool_client;
+pub mod ports;
+pub mod raw;
+pub mod room;
+pub mod site;

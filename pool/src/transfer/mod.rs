@@ -1,1 +1,47 @@
-//! What a transfer is.
+//! What a transfer is: its request, states, progress and result, and how control and data path share it.
+//!
+//! * [`request`]: the door's request, validated and typed.
+//! * [`state`]: the states and the only steps between them.
+//! * [`lifecycle`]: [`Transfer`], one movement of one replica's bytes, shared by control and shards.
+//! * [`desk`]: where the data path turns a capability from a URL into a [`Claim`].
+//! * [`claim`]: one client request's hold on a transfer.
+//! * [`progress`], [`link`]: counters that shards write and control reads.
+//! * [`record`], [`failure`]: how a transfer ended.
+//! * [`port`], [`connection`]: the data port and its connections; `get`, `put`: how bytes move, on the shards.
+//! * [`capability`], [`clock`]: the secret in the URL, and the time.
+//!
+//! Nothing here blocks beyond a short mutex, and nothing here knows control.
+#![forbid(unsafe_code)]
+
+pub mod capability;
+pub mod claim;
+pub mod clock;
+pub mod connection;
+pub mod desk;
+pub mod failure;
+mod get;
+mod input;
+pub mod lifecycle;
+pub mod link;
+pub mod port;
+pub mod progress;
+mod put;
+pub mod record;
+pub mod request;
+pub mod state;
+#[cfg(test)]
+mod simulated;
+#[cfg(test)]
+mod stories;
+
+pub use capability::Capability;
+pub use claim::Claim;
+pub use clock::{Clock, ManualClock, Moment, SystemClock};
+pub use desk::{ClaimMethod, Desk, Refusal};
+pub use failure::{Failure, FailureCode, Side};
+pub use lifecycle::{Observer, Timeouts, Transfer, Verdict};
+pub use link::{ConnectionInfo, Limit, Link, TcpInfo};
+pub use progress::Progress;
+pub use record::Outcome;
+pub use request::{Kind, TransferId, TransferRequest};
+pub use state::State;

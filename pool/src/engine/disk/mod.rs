@@ -4,14 +4,30 @@
 //! the same files go through the ring. Two implementations: the kernel's file systems, and the simulated disk, which
 //! can fail any call, lose what was not synced, and crash between any two calls.
 
+#![forbid(unsafe_code)]
+
+use std::any::Any;
 use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
+mod kernel;
+
+pub use kernel::KernelDisk;
+
+/// What the offset and the length of every direct read and write are a multiple of.
+pub const DIRECT_ALIGNMENT_BYTES: u64 = 4096;
+
+/// What the names of temporary files begin with, where the file system has no unnamed files.
+///
+/// Whoever owns a directory removes what a crash left under such names.
+pub const TEMPORARY_PREFIX: &str = ".penstock-tmp-";
+
 /// An open file: something the ring can name by number.
 ///
-/// Dropping the last handle closes it. An unnamed file that was never linked is gone then.
-pub trait FileHandle: Send + Sync + std::fmt::Debug {
+/// Dropping the last handle closes it. An unnamed file that was never linked is gone then. `Any`, so that a disk
+/// finds its own files again behind the trait.
+pub trait FileHandle: Any + Send + Sync + std::fmt::Debug {
     /// The number by which ring operations name the file.
     fn raw(&self) -> i32;
 }
@@ -19,9 +35,22 @@ pub trait FileHandle: Send + Sync + std::fmt::Debug {
 /// A shared open file.
 pub type File = std::sync::Arc<dyn FileHandle>;
 
+/// What a name in a directory stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, socket, FIFO or device.
+    Other,
+}
+
 /// What `fstat` tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metadata {
+    /// File, directory or something else.
+    pub kind: Kind,
     /// Length in bytes.
     pub size: u64,
     /// Bytes on the disk.
@@ -71,6 +100,11 @@ pub trait Disk: Send + Sync + 'static {
     fn link(&self, file: &File, path: &Path) -> io::Result<()>;
     /// Opens an existing file for reading.
     fn open(&self, path: &Path, mode: ReadMode) -> io::Result<File>;
+    /// Opens an open file a second time, for reading, even when its name is gone.
+    fn reopen(&self, file: &File, mode: ReadMode) -> io::Result<File>;
+    /// Opens a file, creating it if need be, and locks it against every other opener of it until the handle is
+    /// dropped. `WouldBlock` when somebody else holds the lock.
+    fn lock(&self, path: &Path) -> io::Result<File>;
     /// Switches O_DIRECT on a file opened through the page cache. `false` where the file system refuses it.
     fn set_direct(&self, file: &File, direct: bool) -> io::Result<bool>;
     /// Allocates space for a range and grows the file to hold it (fallocate). On failure nothing stays allocated.
@@ -85,14 +119,19 @@ pub trait Disk: Send + Sync + 'static {
     fn set_attribute(&self, file: &File, name: &str, value: &[u8]) -> io::Result<()>;
     /// Reads an extended attribute; `None` if it is not set.
     fn attribute(&self, file: &File, name: &str) -> io::Result<Option<Vec<u8>>>;
-    /// Makes the file's data and length durable, and its attributes with them (fdatasync; ext4 and XFS write the inode).
+    /// Makes the file's data and length durable (fdatasync). Not its attributes: ext4 leaves a change of nothing but
+    /// attributes out of fdatasync.
     fn sync_data(&self, file: &File) -> io::Result<()>;
+    /// Makes the file's data, length and attributes durable (fsync).
+    fn sync_all(&self, file: &File) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Removes a name.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// What `fstat` tells.
     fn metadata(&self, file: &File) -> io::Result<Metadata>;
+    /// What `lstat` tells: like `metadata`, of a name.
+    fn stat(&self, path: &Path) -> io::Result<Metadata>;
     /// Names in a directory, in no order.
     fn list_dir(&self, path: &Path) -> io::Result<Vec<std::ffi::OsString>>;
     /// Space of the file system that holds `path`.

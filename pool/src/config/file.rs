@@ -1,0 +1,374 @@
+//! What may stand in the configuration file, key by key. Unknown keys are errors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use penstock_door_proto::v1;
+use serde::Deserialize;
+
+use super::units::{ByteSize, Period};
+use super::{
+    Config, DEFAULT_MAX_RUNNING, DEFAULT_MAX_WAITING, GrpcEndpoint, IoMode, Limits, QueueLimits, Timeouts,
+    TlsFiles,
+};
+use crate::checksum::Algorithm;
+use crate::transfer::request::{DEFAULT_QUEUE, Door};
+
+/// Least I/O buffer memory: every shard needs a few slots of 1 MiB.
+const LEAST_BUFFER_MEMORY_BYTES: u64 = 8 << 20;
+/// Most shards: beyond it, the number is a slip of the pen.
+const MOST_SHARDS: usize = 1024;
+/// Longest path of a Unix socket (sun_path, with its NUL).
+const LONGEST_SOCKET_PATH_BYTES: usize = 107;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// The pool's name in the site: 1 to 64 of `[A-Za-z0-9_.-]`. Required. It is written into `root`, which belongs
+    /// to this pool from then on.
+    name: Option<String>,
+    /// The directory of the pool's replicas. Required. Best a file system of its own.
+    root: Option<PathBuf>,
+    /// The most that replicas may take on the disk. Default: all that the file system has, less `reserve`.
+    capacity: Option<ByteSize>,
+    /// Space of the file system that uploads never take. Default: 256 MiB.
+    reserve: Option<ByteSize>,
+    /// The largest replica; larger uploads are refused with 413. Default: what fits.
+    max_file_size: Option<ByteSize>,
+    /// Threads that move bytes. Default: 0, which is one for each processor.
+    shards: Option<usize>,
+    /// Memory of all I/O buffers together, pinned at the start; at least 8 MiB. Default: 64 MiB, or 8 MiB for each
+    /// shard where that is more.
+    buffer_memory: Option<ByteSize>,
+    /// `"direct"`: past the page cache, where the file system can. `"dontcache"`: through it, but not kept in it.
+    /// `"buffered"`: through it. Default: `"direct"`.
+    io_mode: Option<IoMode>,
+    /// Checksums computed for every upload beside adler32: `"md5"`, `"crc32"`, `"crc32c"`, `"sha1"`, `"sha256"`,
+    /// `"sha512"`. md5 and sha cost a processor for every 0.6 to 2 GB/s. Default: none.
+    #[serde(default)]
+    checksums: Vec<ChecksumName>,
+    /// The port that clients come to.
+    #[serde(default)]
+    data: Data,
+    /// The port for people and Prometheus.
+    #[serde(default)]
+    admin: Admin,
+    /// The port, or socket, that doors come to.
+    #[serde(default)]
+    grpc: Grpc,
+    /// Queues. Default: one, `"default"`, of 1000 running and 5000 waiting transfers.
+    queues: Option<Vec<Queue>>,
+    /// How long things may take.
+    #[serde(default)]
+    timeouts: TimeoutKeys,
+    /// How many there may be.
+    #[serde(default)]
+    limits: LimitKeys,
+    /// URLs of doors by name (`door1 = "https://door1.example.org:2880"`): where clients with an old or unknown URL
+    /// are sent back to. Doors that connect are learned by themselves. Default: none.
+    #[serde(default)]
+    doors: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Data {
+    /// Address and port. Default: `"0.0.0.0:2881"`.
+    listen: Option<SocketAddr>,
+    /// `"host:port"` in the URLs that clients are sent to: what they can reach and, with TLS, what the certificate
+    /// names. Default: `listen`, which therefore must be one address then.
+    advertise: Option<String>,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Admin {
+    /// Address and port. Default: `"127.0.0.1:2882"`. Whoever reaches it sees all transfers; nothing can be changed.
+    listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Grpc {
+    /// A Unix socket, for doors on this machine. Default, without `listen`: `root/grpc.sock`.
+    socket: Option<PathBuf>,
+    /// Address and port, for doors elsewhere. Needs `cert`, `key` and `client_ca`.
+    listen: Option<SocketAddr>,
+    /// PEM file of the pool's certificate chain.
+    cert: Option<PathBuf>,
+    /// PEM file of its private key.
+    key: Option<PathBuf>,
+    /// PEM file of the authority that signs the doors' certificates: whoever it signs for may command this pool.
+    client_ca: Option<PathBuf>,
+    /// Without TLS: anybody on this machine may command the pool. Only with a loopback address. Default: false.
+    #[serde(default)]
+    insecure: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Queue {
+    /// As doors ask for it. One of them must be `"default"`.
+    name: String,
+    /// Transfers that are ready or run at once. Default: 1000.
+    max_running: Option<usize>,
+    /// Transfers that wait for their turn. Default: 5000.
+    max_waiting: Option<usize>,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct TimeoutKeys {
+    /// From a transfer's being ready to its client's coming. Default: 120 s.
+    client: Option<Period>,
+    /// From the first byte of a request's head to its last. Default: 10 s.
+    head: Option<Period>,
+    /// Within a transfer, without a byte moved. Default: 60 s.
+    idle: Option<Period>,
+    /// Between two requests on one connection. Default: 60 s.
+    keep_alive: Option<Period>,
+    /// From an upload's end to its door's confirmation; the uploading client waits that long. Default: 30 s.
+    claim: Option<Period>,
+    /// A download stays open for further range requests. Default: 10 s.
+    linger: Option<Period>,
+    /// From SIGTERM to the end, whatever still runs. Default: 5 min.
+    drain: Option<Period>,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct LimitKeys {
+    /// Connections of the data port at once; further ones are closed. Default: 16384.
+    connections: Option<usize>,
+    /// Transfers that wait, run, or have ended and were not acknowledged by their door. Default: 10000.
+    transfers: Option<usize>,
+}
+
+/// A checksum algorithm by its name.
+#[derive(Debug, Clone, Copy)]
+struct ChecksumName(Algorithm);
+
+impl<'de> Deserialize<'de> for ChecksumName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let known = || Algorithm::ALL.map(Algorithm::name).join(", ");
+        Algorithm::from_name(&name).map(Self).ok_or_else(|| {
+            serde::de::Error::custom(format!("\"{name}\" is no checksum; there are {}", known()))
+        })
+    }
+}
+
+/// A key whose value makes no sense.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub(super) key: String,
+    pub(super) problem: String,
+}
+
+fn wrong<T>(key: impl Into<String>, problem: impl Into<String>) -> Result<T, Wrong> {
+    Err(Wrong { key: key.into(), problem: problem.into() })
+}
+
+impl File {
+    /// The configuration, if it makes sense as a whole.
+    pub(super) fn validate(self) -> Result<Config, Wrong> {
+        let Some(name) = self.name else { return wrong("name", "is missing: every pool needs a name") };
+        if !is_name(&name) {
+            return wrong("name", "must be 1 to 64 of [A-Za-z0-9_.-]");
+        }
+        let Some(root) = self.root else {
+            return wrong("root", "is missing: the directory of the pool's replicas");
+        };
+        if !root.is_absolute() {
+            return wrong("root", "must be an absolute path (begin with \"/\")");
+        }
+        let mut config = Config::new(name, root);
+        config.capacity = self.capacity.map(|size| size.0);
+        if config.capacity == Some(0) {
+            return wrong("capacity", "must not be 0; leave it out to use the whole file system");
+        }
+        config.reserve_bytes = self.reserve.map_or(config.reserve_bytes, |size| size.0);
+        config.max_file_size = self.max_file_size.map(|size| size.0);
+        config.shards = self.shards.unwrap_or(config.shards);
+        if config.shards > MOST_SHARDS {
+            return wrong("shards", format!("must be at most {MOST_SHARDS}; 0 is one for each processor"));
+        }
+        config.buffer_memory_bytes = self.buffer_memory.map(|size| size.0);
+        if config.buffer_memory_bytes.is_some_and(|bytes| bytes < LEAST_BUFFER_MEMORY_BYTES) {
+            return wrong(
+                "buffer_memory",
+                format!("must be at least {}", ByteSize(LEAST_BUFFER_MEMORY_BYTES)),
+            );
+        }
+        config.io_mode = self.io_mode.unwrap_or(config.io_mode);
+        config.checksums = self.checksums.iter().map(|name| name.0).collect();
+        config.data_listen = self.data.listen.unwrap_or(config.data_listen);
+        config.data_advertise = advertise(self.data.advertise, config.data_listen)?;
+        config.admin_listen = self.admin.listen.unwrap_or(config.admin_listen);
+        if config.admin_listen == config.data_listen && config.data_listen.port() != 0 {
+            return wrong("admin.listen", "is the same as data.listen; every port needs its own address");
+        }
+        if let Some(endpoint) = self.grpc.validate()? {
+            config.grpc = endpoint;
+        }
+        if let GrpcEndpoint::Socket(path) = &config.grpc
+            && path.as_os_str().len() > LONGEST_SOCKET_PATH_BYTES
+        {
+            let longest =
+                format!("the path is longer than a Unix socket's may be ({LONGEST_SOCKET_PATH_BYTES} bytes)");
+            return wrong("grpc.socket", longest);
+        }
+        if let Some(queues) = self.queues {
+            config.queues = validate_queues(queues)?;
+        }
+        config.timeouts = self.timeouts.validate()?;
+        config.limits = self.limits.validate()?;
+        for (name, url) in &self.doors {
+            let door = v1::DoorIdentity { name: name.clone(), url: url.clone() };
+            if let Err(error) = Door::try_from(door) {
+                return wrong(format!("doors.{name}"), error.to_string());
+            }
+        }
+        config.doors = self.doors;
+        Ok(config)
+    }
+}
+
+/// It ends up in URLs, in front of a path.
+fn advertise(advertise: Option<String>, listen: SocketAddr) -> Result<Option<String>, Wrong> {
+    let Some(advertise) = advertise else {
+        if listen.ip().is_unspecified() {
+            let text = format!(
+                "is missing: clients cannot be sent to {listen}; give \"host:port\" as they reach this pool, or one \
+                 address in data.listen"
+            );
+            return wrong("data.advertise", text);
+        }
+        return Ok(None);
+    };
+    let (host, port) = advertise.rsplit_once(':').unwrap_or((&advertise, ""));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host_is_good = match bracketed {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(plain),
+    };
+    if !host_is_good || !port.parse::<u16>().is_ok_and(|port| port != 0) {
+        return wrong("data.advertise", "must be \"host:port\" or \"[IPv6]:port\", without a scheme or path");
+    }
+    Ok(Some(advertise))
+}
+
+impl Grpc {
+    fn validate(self) -> Result<Option<GrpcEndpoint>, Wrong> {
+        let tls = [("grpc.cert", self.cert), ("grpc.key", self.key), ("grpc.client_ca", self.client_ca)];
+        let Some(listen) = self.listen else {
+            if let Some((key, _)) = tls.iter().find(|(_, path)| path.is_some()) {
+                return wrong(*key, "is for grpc.listen, which is not set");
+            }
+            if self.insecure {
+                return wrong("grpc.insecure", "is for grpc.listen, which is not set");
+            }
+            return match self.socket {
+                Some(path) if !path.is_absolute() => wrong("grpc.socket", "must be an absolute path"),
+                path => Ok(path.map(GrpcEndpoint::Socket)),
+            };
+        };
+        if self.socket.is_some() {
+            return wrong("grpc.socket", "and grpc.listen exclude each other; keep one");
+        }
+        if self.insecure {
+            if let Some((key, _)) = tls.iter().find(|(_, path)| path.is_some()) {
+                return wrong(*key, "makes no sense with grpc.insecure = true");
+            }
+            if !listen.ip().is_loopback() {
+                let text =
+                    format!("is allowed on loopback only, and {listen} is not; use cert, key and client_ca");
+                return wrong("grpc.insecure", text);
+            }
+            return Ok(Some(GrpcEndpoint::Insecure { listen }));
+        }
+        match tls {
+            [(_, Some(cert)), (_, Some(key)), (_, Some(client_ca))] => {
+                Ok(Some(GrpcEndpoint::Tls { listen, files: TlsFiles { cert, key, client_ca } }))
+            }
+            missing => {
+                let key = missing.iter().find(|(_, path)| path.is_none()).map_or("grpc", |(key, _)| key);
+                wrong(key, "is missing: grpc.listen needs cert, key and client_ca (mutual TLS)")
+            }
+        }
+    }
+}
+
+fn validate_queues(queues: Vec<Queue>) -> Result<Vec<QueueLimits>, Wrong> {
+    let mut names = BTreeSet::new();
+    for queue in &queues {
+        if !is_name(&queue.name) {
+            return wrong("queues.name", format!("\"{}\" must be 1 to 64 of [A-Za-z0-9_.-]", queue.name));
+        }
+        if !names.insert(queue.name.as_str()) {
+            return wrong("queues.name", format!("\"{}\" is there twice", queue.name));
+        }
+        if queue.max_running == Some(0) {
+            return wrong(
+                "queues.max_running",
+                format!("of \"{}\" is 0: nothing would ever run", queue.name),
+            );
+        }
+    }
+    if !names.contains(DEFAULT_QUEUE) {
+        return wrong("queues", format!("one of them must be named \"{DEFAULT_QUEUE}\""));
+    }
+    let limits = queues.into_iter().map(|queue| QueueLimits {
+        name: queue.name,
+        max_running: queue.max_running.unwrap_or(DEFAULT_MAX_RUNNING),
+        max_waiting: queue.max_waiting.unwrap_or(DEFAULT_MAX_WAITING),
+    });
+    Ok(limits.collect())
+}
+
+impl TimeoutKeys {
+    fn validate(self) -> Result<Timeouts, Wrong> {
+        let mut timeouts = Timeouts::default();
+        let keys = [
+            ("timeouts.client", self.client, &mut timeouts.client),
+            ("timeouts.head", self.head, &mut timeouts.head),
+            ("timeouts.idle", self.idle, &mut timeouts.idle),
+            ("timeouts.keep_alive", self.keep_alive, &mut timeouts.keep_alive),
+            ("timeouts.claim", self.claim, &mut timeouts.claim),
+        ];
+        for (key, set, value) in keys {
+            *value = set.map_or(*value, |period| period.0);
+            if value.is_zero() {
+                return wrong(key, "must not be 0: nothing would ever succeed");
+            }
+        }
+        timeouts.linger = self.linger.map_or(timeouts.linger, |period| period.0);
+        timeouts.drain = self.drain.map_or(timeouts.drain, |period| period.0);
+        Ok(timeouts)
+    }
+}
+
+impl LimitKeys {
+    fn validate(self) -> Result<Limits, Wrong> {
+        let mut limits = Limits::default();
+        let keys = [
+            ("limits.connections", self.connections, &mut limits.connections),
+            ("limits.transfers", self.transfers, &mut limits.transfers),
+        ];
+        for (key, set, value) in keys {
+            *value = set.unwrap_or(*value);
+            if *value == 0 {
+                return wrong(key, "must not be 0: nothing would ever run");
+            }
+        }
+        Ok(limits)
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    (1..=64).contains(&name.len()) && name.chars().all(allowed)
+}

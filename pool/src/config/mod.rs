@@ -1,0 +1,262 @@
+//! The pool's configuration: one TOML file, read and validated whole before any port is bound.
+//!
+//! [`file`] is what may stand in the file, key by key; [`Config`] is what the pool works with; [`error`] says what is
+//! wrong and where; [`units`] reads sizes and times.
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod file;
+pub mod units;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use self::error::ConfigError;
+use self::units::ByteSize;
+use crate::checksum::AlgorithmSet;
+
+/// A validated configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The pool's name in the site.
+    pub name: String,
+    /// Where its replicas lie.
+    pub root: PathBuf,
+    /// The most that replicas may take on the disk; `None`: all that the file system has.
+    pub capacity: Option<u64>,
+    /// Bytes of the file system that uploads never take.
+    pub reserve_bytes: u64,
+    /// The largest replica; `None`: what fits.
+    pub max_file_size: Option<u64>,
+    /// Shards; 0: as many as the machine has processors.
+    pub shards: usize,
+    /// I/O buffers of all shards together, in bytes; `None`: [`DEFAULT_BUFFER_MEMORY_BYTES`], or more with many shards.
+    pub buffer_memory_bytes: Option<u64>,
+    /// How bytes come to the disk.
+    pub io_mode: IoMode,
+    /// Computed for every upload beside adler32.
+    pub checksums: AlgorithmSet,
+    /// Where clients come to.
+    pub data_listen: SocketAddr,
+    /// "host:port" as it stands in the URLs that clients are sent to; `None`: the address that was bound.
+    pub data_advertise: Option<String>,
+    /// Where people and Prometheus look.
+    pub admin_listen: SocketAddr,
+    /// Where doors come to.
+    pub grpc: GrpcEndpoint,
+    /// The queues.
+    pub queues: Vec<QueueLimits>,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// How many there may be.
+    pub limits: Limits,
+    /// URLs of doors by their names.
+    pub doors: BTreeMap<String, String>,
+}
+
+/// What one queue may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Its name, as doors ask for it.
+    pub name: String,
+    /// Transfers that are ready or run at once.
+    pub max_running: usize,
+    /// Transfers that wait for their turn.
+    pub max_waiting: usize,
+}
+
+/// How bytes come to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IoMode {
+    /// Past the page cache (O_DIRECT), where the file system can.
+    Direct,
+    /// Through the page cache, dropped from it afterwards (RWF_DONTCACHE), where the kernel can.
+    Dontcache,
+    /// Through the page cache.
+    Buffered,
+}
+
+impl fmt::Display for IoMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            IoMode::Direct => "direct",
+            IoMode::Dontcache => "dontcache",
+            IoMode::Buffered => "buffered",
+        })
+    }
+}
+
+/// Where doors come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GrpcEndpoint {
+    /// A Unix socket that only the pool's own user may use.
+    Socket(PathBuf),
+    /// TCP with mutual TLS.
+    Tls {
+        /// Address and port.
+        listen: SocketAddr,
+        /// PEM files.
+        files: TlsFiles,
+    },
+    /// TCP without any protection; loopback only.
+    Insecure {
+        /// Address and port.
+        listen: SocketAddr,
+    },
+}
+
+/// PEM files of a TLS server that asks its clients for certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's certificate chain.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Who may sign the doors' certificates.
+    pub client_ca: PathBuf,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From a transfer's being ready to its client's coming.
+    pub client: Duration,
+    /// From the first byte of a request's head to its last.
+    pub head: Duration,
+    /// Within a transfer, without a byte moved.
+    pub idle: Duration,
+    /// Between two requests on one connection.
+    pub keep_alive: Duration,
+    /// From an upload's end to its door's Acknowledge.
+    pub claim: Duration,
+    /// A download stays open for further range requests.
+    pub linger: Duration,
+    /// From SIGTERM to the end, whatever still runs.
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            client: Duration::from_secs(120),
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(60),
+            claim: Duration::from_secs(30),
+            linger: Duration::from_secs(10),
+            drain: Duration::from_secs(300),
+        }
+    }
+}
+
+/// How many there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of the data port at once.
+    pub connections: usize,
+    /// Transfers that wait, run, or have ended and were not acknowledged.
+    pub transfers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 16_384, transfers: 10_000 }
+    }
+}
+
+/// I/O buffers unless configured.
+pub const DEFAULT_BUFFER_MEMORY_BYTES: u64 = 64 << 20;
+/// Space that is never used unless configured: a file system that is full to the brim becomes slow and fails strangely.
+pub const DEFAULT_RESERVE_BYTES: u64 = 256 << 20;
+/// Of the queue "default", which is there when none is configured.
+pub const DEFAULT_MAX_RUNNING: usize = 1000;
+/// Of the queue "default", which is there when none is configured.
+pub const DEFAULT_MAX_WAITING: usize = 5000;
+
+impl Config {
+    /// The defaults, for a pool of that name at `root`, reached by doors over the socket `root/grpc.sock`.
+    #[must_use]
+    pub fn new(name: impl Into<String>, root: impl Into<PathBuf>) -> Self {
+        let root = root.into();
+        Self {
+            name: name.into(),
+            capacity: None,
+            reserve_bytes: DEFAULT_RESERVE_BYTES,
+            max_file_size: None,
+            shards: 0,
+            buffer_memory_bytes: None,
+            io_mode: IoMode::Direct,
+            checksums: AlgorithmSet::EMPTY,
+            data_listen: SocketAddr::from(([0, 0, 0, 0], 2881)),
+            data_advertise: None,
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 2882)),
+            grpc: GrpcEndpoint::Socket(root.join("grpc.sock")),
+            queues: vec![QueueLimits {
+                name: crate::transfer::request::DEFAULT_QUEUE.to_owned(),
+                max_running: DEFAULT_MAX_RUNNING,
+                max_waiting: DEFAULT_MAX_WAITING,
+            }],
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            doors: BTreeMap::new(),
+            root,
+        }
+    }
+
+    /// Reads and validates a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
+        Self::parse(&text, path)
+    }
+
+    /// Validates the text of a file; `path` is for the error.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let file: file::File =
+            toml::from_str(text).map_err(|error| ConfigError::parse(path, text, &error))?;
+        file.validate().map_err(|wrong| ConfigError::at(path, text, &wrong.key, wrong.problem))
+    }
+}
+
+/// What `--check` prints: the configuration as the pool understands it.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size =
+            |bytes: Option<u64>, none: &str| bytes.map_or(none.to_owned(), |b| ByteSize(b).to_string());
+        writeln!(f, "pool {} at {}", self.name, self.root.display())?;
+        writeln!(f, "  capacity       {}", size(self.capacity, "the whole file system"))?;
+        writeln!(f, "  reserve        {}", ByteSize(self.reserve_bytes))?;
+        writeln!(f, "  max_file_size  {}", size(self.max_file_size, "what fits"))?;
+        let advertise = self.data_advertise.as_deref().unwrap_or("the bound address");
+        writeln!(f, "  data           {} (clients are sent to {advertise})", self.data_listen)?;
+        writeln!(f, "  admin          {}", self.admin_listen)?;
+        match &self.grpc {
+            GrpcEndpoint::Socket(path) => writeln!(f, "  grpc           socket {}", path.display())?,
+            GrpcEndpoint::Tls { listen, .. } => writeln!(f, "  grpc           {listen}, mutual TLS")?,
+            GrpcEndpoint::Insecure { listen } => writeln!(f, "  grpc           {listen}, unprotected")?,
+        }
+        let shards =
+            if self.shards == 0 { "one for each processor".to_owned() } else { self.shards.to_string() };
+        writeln!(f, "  shards         {shards}")?;
+        writeln!(
+            f,
+            "  buffer_memory  {}",
+            size(self.buffer_memory_bytes, "64 MiB, or 8 MiB for each shard")
+        )?;
+        writeln!(f, "  io_mode        {}", self.io_mode)?;
+        for queue in &self.queues {
+            let QueueLimits { name, max_running, max_waiting } = queue;
+            writeln!(f, "  queue          {name}: {max_running} at once, {max_waiting} waiting")?;
+        }
+        for (name, url) in &self.doors {
+            writeln!(f, "  door           {name}: {url}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

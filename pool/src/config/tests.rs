@@ -1,0 +1,170 @@
+//! Configuration files, good and bad, and what is said of them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+
+const GOOD: &str = "name = \"pool01\"\nroot = \"/srv/penstock\"\n[data]\nlisten = \"127.0.0.1:2881\"\n";
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("pool.toml"))
+}
+
+#[test]
+fn a_short_file_gets_every_default() {
+    let config = parse(GOOD).unwrap();
+    let mut expected = Config::new("pool01", "/srv/penstock");
+    expected.data_listen = "127.0.0.1:2881".parse().unwrap();
+    assert_eq!(config, expected);
+    assert_eq!(config.grpc, GrpcEndpoint::Socket("/srv/penstock/grpc.sock".into()));
+    assert_eq!(config.timeouts.client, Duration::from_secs(120));
+}
+
+#[test]
+fn every_key_is_understood() {
+    let config = parse(
+        r#"
+name = "pool01"
+root = "/srv/penstock"
+capacity = "10 TiB"
+reserve = "5 GiB"
+max_file_size = 1000000
+shards = 4
+buffer_memory = "128 MiB"
+io_mode = "buffered"
+checksums = ["md5", "sha256"]
+queues = [{ name = "default", max_running = 10, max_waiting = 20 }, { name = "tpc" }]
+
+[data]
+listen = "0.0.0.0:2881"
+advertise = "pool01.example.org:2881"
+[admin]
+listen = "127.0.0.1:9000"
+[grpc]
+listen = "[::]:2883"
+cert = "/etc/penstock/cert.pem"
+key = "/etc/penstock/key.pem"
+client_ca = "/etc/penstock/doors.pem"
+[timeouts]
+client = 60
+head = "5 s"
+idle = "2 min"
+keep_alive = "30 s"
+claim = "10 s"
+linger = 0
+drain = "1 h"
+[limits]
+connections = 100
+transfers = 50
+[doors]
+door1 = "https://door1.example.org:2880"
+"#,
+    )
+    .unwrap();
+    assert_eq!(config.capacity, Some(10 << 40));
+    assert_eq!(config.max_file_size, Some(1_000_000));
+    assert_eq!(config.io_mode, IoMode::Buffered);
+    assert_eq!(config.checksums.len(), 2);
+    assert_eq!((config.queues[0].max_running, config.queues[1].max_waiting), (10, DEFAULT_MAX_WAITING));
+    assert!(matches!(config.grpc, GrpcEndpoint::Tls { .. }));
+    assert_eq!(config.timeouts.idle, Duration::from_secs(120));
+    assert_eq!(config.timeouts.linger, Duration::ZERO);
+    assert_eq!((config.limits.connections, config.limits.transfers), (100, 50));
+    assert_eq!(config.doors["door1"], "https://door1.example.org:2880");
+    let shown = config.to_string();
+    assert!(shown.contains("10 TiB") && shown.contains("pool01.example.org:2881"), "{shown}");
+}
+
+#[test]
+fn whatever_is_wrong_is_named_with_file_line_and_key() {
+    let with = |lines: &str| format!("{GOOD}{lines}\n");
+    let before = |lines: &str| format!("{lines}\n{GOOD}");
+    let cases: Vec<(String, &str)> = vec![
+        (String::new(), "pool.toml: name: is missing: every pool needs a name"),
+        ("name = \"p\"".into(), "pool.toml: root: is missing: the directory of the pool's replicas"),
+        ("name = \"a b\"".into(), "pool.toml:1: name: must be 1 to 64 of [A-Za-z0-9_.-]"),
+        ("name = \"p\"\nroot = \"srv\"".into(), "pool.toml:2: root: must be an absolute path"),
+        ("name = 5".into(), "pool.toml:1: name: invalid type: integer `5`, expected a string"),
+        (before("nmae = 1"), "pool.toml:1: nmae: there is no such key; did you mean \"name\"?"),
+        (
+            before("xyzzyxyzzy = 1"),
+            "pool.toml:1: xyzzyxyzzy: there is no such key here; there are name, root, ",
+        ),
+        (with("lisen = 1"), "pool.toml:5: data.lisen: there is no such key; did you mean \"listen\"?"),
+        (
+            before("capacity = \"10 gigs\""),
+            "pool.toml:1: capacity: \"10 gigs\" is not a size: an integer of bytes",
+        ),
+        (before("capacity = -1"), "pool.toml:1: capacity: a size must not be negative"),
+        (before("capacity = 0"), "pool.toml:1: capacity: must not be 0"),
+        (before("capacity = true"), "pool.toml:1: capacity: invalid type: boolean `true`, expected a size"),
+        (before("shards = 5000"), "pool.toml:1: shards: must be at most 1024"),
+        (before("buffer_memory = \"1 MiB\""), "pool.toml:1: buffer_memory: must be at least 8 MiB"),
+        (
+            before("io_mode = \"fast\""),
+            "pool.toml:1: io_mode: unknown variant `fast`, expected one of `direct`",
+        ),
+        (
+            before("checksums = [\"md4\"]"),
+            "pool.toml:1: checksums: \"md4\" is no checksum; there are adler32, md5,",
+        ),
+        (with("advertise = \"http://x:1/\""), "pool.toml:5: data.advertise: must be \"host:port\""),
+        (with("advertise = \"x\""), "pool.toml:5: data.advertise: must be \"host:port\""),
+        (
+            "name = \"p\"\nroot = \"/r\"\n\n[data]\nlisten = \"0.0.0.0:1\"".into(),
+            "pool.toml:4: data.advertise: is missing: clients cannot be sent to 0.0.0.0:1",
+        ),
+        (
+            "name = \"p\"\nroot = \"/r\"\n[data]\nlisten = \"localhost\"".into(),
+            "pool.toml:4: data.listen: invalid socket address syntax",
+        ),
+        (
+            with("[admin]\nlisten = \"127.0.0.1:2881\""),
+            "pool.toml:6: admin.listen: is the same as data.listen",
+        ),
+        (
+            with("[grpc]\nsocket = \"/s\"\nlisten = \"127.0.0.1:1\""),
+            "pool.toml:6: grpc.socket: and grpc.listen exclude each other",
+        ),
+        (with("[grpc]\nsocket = \"s\""), "pool.toml:6: grpc.socket: must be an absolute path"),
+        (with("[grpc]\ncert = \"/c\""), "pool.toml:6: grpc.cert: is for grpc.listen, which is not set"),
+        (with("[grpc]\ninsecure = true"), "pool.toml:6: grpc.insecure: is for grpc.listen, which is not set"),
+        (
+            with("[grpc]\nlisten = \"127.0.0.1:1\"\ncert = \"/c\""),
+            "pool.toml:5: grpc.key: is missing: grpc.listen needs cert, key and client_ca",
+        ),
+        (
+            with("[grpc]\nlisten = \"192.0.2.1:1\"\ninsecure = true"),
+            "pool.toml:7: grpc.insecure: is allowed on loopback only, and 192.0.2.1:1 is not",
+        ),
+        (with("[[queues]]\nname = \"fast\""), "pool.toml:5: queues: one of them must be named \"default\""),
+        (
+            with("[[queues]]\nname = \"default\"\n[[queues]]\nname = \"default\""),
+            "pool.toml:6: queues.name: \"default\" is there twice",
+        ),
+        (
+            with("[[queues]]\nname = \"default\"\nmax_running = 0"),
+            "pool.toml:7: queues.max_running: of \"default\" is 0",
+        ),
+        (with("[[queues]]\nmax_running = 1"), "pool.toml:5: queues: missing field `name`"),
+        (with("[timeouts]\nidle = 0"), "pool.toml:6: timeouts.idle: must not be 0"),
+        (with("[timeouts]\nidle = \"soon\""), "pool.toml:6: timeouts.idle: \"soon\" is not a length of time"),
+        (with("[limits]\ntransfers = 0"), "pool.toml:6: limits.transfers: must not be 0"),
+        (with("[limits]\ntransfers = -5"), "pool.toml:6: limits.transfers: invalid value: integer `-5`"),
+        (with("[doors]\nd = \"door:2880\""), "pool.toml:6: doors.d: door.url: must be http:// or https://"),
+        ("name = ".into(), "pool.toml:1: name: "),
+        ("name = \"a\"\nname = \"b\"".into(), "pool.toml:2: name: duplicate key"),
+    ];
+    for (text, expected) in cases {
+        let error = parse(&text).expect_err(&text).to_string();
+        assert!(error.starts_with(expected), "\n  said     {error}\n  expected {expected}\n  of\n{text}");
+        assert!(!error.contains('\n'), "{error:?} is more than one line");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::load(Path::new("/nonexistent/pool.toml")).unwrap_err().to_string();
+    assert!(error.starts_with("/nonexistent/pool.toml: cannot be read: "), "{error}");
+}

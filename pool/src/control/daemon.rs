@@ -1,0 +1,275 @@
+//! Starts and stops a pool: everything that runs, wired together. Both binaries use it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use penstock_door_proto::v1::pool_server::PoolServer;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior};
+use tonic_health::ServingStatus;
+use tracing::info;
+
+use super::admin::AdminPort;
+use super::data_port::{self, DataPort, DataPortError};
+use super::listen::{self, GrpcAddress, ListenError, Serving};
+use super::metrics::Metrics;
+use super::registry::{Registry, RegistrySettings};
+use super::service::PoolService;
+use super::status::{Identity, StatusSource};
+use crate::config::Config;
+use crate::engine::disk::KernelDisk;
+use crate::store::{OpenError, Store, StoreConfig};
+use crate::transfer::{Capability, Desk, SystemClock, Timeouts};
+
+/// How often deadlines are looked at, and bytes counted.
+const TICK: Duration = Duration::from_millis(250);
+/// At the end: how long streams to doors may take to close, after the transfers have ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Why a pool did not start. The text says what to do.
+#[derive(Debug, Error)]
+pub enum PoolError {
+    /// The replicas' directory.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The doors' endpoint.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The data port.
+    #[error(transparent)]
+    DataPort(#[from] DataPortError),
+    /// The admin port.
+    #[error("admin.listen: cannot bind {address}: {error}")]
+    Admin {
+        /// Address and port.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The kernel gives no random bytes.
+    #[error("no random bytes for this instance's id: {0}")]
+    Random(#[from] getrandom::Error),
+    /// A thread ended early.
+    #[error("the pool's start was interrupted: {0}")]
+    Interrupted(#[from] tokio::task::JoinError),
+    /// The gRPC services cannot be put together.
+    #[error("the gRPC reflection service cannot be built: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// Starts the data port; tests put another in the place of the shards.
+pub type StartDataPort = Box<
+    dyn FnOnce(Arc<dyn Desk>, Arc<Store>, &Config, &Metrics) -> Result<Arc<dyn DataPort>, DataPortError>
+        + Send,
+>;
+
+/// A pool that is not running.
+#[derive(Debug)]
+pub struct Pool;
+
+impl Pool {
+    /// Starts a pool. When this returns, all its ports answer.
+    pub async fn start(config: Config) -> Result<RunningPool, PoolError> {
+        Self::start_with(config, Box::new(data_port::start)).await
+    }
+
+    /// Starts a pool with another data port.
+    pub async fn start_with(
+        config: Config,
+        start_data_port: StartDataPort,
+    ) -> Result<RunningPool, PoolError> {
+        let store = {
+            let config = store_config(&config);
+            tokio::task::spawn_blocking(move || Store::open_root(Arc::new(KernelDisk), &config)).await??
+        };
+        let store = Arc::new(store);
+        for problem in &store.scan_report().problem_texts {
+            tracing::warn!(problem, "found in the pool's directory");
+        }
+        let metrics = Arc::new(Metrics::new());
+        let registry =
+            Registry::new(registry_settings(&config), Arc::new(SystemClock::new()), Arc::clone(&metrics));
+
+        // All ports are bound before any is served, so that a pool that cannot start disturbs nobody.
+        let grpc = listen::bind(&config.grpc).await?;
+        let admin_error = |error| PoolError::Admin { address: config.admin_listen, error };
+        let admin_listener = AdminPort::bind(config.admin_listen).await.map_err(admin_error)?;
+        let admin_addr = admin_listener.local_addr().map_err(admin_error)?;
+        let data_port =
+            start_data_port(Arc::clone(&registry) as Arc<dyn Desk>, Arc::clone(&store), &config, &metrics)?;
+        let data_addr = data_port.address();
+        let authority = config.data_advertise.clone().unwrap_or_else(|| data_addr.to_string());
+        registry.set_data_url(format!("http://{authority}"));
+
+        let identity = Identity {
+            pool_name: config.name.clone(),
+            instance_id: Capability::random()?.expose(),
+            started_at: SystemTime::now(),
+        };
+        let status = Arc::new(StatusSource::new(
+            identity,
+            Arc::clone(&registry),
+            Arc::clone(&store),
+            Arc::clone(&metrics),
+            Arc::clone(&data_port),
+        ));
+        let (health, health_changes) = watch::channel(0);
+        let service = PoolService::new(
+            Arc::clone(&registry),
+            Arc::clone(&store),
+            Arc::clone(&status),
+            config.max_file_size,
+            health.clone(),
+        );
+        let serving = serve(grpc, service.clone(), Arc::clone(&registry), health_changes)?;
+        let admin = Arc::new(AdminPort::new(Arc::clone(&registry), status, metrics)).serve(admin_listener);
+        let ticking = tokio::spawn(tick(Arc::clone(&registry), service));
+        info!(pool = config.name, root = %config.root.display(), data = %data_addr, admin = %admin_addr,
+            grpc = %serving.address(), replicas = store.counts().all, "pool started");
+        Ok(RunningPool {
+            config,
+            registry,
+            health,
+            data_port,
+            data_addr,
+            admin_addr,
+            serving,
+            admin,
+            ticking,
+        })
+    }
+}
+
+/// A running pool. Dropping it without [`stop`](Self::stop) leaves its tasks to the runtime's end.
+#[derive(Debug)]
+pub struct RunningPool {
+    config: Config,
+    registry: Arc<Registry>,
+    health: watch::Sender<u64>,
+    data_port: Arc<dyn DataPort>,
+    data_addr: SocketAddr,
+    admin_addr: SocketAddr,
+    serving: Serving,
+    admin: JoinHandle<()>,
+    ticking: JoinHandle<()>,
+}
+
+impl RunningPool {
+    /// Where clients come to.
+    #[must_use]
+    pub fn data_addr(&self) -> SocketAddr {
+        self.data_addr
+    }
+
+    /// Where people and Prometheus come to.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// Where doors come to.
+    #[must_use]
+    pub fn grpc_addr(&self) -> &GrpcAddress {
+        self.serving.address()
+    }
+
+    /// What it runs with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Takes no new transfers and waits until those that run have ended, at most `deadline`. Gives the number that
+    /// still run then. May be dropped to give up waiting.
+    pub async fn drain(&self, deadline: Duration) -> usize {
+        self.registry.drain();
+        self.health.send_modify(|version| *version = version.wrapping_add(1));
+        let ends_at = Instant::now() + deadline;
+        loop {
+            let remaining = self.registry.remaining();
+            if remaining == 0 || Instant::now() >= ends_at {
+                return remaining;
+            }
+            tokio::time::sleep_until(ends_at.min(Instant::now() + TICK)).await;
+        }
+    }
+
+    /// Ends everything at once; what still runs fails with a text that says so. Doors hear of it.
+    pub async fn stop(self) {
+        self.registry.stop();
+        self.registry.abort_all("the pool is stopping");
+        let data_port = Arc::clone(&self.data_port);
+        // A thread that died on the way out has ended as well.
+        let _ = tokio::task::spawn_blocking(move || data_port.stop()).await;
+        self.serving.stop(LAST_WORDS).await;
+        self.admin.abort();
+        self.ticking.abort();
+        info!(pool = self.config.name, "pool stopped");
+    }
+}
+
+fn store_config(config: &Config) -> StoreConfig {
+    StoreConfig {
+        root: config.root.clone(),
+        pool_name: config.name.clone(),
+        capacity: config.capacity,
+        reserve_bytes: config.reserve_bytes,
+        max_file_size: config.max_file_size,
+    }
+}
+
+fn registry_settings(config: &Config) -> RegistrySettings {
+    RegistrySettings {
+        queues: config.queues.clone(),
+        max_transfers: config.limits.transfers,
+        timeouts: Timeouts {
+            client: config.timeouts.client,
+            linger: config.timeouts.linger,
+            claim: config.timeouts.claim,
+        },
+        doors: config.doors.clone().into_iter().collect(),
+    }
+}
+
+/// The contract's service with the standard health and reflection services beside it.
+fn serve(
+    grpc: listen::Bound,
+    service: PoolService,
+    registry: Arc<Registry>,
+    mut health_changes: watch::Receiver<u64>,
+) -> Result<Serving, PoolError> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(penstock_door_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let serving = grpc.serve(move |server| {
+        server.add_service(PoolServer::new(service)).add_service(health).add_service(reflection)
+    })?;
+    tokio::spawn(async move {
+        loop {
+            let word = if registry.draining() { ServingStatus::NotServing } else { ServingStatus::Serving };
+            reporter.set_service_status("", word).await;
+            reporter.set_service_status("penstock.pool.v1.Pool", word).await;
+            if health_changes.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(serving)
+}
+
+/// Does what time demands, for as long as the pool runs.
+async fn tick(registry: Arc<Registry>, service: PoolService) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        registry.tick();
+        service.note_orphans().await;
+    }
+}

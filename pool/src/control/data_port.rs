@@ -1,0 +1,280 @@
+//! Starts the shards with the data port on them, and tells how busy they are.
+//!
+//! The only place where control touches the engine. Everything that moves bytes is behind [`DataPort`].
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use rustix::time::{ClockId, clock_gettime};
+use thiserror::Error;
+use tracing::{info, warn};
+
+use super::metrics::Metrics;
+use crate::checksum::DigestPool;
+use crate::config::Config;
+use crate::engine::arena::SLOT_BYTES;
+use crate::engine::blocking::Blocking;
+use crate::engine::core::Core;
+use crate::engine::net::listener::{self, Listener};
+use crate::engine::shard::{Shard, StartError};
+use crate::http1;
+use crate::store::Store;
+use crate::transfer::Desk;
+use crate::transfer::port::{Counters, Port, Settings, accept};
+
+/// Threads for file-system calls. They wait for the disk more than they work.
+const BLOCKING_THREADS: usize = 32;
+/// Least buffers of a shard: an upload needs several to overlap network and disk.
+const LEAST_SLOTS_PER_SHARD: usize = 4;
+/// Buffers of a shard unless configured, where the default for the whole pool would give it fewer.
+const USUAL_SLOTS_PER_SHARD: usize = 8;
+/// How often a shard tells how busy it is.
+const GAUGE_PERIOD: Duration = Duration::from_secs(1);
+/// Loads are kept as parts of this.
+const WHOLE: f64 = 1_000_000.0;
+
+/// How busy the shards are.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct EngineLoad {
+    /// Share of the I/O buffers in use, 0 to 1.
+    pub buffers_used: f64,
+    /// Share of the time that the busiest shard worked, 0 to 1.
+    pub busiest_shard: f64,
+}
+
+/// A running data port.
+pub trait DataPort: Send + Sync + fmt::Debug {
+    /// Where it answers.
+    fn address(&self) -> SocketAddr;
+    /// How busy it is.
+    fn load(&self) -> EngineLoad;
+    /// Closes all connections and ends its threads. Blocks until they have ended.
+    fn stop(&self);
+}
+
+/// Why the data port did not start.
+#[derive(Debug, Error)]
+pub enum DataPortError {
+    /// The address cannot be had.
+    #[error("data.listen: cannot bind {address}: {error}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Too little memory for so many shards.
+    #[error(
+        "buffer_memory gives each of {shards} shards {slots} buffers of 1 MiB; at least {LEAST_SLOTS_PER_SHARD} are \
+         needed: raise buffer_memory or lower shards"
+    )]
+    TooFewBuffers {
+        /// Shards.
+        shards: usize,
+        /// Buffers of each.
+        slots: usize,
+    },
+    /// The engine does not start.
+    #[error(transparent)]
+    Engine(#[from] StartError),
+    /// No threads.
+    #[error("cannot start the data port's threads: {0}")]
+    Threads(io::Error),
+}
+
+/// Binds the data port, starts the shards and lets them accept.
+pub fn start(
+    desk: Arc<dyn Desk>,
+    store: Arc<Store>,
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<Arc<dyn DataPort>, DataPortError> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let shards = if config.shards == 0 { processors } else { config.shards };
+    let slots = match config.buffer_memory_bytes {
+        Some(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX) / SLOT_BYTES / shards,
+        None => (DEFAULT_SLOTS / shards).max(USUAL_SLOTS_PER_SHARD),
+    };
+    if slots < LEAST_SLOTS_PER_SHARD {
+        return Err(DataPortError::TooFewBuffers { shards, slots });
+    }
+    let bind = |address| listener::bind(address).map_err(|error| DataPortError::Bind { address, error });
+    // The first listener settles the port when any free one was asked for; the others share it.
+    let first = bind(config.data_listen)?;
+    let address = listener::address(&first).map_err(DataPortError::Threads)?;
+    let mut listeners = vec![first];
+    for _ in 1..shards {
+        listeners.push(bind(address)?);
+    }
+
+    let digests = DigestPool::new(shards.min(processors)).map_err(DataPortError::Threads)?;
+    let port = Arc::new(Port {
+        desk,
+        store,
+        digests: Some(Arc::new(digests)),
+        settings: Settings {
+            head_limits: http1::Limits::default(),
+            head_time: config.timeouts.head,
+            idle_limit: config.timeouts.idle,
+            keep_alive_limit: config.timeouts.keep_alive,
+            connections_limit: config.limits.connections,
+            algorithms: config.checksums,
+        },
+        counters: Counters::default(),
+    });
+    let blocking = Blocking::new(BLOCKING_THREADS);
+    let started = (0..shards).map(|number| Shard::start(number, slots, Arc::clone(&blocking)));
+    let started = started.collect::<Result<Vec<_>, _>>()?;
+    log_facts(&started, slots);
+    let gauges: Vec<Arc<Gauges>> = (0..shards).map(|_| Arc::default()).collect();
+    for ((shard, descriptor), gauges) in started.iter().zip(listeners).zip(&gauges) {
+        let port = Arc::clone(&port);
+        shard
+            .submit(|core| accept(Rc::clone(&core), port, Listener::new(core, descriptor)))
+            .map_err(DataPortError::Threads)?;
+        let gauges = Arc::clone(gauges);
+        shard.submit(|core| watch(core, gauges)).map_err(DataPortError::Threads)?;
+    }
+    metrics.register(|registry| {
+        registry.register_collector(Box::new(PortCollector { port: Arc::clone(&port) }))
+    });
+    Ok(Arc::new(Shards { address, gauges, running: Mutex::new(started) }))
+}
+
+/// Buffers of all shards unless configured: [`crate::config::DEFAULT_BUFFER_MEMORY_BYTES`] in slots.
+const DEFAULT_SLOTS: usize = crate::config::DEFAULT_BUFFER_MEMORY_BYTES as usize / SLOT_BYTES;
+
+/// One line on what the engine found; all shards find the same.
+fn log_facts(shards: &[Shard], slots: usize) {
+    let Some(shard) = shards.first() else { return };
+    let facts = shard.facts();
+    info!(shards = shards.len(), buffers_per_shard = slots, io_uring = %facts.abilities, "engine started");
+    if let Some(reason) = &facts.unregistered {
+        warn!(
+            reason,
+            "buffers are not registered, which costs speed: raise the memlock limit (LimitMEMLOCK=infinity)"
+        );
+    }
+    if let Some(reason) = &facts.unpinned {
+        warn!(reason, "shards are not pinned to processors");
+    }
+}
+
+/// The shards, running.
+struct Shards {
+    address: SocketAddr,
+    gauges: Vec<Arc<Gauges>>,
+    running: Mutex<Vec<Shard>>,
+}
+
+impl fmt::Debug for Shards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shards").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl DataPort for Shards {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn load(&self) -> EngineLoad {
+        let slots = self.gauges.iter().map(|gauges| gauges.slots.load(Ordering::Relaxed)).sum::<u64>();
+        let used = self.gauges.iter().map(|gauges| gauges.used.load(Ordering::Relaxed)).sum::<u64>();
+        let busiest = self.gauges.iter().map(|gauges| gauges.busy.load(Ordering::Relaxed)).max();
+        EngineLoad {
+            buffers_used: if slots == 0 { 0.0 } else { used as f64 / slots as f64 },
+            busiest_shard: busiest.unwrap_or(0) as f64 / WHOLE,
+        }
+    }
+
+    fn stop(&self) {
+        let shards = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        // All are asked before any is waited for; dropping one waits for its thread.
+        shards.iter().for_each(Shard::stop);
+    }
+}
+
+/// What a shard tells of itself.
+#[derive(Debug, Default)]
+struct Gauges {
+    slots: AtomicU64,
+    used: AtomicU64,
+    /// Share of the last period that the thread was on a processor, in parts of [`WHOLE`].
+    busy: AtomicU64,
+}
+
+/// Runs on a shard: reads the thread's own clocks now and then.
+async fn watch(core: Rc<Core>, gauges: Arc<Gauges>) {
+    let processor_seconds = || {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    };
+    let (mut since, mut worked_before) = (core.now(), processor_seconds());
+    loop {
+        let arena = core.arena();
+        gauges.slots.store(arena.slots() as u64, Ordering::Relaxed);
+        gauges.used.store(arena.used() as u64, Ordering::Relaxed);
+        core.sleep(GAUGE_PERIOD).await;
+        let (now, worked) = (core.now(), processor_seconds());
+        let elapsed = now.saturating_duration_since(since).as_secs_f64();
+        if elapsed > 0.0 {
+            let share = ((worked - worked_before) / elapsed).clamp(0.0, 1.0);
+            gauges.busy.store((share * WHOLE) as u64, Ordering::Relaxed);
+        }
+        (since, worked_before) = (now, worked);
+    }
+}
+
+/// The port's own counters, read when Prometheus asks.
+struct PortCollector {
+    port: Arc<Port>,
+}
+
+impl fmt::Debug for PortCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PortCollector").finish_non_exhaustive()
+    }
+}
+
+impl Collector for PortCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let counters = &self.port.counters;
+        let open = ConstGauge::new(counters.connections.load(Ordering::Relaxed) as i64);
+        let metric = encoder.encode_descriptor(
+            "data_connections",
+            "Connections of the data port that are open",
+            None,
+            open.metric_type(),
+        )?;
+        open.encode(metric)?;
+        let totals = [
+            (
+                "data_connections_refused",
+                "Connections closed at once, as too many were open",
+                &counters.refused_connections,
+            ),
+            ("data_requests", "Requests to the data port whose head was understood", &counters.requests),
+            (
+                "data_requests_refused",
+                "Requests to the data port whose head was malformed",
+                &counters.bad_requests,
+            ),
+        ];
+        for (name, help, count) in totals {
+            let count = ConstCounter::new(count.load(Ordering::Relaxed) as u64);
+            let metric = encoder.encode_descriptor(name, help, None, count.metric_type())?;
+            count.encode(metric)?;
+        }
+        Ok(())
+    }
+}

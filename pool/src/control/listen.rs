@@ -1,0 +1,299 @@
+//! Where doors come to: a Unix socket of the pool's own user, or TCP with mutual TLS.
+//!
+//! Whoever is let in may command the pool, so there is no third way: TCP without TLS is for loopback and must be
+//! asked for by name.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tracing::error;
+
+use crate::config::{GrpcEndpoint, TlsFiles};
+
+/// Calls of one door's connection at once: a stream for each transfer it follows, and short calls beside them.
+const MAX_CALLS_PER_CONNECTION: u32 = 16_384;
+/// Only the pool's own user.
+const SOCKET_MODE: u32 = 0o600;
+
+/// Why doors cannot come.
+#[derive(Debug, Error)]
+pub enum ListenError {
+    /// Another process answers on the socket.
+    #[error("grpc.socket: {path} is in use: another daemon answers there; stop it or choose another path")]
+    SocketInUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Something else lies there.
+    #[error("grpc.socket: {path} is there and is no socket; move it away or choose another path")]
+    NoSocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The socket cannot be made.
+    #[error("grpc.socket: cannot make {path}: {error}")]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The port cannot be bound.
+    #[error("grpc.listen: cannot bind {address}: {error}")]
+    Bind {
+        /// Address and port.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A PEM file cannot be read.
+    #[error("{key}: cannot read {path}: {error}")]
+    Pem {
+        /// The configuration key.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The PEM files do not make a TLS server.
+    #[error("grpc: the certificate, key or client_ca cannot be used: {0}")]
+    Tls(String),
+}
+
+/// A bound endpoint.
+pub(super) struct Bound {
+    incoming: Incoming,
+    tls: Option<ServerTlsConfig>,
+    address: GrpcAddress,
+}
+
+enum Incoming {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+/// Where doors come to, once bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GrpcAddress {
+    /// A Unix socket.
+    Socket(PathBuf),
+    /// A TCP address.
+    Tcp(SocketAddr),
+}
+
+impl std::fmt::Display for GrpcAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            GrpcAddress::Socket(path) => write!(f, "unix:{}", path.display()),
+            GrpcAddress::Tcp(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+/// Binds an endpoint. Must be called within a tokio runtime.
+pub(super) async fn bind(endpoint: &GrpcEndpoint) -> Result<Bound, ListenError> {
+    match endpoint {
+        GrpcEndpoint::Socket(path) => {
+            let incoming = Incoming::Unix(bind_socket(path)?);
+            Ok(Bound { incoming, tls: None, address: GrpcAddress::Socket(path.clone()) })
+        }
+        GrpcEndpoint::Tls { listen, files } => {
+            let tls = tls_config(files)?;
+            let (incoming, address) = bind_tcp(*listen).await?;
+            Ok(Bound { incoming, tls: Some(tls), address })
+        }
+        GrpcEndpoint::Insecure { listen } => {
+            let (incoming, address) = bind_tcp(*listen).await?;
+            Ok(Bound { incoming, tls: None, address })
+        }
+    }
+}
+
+async fn bind_tcp(address: SocketAddr) -> Result<(Incoming, GrpcAddress), ListenError> {
+    let failed = |error| ListenError::Bind { address, error };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((Incoming::Tcp(listener), GrpcAddress::Tcp(bound)))
+}
+
+/// Makes the socket beside its path and moves it there, so that nobody ever meets it with other permissions, and a
+/// stale one is replaced in one step.
+fn bind_socket(path: &Path) -> Result<UnixListener, ListenError> {
+    let failed = |error| ListenError::Socket { path: path.to_owned(), error };
+    match std::fs::symlink_metadata(path) {
+        Ok(there) if !there.file_type().is_socket() => {
+            return Err(ListenError::NoSocket { path: path.to_owned() });
+        }
+        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
+            return Err(ListenError::SocketInUse { path: path.to_owned() });
+        }
+        Ok(_) => {} // left by a daemon that did not end in order
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    // Short, as a socket's path may have 107 bytes only.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push("~");
+    let beside = PathBuf::from(beside);
+    match std::fs::remove_file(&beside) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let listener = UnixListener::bind(&beside).map_err(failed)?;
+    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
+    std::fs::rename(&beside, path).map_err(failed)?;
+    Ok(listener)
+}
+
+fn tls_config(files: &TlsFiles) -> Result<ServerTlsConfig, ListenError> {
+    let read = |key, path: &Path| {
+        std::fs::read(path).map_err(|error| ListenError::Pem { key, path: path.to_owned(), error })
+    };
+    let cert = read("grpc.cert", &files.cert)?;
+    let key = read("grpc.key", &files.key)?;
+    let client_ca = read("grpc.client_ca", &files.client_ca)?;
+    Ok(ServerTlsConfig::new()
+        .identity(Identity::from_pem(cert, key))
+        .client_ca_root(Certificate::from_pem(client_ca))
+        .client_auth_optional(false))
+}
+
+/// A serving endpoint.
+#[derive(Debug)]
+pub(super) struct Serving {
+    address: GrpcAddress,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Bound {
+    /// Serves what `services` adds to the server, until stopped.
+    pub(super) fn serve(self, services: impl FnOnce(&mut Server) -> Router) -> Result<Serving, ListenError> {
+        let mut server = Server::builder().max_concurrent_streams(MAX_CALLS_PER_CONNECTION);
+        if let Some(tls) = self.tls {
+            server = server.tls_config(tls).map_err(|error| ListenError::Tls(with_causes(&error)))?;
+        }
+        let router = services(&mut server);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async {
+            // The sender being dropped means the same.
+            let _ = stopped.await;
+        };
+        let task = tokio::spawn(async move {
+            let served = match self.incoming {
+                Incoming::Unix(listener) => {
+                    router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stopped).await
+                }
+                Incoming::Tcp(listener) => {
+                    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                    router.serve_with_incoming_shutdown(incoming, stopped).await
+                }
+            };
+            if let Err(error) = served {
+                error!(error = with_causes(&error), "the gRPC endpoint has ended");
+            }
+        });
+        Ok(Serving { address: self.address, stop: Some(stop), task })
+    }
+}
+
+impl Serving {
+    /// Where doors come to.
+    pub(super) fn address(&self) -> &GrpcAddress {
+        &self.address
+    }
+
+    /// Takes no more calls; streams that are open get `grace` to end. Removes the socket.
+    pub(super) async fn stop(mut self, grace: std::time::Duration) {
+        if let Some(stop) = self.stop.take() {
+            // The server may have ended by itself.
+            let _ = stop.send(());
+        }
+        if tokio::time::timeout(grace, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+        if let GrpcAddress::Socket(path) = &self.address {
+            // Another daemon cannot have taken it: it would have found this one answering.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// tonic's errors say little without their sources.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_for_the_pools_own_user_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("grpc.sock");
+        let _listener = bind_socket(&path).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_a_live_one_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("grpc.sock");
+        drop(bind_socket(&path).unwrap());
+        let _live = bind_socket(&path).unwrap();
+        let error = bind_socket(&path).unwrap_err();
+        assert!(matches!(error, ListenError::SocketInUse { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("grpc.sock");
+        std::fs::write(&path, "precious").unwrap();
+        assert!(matches!(bind_socket(&path), Err(ListenError::NoSocket { .. })));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[tokio::test]
+    async fn a_missing_directory_is_named() {
+        let error = bind_socket(Path::new("/nonexistent/grpc.sock")).unwrap_err().to_string();
+        assert!(error.starts_with("grpc.socket: cannot make /nonexistent/grpc.sock: "), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_missing_certificate_is_named_with_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = TlsFiles {
+            cert: dir.path().join("cert.pem"),
+            key: dir.path().join("key.pem"),
+            client_ca: dir.path().join("ca.pem"),
+        };
+        let endpoint = GrpcEndpoint::Tls { listen: "127.0.0.1:0".parse().unwrap(), files };
+        let Err(error) = bind(&endpoint).await else { panic!("bound without a certificate") };
+        assert!(error.to_string().starts_with("grpc.cert: cannot read "), "{error}");
+    }
+}

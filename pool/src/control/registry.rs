@@ -1,0 +1,560 @@
+//! The registry: every transfer that waits, runs, or has ended and waits for its door's Acknowledge.
+//!
+//! One mutex over plain maps, held for look-ups and bookkeeping only. A transfer's own state lives in
+//! [`Transfer`]; whenever that changes, its bell calls [`Registry::settle`], which frees places, admits the next in
+//! the queue and counts the outcome. Lock order: registry, then transfer; a transfer never calls with its lock held.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use penstock_door_proto::v1;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use thiserror::Error;
+use tracing::info;
+
+use super::doors::Doors;
+use super::entry::{Bell, Entry};
+use super::metrics::Metrics;
+use super::queue::{QueueError, QueueLimits, QueueStatus, Queues, Turn};
+use crate::transfer::request::RequestError;
+use crate::transfer::{
+    Capability, Claim, ClaimMethod, Clock, Desk, Failure, Kind, Moment, Refusal, State, Timeouts, Transfer,
+    TransferId, TransferRequest, Verdict,
+};
+
+/// RFC 3986 §3.3: what may stand in a path as it is.
+const PATH_ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b',')
+    .remove(b':')
+    .remove(b'@');
+
+/// The query parameter of the redirect URL that holds the capability.
+pub const TRANSFER_PARAMETER: &str = "penstock-transfer";
+/// The query parameter of the redirect URL that names the door.
+pub const DOOR_PARAMETER: &str = "penstock-door";
+
+/// In `drain_ends_us`: no drain has a deadline.
+const NO_DEADLINE: u64 = u64::MAX;
+
+/// What the registry may hold, and how long things may take.
+#[derive(Debug, Clone)]
+pub struct RegistrySettings {
+    /// The queues.
+    pub queues: Vec<QueueLimits>,
+    /// Transfers at once, ended ones that wait for their Acknowledge included.
+    pub max_transfers: usize,
+    /// Client, linger and claim times.
+    pub timeouts: Timeouts,
+    /// Doors and their URLs, by name.
+    pub doors: HashMap<String, String>,
+}
+
+/// Why a transfer was not started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A field is wrong, or the kind is not among the pool's features.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The queue does not take it.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The id belongs to another request.
+    #[error("transfer {id} exists with a different request; transfer ids must be unique for all time")]
+    OtherRequest {
+        /// The id.
+        id: TransferId,
+    },
+    /// Another upload of the same replica runs.
+    #[error("replica {replica} is being uploaded by transfer {by}")]
+    UploadRuns {
+        /// The replica.
+        replica: String,
+        /// The other transfer.
+        by: TransferId,
+    },
+    /// No further transfer fits.
+    #[error(
+        "the pool holds {limit} transfers, as many as it may; acknowledge those that ended, or try again later"
+    )]
+    TooMany {
+        /// limits.transfers.
+        limit: usize,
+    },
+    /// The pool takes no new transfers.
+    #[error("the pool is draining: it takes no new transfers")]
+    Draining,
+    /// The kernel gives no random bytes.
+    #[error("no random bytes for the transfer's URL: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// What stands in a transfer's way at acknowledgement.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("transfer {id} has not ended: it is {state}; cancel it first")]
+pub struct NotEnded {
+    /// The transfer.
+    pub id: TransferId,
+    /// Its state.
+    pub state: crate::transfer::state::StateName,
+}
+
+/// All transfers of a pool.
+#[derive(Debug)]
+pub struct Registry {
+    me: Weak<Registry>,
+    clock: Arc<dyn Clock>,
+    settings: RegistrySettings,
+    doors: Doors,
+    metrics: Arc<Metrics>,
+    /// "http://host:port", known once the data port answers.
+    data_url: OnceLock<String>,
+    /// No new transfers.
+    draining: AtomicBool,
+    /// No claims either.
+    stopping: AtomicBool,
+    /// When a drain ends whatever still runs, on the monotonic clock; [`NO_DEADLINE`]: never.
+    drain_ends_us: AtomicU64,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug)]
+struct Table {
+    rows: HashMap<TransferId, Row>,
+    by_capability: HashMap<Capability, TransferId>,
+    /// Uploads that have not ended, by replica.
+    uploads: HashMap<String, TransferId>,
+    /// Ended transfers that may be forgotten when room is needed, oldest first.
+    forgettable: BTreeMap<u64, TransferId>,
+    queues: Queues,
+    arrivals: u64,
+}
+
+#[derive(Debug)]
+struct Row {
+    entry: Arc<Entry>,
+    place: Place,
+    ended: bool,
+    acknowledged: bool,
+    orphan_noted: bool,
+}
+
+/// What a transfer holds of its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Waiting(Turn),
+    Running,
+    None,
+}
+
+impl Registry {
+    /// An empty registry.
+    #[must_use]
+    pub fn new(settings: RegistrySettings, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            clock,
+            doors: Doors::new(settings.doors.clone()),
+            metrics,
+            data_url: OnceLock::new(),
+            draining: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            drain_ends_us: AtomicU64::new(NO_DEADLINE),
+            table: Mutex::new(Table {
+                rows: HashMap::new(),
+                by_capability: HashMap::new(),
+                uploads: HashMap::new(),
+                forgettable: BTreeMap::new(),
+                queues: Queues::new(settings.queues.clone()),
+                arrivals: 0,
+            }),
+            settings,
+        })
+    }
+
+    /// Where clients are sent: "http://host:port". Set once, before the first transfer.
+    pub fn set_data_url(&self, url: String) {
+        // A second address would not be known to those who have the first.
+        let _ = self.data_url.set(url);
+    }
+
+    /// Where clients are sent.
+    #[must_use]
+    pub fn data_url(&self) -> &str {
+        self.data_url.get().map_or("", String::as_str)
+    }
+
+    /// The doors that are known.
+    #[must_use]
+    pub fn doors(&self) -> &Doors {
+        &self.doors
+    }
+
+    /// The time as transfers see it.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Client, linger and claim times.
+    #[must_use]
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.settings.timeouts
+    }
+
+    /// The transfer of a request that was made before, if it is the same request.
+    pub fn known(&self, asked: &v1::TransferRequest) -> Result<Option<Arc<Entry>>, StartError> {
+        let Ok(id) = TransferId::new(asked.transfer_id.as_str()) else { return Ok(None) };
+        match self.lock().rows.get(&id) {
+            Some(row) if row.entry.asked() == asked => Ok(Some(Arc::clone(&row.entry))),
+            Some(_) => Err(StartError::OtherRequest { id }),
+            None => Ok(None),
+        }
+    }
+
+    /// Starts a transfer, or finds the same one again.
+    pub fn start(&self, asked: v1::TransferRequest) -> Result<Arc<Entry>, StartError> {
+        let request = TransferRequest::try_from(asked.clone())?;
+        let capability = Capability::random()?;
+        self.doors.saw(&request.door);
+        let (id, queue) = (request.id.clone(), request.queue.clone());
+
+        let mut table = self.lock();
+        if let Some(row) = table.rows.get(&id) {
+            return match row.entry.asked() == &asked {
+                true => Ok(Arc::clone(&row.entry)),
+                false => Err(StartError::OtherRequest { id }),
+            };
+        }
+        if self.draining() {
+            return Err(StartError::Draining);
+        }
+        if let Kind::Put(_) = request.kind
+            && let Some(by) = table.uploads.get(&request.replica)
+        {
+            return Err(StartError::UploadRuns { replica: request.replica, by: by.clone() });
+        }
+        if table.rows.len() >= self.settings.max_transfers && !table.forget_oldest() {
+            return Err(StartError::TooMany { limit: self.settings.max_transfers });
+        }
+        let turn = table.queues.enqueue(&queue, request.priority, id.clone())?;
+        if let Kind::Put(_) = request.kind {
+            table.uploads.insert(request.replica.clone(), id.clone());
+        }
+        let bell = Arc::new(Bell::new(id.clone(), self.me.clone()));
+        let transfer = Transfer::new(request, capability, Arc::clone(&self.clock), bell.clone());
+        let number = table.arrivals;
+        table.arrivals += 1;
+        let entry = Arc::new(Entry::new(Arc::new(transfer), asked, number, bell));
+        table.by_capability.insert(capability, id.clone());
+        let row = Row {
+            entry: Arc::clone(&entry),
+            place: Place::Waiting(turn),
+            ended: false,
+            acknowledged: false,
+            orphan_noted: false,
+        };
+        table.rows.insert(id, row);
+        let admitted = table.admit_all(&queue);
+        drop(table);
+        admit(admitted);
+        Ok(entry)
+    }
+
+    /// A transfer by its id.
+    #[must_use]
+    pub fn find(&self, id: &TransferId) -> Option<Arc<Entry>> {
+        self.lock().rows.get(id).map(|row| Arc::clone(&row.entry))
+    }
+
+    /// Every transfer, oldest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<Entry>> {
+        let mut entries: Vec<_> = self.lock().rows.values().map(|row| Arc::clone(&row.entry)).collect();
+        entries.sort_unstable_by_key(|entry| entry.number);
+        entries
+    }
+
+    /// How many are served before a waiting transfer; `None` when it does not wait.
+    #[must_use]
+    pub fn ahead(&self, id: &TransferId) -> Option<usize> {
+        let table = self.lock();
+        let row = table.rows.get(id)?;
+        match row.place {
+            Place::Waiting(turn) => Some(table.queues.ahead(&row.entry.transfer().request().queue, turn)),
+            Place::Running | Place::None => None,
+        }
+    }
+
+    /// Forgets an ended transfer. `false` when it is not known. What becomes of an upload's replica was decided
+    /// before, by [`Transfer::decide`].
+    pub fn acknowledge(&self, id: &TransferId) -> Result<bool, NotEnded> {
+        let mut table = self.lock();
+        let Some(row) = table.rows.get_mut(id) else { return Ok(false) };
+        let state = row.entry.transfer().state().name();
+        if !row.ended {
+            return Err(NotEnded { id: id.clone(), state });
+        }
+        row.acknowledged = true;
+        if row.place == Place::None {
+            table.forget(id);
+        }
+        Ok(true)
+    }
+
+    /// Uploads whose claim time has run out since this was last asked: their replicas are orphans now.
+    #[must_use]
+    pub fn take_new_orphans(&self) -> Vec<Arc<Entry>> {
+        let mut table = self.lock();
+        let new = table
+            .rows
+            .values_mut()
+            .filter(|row| !row.orphan_noted && row.entry.transfer().verdict() == Some(Verdict::Timeout));
+        new.map(|row| {
+            row.orphan_noted = true;
+            Arc::clone(&row.entry)
+        })
+        .collect()
+    }
+
+    /// Does what time demands, for all transfers; called several times a second.
+    pub fn tick(&self) {
+        let hurry = self.draining();
+        if hurry && self.clock.now().monotonic_us >= self.drain_ends_us.load(Ordering::Acquire) {
+            self.abort_all("the pool is drained and its deadline has passed");
+        }
+        for entry in self.list() {
+            entry.transfer().tick(&self.settings.timeouts, hurry);
+            self.metrics.moved(entry.transfer().request().kind.name(), entry.take_uncounted_bytes());
+        }
+    }
+
+    /// Ends every transfer that has not ended.
+    pub fn abort_all(&self, why: &str) {
+        for entry in self.list() {
+            entry.transfer().abort(Failure::shutdown(why));
+        }
+    }
+
+    /// No new transfers from now on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// What still runs `after` this moment of the drain is ended then.
+    pub fn end_drain_at(&self, now: Moment, after: Duration) {
+        let after_us = u64::try_from(after.as_micros()).unwrap_or(NO_DEADLINE);
+        self.drain_ends_us.store(now.monotonic_us.saturating_add(after_us), Ordering::Release);
+    }
+
+    /// New transfers again.
+    pub fn resume(&self) {
+        self.drain_ends_us.store(NO_DEADLINE, Ordering::Release);
+        self.draining.store(false, Ordering::Release);
+    }
+
+    /// It takes no new transfers.
+    #[must_use]
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// No claims any more: the end of the process is near.
+    pub fn stop(&self) {
+        self.drain();
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Transfers that wait or run, uploads that wait for the door's verdict included.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.lock().rows.values().filter(|row| !row.ended || row.entry.transfer().open_claims() > 0).count()
+    }
+
+    /// Transfers that ended and wait for their Acknowledge.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        self.lock().rows.values().filter(|row| row.ended && !row.acknowledged).count()
+    }
+
+    /// Every queue's numbers.
+    #[must_use]
+    pub fn queues(&self) -> Vec<QueueStatus> {
+        self.lock().queues.status()
+    }
+
+    /// The URL that a ready transfer's client is sent to. Holds the capability: never logged.
+    #[must_use]
+    pub fn redirect_url(&self, transfer: &Transfer) -> String {
+        let request = transfer.request();
+        let path = utf8_percent_encode(&request.path, PATH_ENCODED);
+        let capability = transfer.capability().expose();
+        let mut url = format!("{}{path}?{TRANSFER_PARAMETER}={capability}", self.data_url());
+        if !request.door.name.is_empty() {
+            let door = utf8_percent_encode(&request.door.name, NON_ALPHANUMERIC);
+            url.push_str(&format!("&{DOOR_PARAMETER}={door}"));
+        }
+        url
+    }
+
+    /// A transfer has changed: frees its place, admits who is next, counts its outcome.
+    pub(super) fn settle(&self, id: &TransferId) {
+        let mut table = self.lock();
+        let Some(row) = table.rows.get_mut(id) else { return };
+        let transfer = Arc::clone(row.entry.transfer());
+        let state = transfer.state();
+        if !state.has_ended() {
+            return;
+        }
+        let place = row.place;
+        // A failed transfer holds its place until the shards have let go of it; a finished one has nothing left to
+        // do but wait for its door.
+        let free = matches!(state, State::Done(_)) || transfer.open_claims() == 0;
+        if free {
+            row.place = Place::None;
+        }
+        let first_time = !std::mem::replace(&mut row.ended, true);
+        let (acknowledged, number, entry) = (row.acknowledged, row.entry.number, Arc::clone(&row.entry));
+        let request = transfer.request();
+        let mut admitted = Vec::new();
+        if free {
+            match place {
+                Place::Waiting(turn) => table.queues.leave(&request.queue, turn),
+                Place::Running => table.queues.release(&request.queue),
+                Place::None => {}
+            }
+            admitted = table.admit_all(&request.queue);
+        }
+        if first_time {
+            table.uploads.remove(&request.replica);
+            let stored = matches!((&state, &request.kind), (State::Done(_), Kind::Put(_)));
+            if !stored {
+                table.forgettable.insert(number, id.clone());
+            }
+        }
+        if acknowledged && free {
+            table.forget(id);
+        }
+        drop(table);
+        if first_time {
+            self.metrics.moved(request.kind.name(), entry.take_uncounted_bytes());
+            self.metrics.ended(&transfer);
+            log_end(&transfer, &state);
+        }
+        admit(admitted);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Moves as many as may run out of the queue; their transfers are admitted once the lock is released.
+    fn admit_all(&mut self, queue: &str) -> Vec<Arc<Transfer>> {
+        let mut admitted = Vec::new();
+        while let Some(id) = self.queues.admit(queue) {
+            match self.rows.get_mut(&id) {
+                Some(row) => {
+                    row.place = Place::Running;
+                    admitted.push(Arc::clone(row.entry.transfer()));
+                }
+                None => self.queues.release(queue),
+            }
+        }
+        admitted
+    }
+
+    fn forget(&mut self, id: &TransferId) {
+        if let Some(row) = self.rows.remove(id) {
+            self.by_capability.remove(row.entry.transfer().capability());
+            self.forgettable.remove(&row.entry.number);
+        }
+    }
+
+    /// Forgets the oldest ended transfer whose loss loses no data: a stored upload is never forgotten unasked.
+    fn forget_oldest(&mut self) -> bool {
+        let free = |id: &&TransferId| self.rows.get(*id).is_some_and(|row| row.place == Place::None);
+        let oldest = self.forgettable.values().find(free).cloned();
+        if let Some(id) = &oldest {
+            self.forget(id);
+        }
+        oldest.is_some()
+    }
+}
+
+/// Admits transfers that were taken out of a queue. One that was cancelled meanwhile has settled itself.
+fn admit(transfers: Vec<Arc<Transfer>>) {
+    for transfer in transfers {
+        let _ = transfer.admit();
+    }
+}
+
+fn log_end(transfer: &Transfer, state: &State) {
+    let request = transfer.request();
+    let progress = transfer.progress();
+    let why = match state {
+        State::Failed(failed) => failed.failure.text(),
+        State::Cancelled(cancelled) => cancelled.reason.as_str(),
+        State::Done(_)
+        | State::Queued
+        | State::Ready { .. }
+        | State::Running { .. }
+        | State::Finishing { .. } => "",
+    };
+    info!(
+        transfer = %request.id,
+        kind = %request.kind.name(),
+        outcome = %state.name(),
+        why,
+        replica = request.replica,
+        path = request.path,
+        bytes = progress.bytes_moved(),
+        seconds = Duration::as_secs_f64(&progress.transfer_time()),
+        client = request.client.address,
+        subject = request.client.subject,
+        door = request.door.name,
+        "transfer ended"
+    );
+}
+
+impl Desk for Registry {
+    fn claim(
+        &self,
+        capability: &Capability,
+        method: ClaimMethod,
+        path: &str,
+        door: Option<&str>,
+        _peer: SocketAddr,
+    ) -> Result<Claim, Refusal> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(Refusal::Draining);
+        }
+        let found = {
+            let table = self.lock();
+            let row = table.by_capability.get(capability).and_then(|id| table.rows.get(id));
+            row.map(|row| Arc::clone(row.entry.transfer()))
+        };
+        match found {
+            Some(transfer) => transfer.claim(method, path),
+            None => Err(Refusal::Unknown { back_to: door.and_then(|name| self.doors.url(name)) }),
+        }
+    }
+
+    fn door_url(&self, door: &str) -> Option<String> {
+        self.doors.url(door)
+    }
+}

@@ -1,0 +1,507 @@
+//! The contract's service. Each call is checked here and carried out by the registry or the store.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use futures_util::stream;
+use penstock_door_proto::v1;
+use penstock_door_proto::v1::pool_server::Pool;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use tracing::{info, warn};
+use v1::acknowledge_request::Disposition;
+
+use super::entry::{Entry, MAX_FOLLOWERS};
+use super::follow::{Events, SHORTEST_PERIOD, Wishes, follow};
+use super::registry::{Registry, StartError};
+use super::replicas::{self, blocking};
+use super::status::StatusSource;
+use super::wire;
+use crate::checksum::{Algorithm, AlgorithmSet};
+use crate::store::{ReplicaId, ReplicaState, Store, StoreError};
+use crate::transfer::request::{Door, RequestError};
+use crate::transfer::{FailureCode, Kind, State, TransferId, TransferRequest, Verdict};
+
+/// Replicas that are read from the store at once for a listing.
+const REPLICAS_PER_PAGE: usize = 256;
+/// Listed items on their way to a door that reads slowly.
+const ITEMS_UNDERWAY: usize = 64;
+/// How often the pool's state is told unless the door wishes otherwise.
+const STATUS_PERIOD: Duration = Duration::from_secs(10);
+/// Verifications at once: each reads a whole file on a thread of its own.
+const MAX_VERIFICATIONS: usize = 4;
+/// The status that the client of a discarded upload gets unless the door says otherwise.
+const DISCARDED_STATUS: u16 = 500;
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The pool, as a door sees it.
+#[derive(Debug, Clone)]
+pub struct PoolService {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    registry: Arc<Registry>,
+    store: Arc<Store>,
+    status: Arc<StatusSource>,
+    max_file_size: Option<u64>,
+    /// Rings at every change of health.
+    health: watch::Sender<u64>,
+    /// Held while a replica's fate is decided, so that an orphan is not made of what was just claimed.
+    fates: Mutex<()>,
+    verifications: Arc<tokio::sync::Semaphore>,
+}
+
+impl PoolService {
+    /// The service over the parts of a pool.
+    #[must_use]
+    pub fn new(
+        registry: Arc<Registry>,
+        store: Arc<Store>,
+        status: Arc<StatusSource>,
+        max_file_size: Option<u64>,
+        health: watch::Sender<u64>,
+    ) -> Self {
+        let verifications = Arc::new(tokio::sync::Semaphore::new(MAX_VERIFICATIONS));
+        let fates = Mutex::new(());
+        Self {
+            shared: Arc::new(Shared { registry, store, status, max_file_size, health, fates, verifications }),
+        }
+    }
+
+    /// Marks the replicas of uploads whose claim time has run out; called several times a second.
+    pub async fn note_orphans(&self) {
+        let shared = &self.shared;
+        for entry in shared.registry.take_new_orphans() {
+            let _deciding = shared.fates.lock().await;
+            let request = entry.transfer().request();
+            let Ok(id) = ReplicaId::new(&request.replica) else { continue };
+            if shared.registry.find(&request.id).is_none() {
+                continue; // claimed at the last moment
+            }
+            warn!(transfer = %request.id, replica = %id, path = request.path,
+                "no door has claimed this upload in time: it is kept as an orphan, see ListReplicas");
+            let marked = blocking(&shared.store, move |store| replicas::orphan(store, &id)).await;
+            if let Some(error) =
+                marked.map_or_else(|e| Some(e.to_string()), |r| r.err().map(|e| e.to_string()))
+            {
+                warn!(transfer = %request.id, replica = request.replica, %error, "an orphan cannot be marked");
+            }
+        }
+    }
+
+    /// Checks that need the disk, before a transfer is taken.
+    async fn check_replica(&self, asked: &v1::TransferRequest) -> Result<(), Status> {
+        let request = TransferRequest::try_from(asked.clone()).map_err(request_status)?;
+        let id = replica_id(&request.replica)?;
+        let known = {
+            let id = id.clone();
+            blocking(&self.shared.store, move |store| store.stat(&id)).await?
+        };
+        match (&request.kind, known) {
+            (Kind::Get(_), Err(error)) => Err(store_status(&error)),
+            (Kind::Get(get), Ok(stat)) => match stat.attributes.state {
+                ReplicaState::Ready | ReplicaState::Orphaned => Ok(()),
+                ReplicaState::Broken if get.allow_broken => Ok(()),
+                ReplicaState::Broken => Err(coded(
+                    tonic::Code::FailedPrecondition,
+                    FailureCode::ReplicaBroken,
+                    &format!(
+                        "replica {id} is broken: {}",
+                        stat.attributes.broken_because.unwrap_or_default()
+                    ),
+                )),
+                ReplicaState::Uploading | ReplicaState::Removing => {
+                    Err(store_status(&StoreError::NotFound { replica: id }))
+                }
+            },
+            (Kind::Put(_), Ok(_)) => Err(store_status(&StoreError::Exists { replica: id })),
+            (Kind::Put(put), Err(StoreError::NotFound { .. })) => {
+                self.check_room(&id, put.size, put.maximum_size.map(Into::into)).await
+            }
+            (Kind::Put(_), Err(error)) => Err(store_status(&error)),
+        }
+    }
+
+    /// What cannot fit is refused before its client is sent here.
+    async fn check_room(&self, id: &ReplicaId, size: Option<u64>, limit: Option<u64>) -> Result<(), Status> {
+        let limit = [limit, self.shared.max_file_size].into_iter().flatten().min();
+        if let (Some(size), Some(limit)) = (size, limit)
+            && size > limit
+        {
+            return Err(store_status(&StoreError::TooLarge { replica: id.clone(), size, limit }));
+        }
+        let space = blocking(&self.shared.store, Store::space).await?;
+        let space = space
+            .map_err(|error| coded(tonic::Code::Unavailable, FailureCode::DiskError, &error.to_string()))?;
+        // One byte at least: a full pool takes no upload of unknown size either.
+        let needed = size.unwrap_or(1);
+        if needed > space.available {
+            let text = format!("{needed} bytes are needed, {} are available in this pool", space.available);
+            return Err(coded(tonic::Code::ResourceExhausted, FailureCode::NoSpace, &text));
+        }
+        Ok(())
+    }
+
+    fn follow(&self, entry: &Arc<Entry>, wishes: Wishes) -> Result<Response<Events>, Status> {
+        let following = entry.follow().ok_or_else(|| {
+            Status::resource_exhausted(format!(
+                "{MAX_FOLLOWERS} streams follow this transfer, as many as may"
+            ))
+        })?;
+        Ok(Response::new(follow(Arc::clone(&self.shared.registry), following, wishes)))
+    }
+
+    /// What becomes of an upload's replica is settled before the transfer is forgotten. The caller holds `fates`.
+    async fn settle_upload(&self, entry: &Entry, wish: &v1::AcknowledgeRequest) -> Result<(), Status> {
+        let transfer = entry.transfer();
+        let id = replica_id(&transfer.request().replica)?;
+        match wish.disposition() {
+            Disposition::Unspecified | Disposition::Keep => {
+                // The first word counts: only an upload that was given up needs to be taken back.
+                if !transfer.decide(Verdict::Keep) && transfer.verdict() == Some(Verdict::Timeout) {
+                    blocking(&self.shared.store, move |store| replicas::adopt(store, &id))
+                        .await?
+                        .map_err(|error| store_status(&error))?;
+                }
+            }
+            Disposition::Discard => {
+                if transfer.verdict() == Some(Verdict::Keep) {
+                    return Err(Status::failed_precondition(format!(
+                        "transfer {} was acknowledged with KEEP before; delete the replica instead",
+                        transfer.request().id
+                    )));
+                }
+                blocking(&self.shared.store, move |store| replicas::remove(store, &id))
+                    .await?
+                    .map_err(|error| store_status(&error))?;
+                let status =
+                    u16::try_from(wish.http_status).ok().filter(|status| (400..600).contains(status));
+                let reason = wish.reason.clone();
+                transfer.decide(Verdict::Discard { status: status.unwrap_or(DISCARDED_STATUS), reason });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[tonic::async_trait]
+impl Pool for PoolService {
+    type StartTransferStream = Events;
+    type WatchStream = Events;
+    type ListStream = Answers<v1::TransferInfo>;
+    type ListReplicasStream = Answers<v1::ReplicaInfo>;
+    type VerifyReplicaStream = Answers<v1::VerifyReplicaEvent>;
+    type WatchStatusStream = Answers<v1::PoolStatus>;
+
+    async fn start_transfer(
+        &self,
+        request: Request<v1::StartTransferRequest>,
+    ) -> Result<Response<Events>, Status> {
+        let request = request.into_inner();
+        let asked = request.transfer.ok_or_else(|| Status::invalid_argument("transfer: is missing"))?;
+        let registry = &self.shared.registry;
+        let entry = match registry.known(&asked).map_err(start_status)? {
+            Some(entry) => entry,
+            None => {
+                self.check_replica(&asked).await?;
+                registry.start(asked).map_err(start_status)?
+            }
+        };
+        let progress_period = request.progress_period.map(|p| period("progress_period", p)).transpose()?;
+        self.follow(&entry, Wishes { progress_period, cancel_on_disconnect: request.cancel_on_disconnect })
+    }
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Events>, Status> {
+        let request = request.into_inner();
+        let id = transfer_id(&request.transfer_id)?;
+        let unknown = || Status::not_found(format!("transfer {id} is not known here, or was acknowledged"));
+        let entry = self.shared.registry.find(&id).ok_or_else(unknown)?;
+        let progress_period = request.progress_period.map(|p| period("progress_period", p)).transpose()?;
+        self.follow(&entry, Wishes { progress_period, cancel_on_disconnect: false })
+    }
+
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::CancelResponse>, Status> {
+        let request = request.into_inner();
+        let id = transfer_id(&request.transfer_id)?;
+        let reason =
+            if request.reason.is_empty() { "cancelled by the door" } else { request.reason.as_str() };
+        let cancelled = self.shared.registry.find(&id).is_some_and(|entry| entry.transfer().cancel(reason));
+        Ok(Response::new(v1::CancelResponse { cancelled }))
+    }
+
+    async fn acknowledge(
+        &self,
+        request: Request<v1::AcknowledgeRequest>,
+    ) -> Result<Response<v1::AcknowledgeResponse>, Status> {
+        let request = request.into_inner();
+        let id = transfer_id(&request.transfer_id)?;
+        let registry = &self.shared.registry;
+        let Some(entry) = registry.find(&id) else {
+            return Ok(Response::new(v1::AcknowledgeResponse { known: false }));
+        };
+        let transfer = entry.transfer();
+        let _deciding = self.shared.fates.lock().await;
+        if let (State::Done(_), Kind::Put(_)) = (transfer.state(), &transfer.request().kind) {
+            self.settle_upload(&entry, &request).await?;
+        }
+        let known =
+            registry.acknowledge(&id).map_err(|error| Status::failed_precondition(error.to_string()))?;
+        Ok(Response::new(v1::AcknowledgeResponse { known }))
+    }
+
+    async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
+        let request = request.into_inner();
+        let wanted = move |entry: &Arc<Entry>| {
+            let by_door =
+                request.door_name.is_empty() || entry.transfer().request().door.name == request.door_name;
+            by_door && (!request.unacknowledged_only || entry.transfer().state().has_ended())
+        };
+        let entries = self.shared.registry.list().into_iter().filter(wanted);
+        let infos = entries.map(|entry| {
+            Ok(v1::TransferInfo {
+                request: Some(wire::redacted(entry.asked())),
+                progress: Some(wire::progress(entry.transfer())),
+                outcome: wire::outcome(entry.transfer()),
+            })
+        });
+        Ok(Response::new(Box::pin(stream::iter(infos.collect::<Vec<_>>()))))
+    }
+
+    async fn list_replicas(
+        &self,
+        request: Request<v1::ListReplicasRequest>,
+    ) -> Result<Response<Self::ListReplicasStream>, Status> {
+        let request = request.into_inner();
+        let after = if request.after_id.is_empty() { None } else { Some(replica_id(&request.after_id)?) };
+        let states: Vec<v1::ReplicaState> = request.states().collect();
+        let left = if request.limit == 0 { u64::MAX } else { request.limit };
+        let (sender, receiver) = mpsc::channel(ITEMS_UNDERWAY);
+        let store = Arc::clone(&self.shared.store);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = send_replicas(&store, after, &states, left, &sender) {
+                // The door may have gone; then nobody wants to know.
+                let _ = sender.blocking_send(Err(store_status(&error)));
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn stat_replica(
+        &self,
+        request: Request<v1::StatReplicaRequest>,
+    ) -> Result<Response<v1::ReplicaInfo>, Status> {
+        let id = replica_id(&request.into_inner().replica_id)?;
+        let info = blocking(&self.shared.store, move |store| {
+            store.stat(&id).map(|stat| replicas::info(store, &stat))
+        })
+        .await?;
+        info.map(Response::new).map_err(|error| store_status(&error))
+    }
+
+    async fn delete_replica(
+        &self,
+        request: Request<v1::DeleteReplicaRequest>,
+    ) -> Result<Response<v1::DeleteReplicaResponse>, Status> {
+        let request = request.into_inner();
+        let id = replica_id(&request.replica_id)?;
+        let removing = id.clone();
+        let removed = blocking(&self.shared.store, move |store| replicas::remove(store, &removing)).await?;
+        let existed = removed.map_err(|error| store_status(&error))?;
+        if !existed && !request.missing_ok {
+            return Err(store_status(&StoreError::NotFound { replica: id }));
+        }
+        if existed {
+            info!(replica = %id, "replica deleted for a door");
+        }
+        Ok(Response::new(v1::DeleteReplicaResponse { existed }))
+    }
+
+    async fn verify_replica(
+        &self,
+        request: Request<v1::VerifyReplicaRequest>,
+    ) -> Result<Response<Self::VerifyReplicaStream>, Status> {
+        let request = request.into_inner();
+        let id = replica_id(&request.replica_id)?;
+        let algorithms = request.compute.iter().map(|number| Algorithm::try_from(*number));
+        let compute: AlgorithmSet = algorithms
+            .collect::<Result<_, _>>()
+            .map_err(|error| Status::invalid_argument(format!("compute: {error}")))?;
+        let place = Arc::clone(&self.shared.verifications).try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted(format!(
+                "{MAX_VERIFICATIONS} verifications run, as many as may; try again later"
+            ))
+        })?;
+        let (sender, receiver) = mpsc::channel(ITEMS_UNDERWAY);
+        let store = Arc::clone(&self.shared.store);
+        tokio::task::spawn_blocking(move || {
+            let _place = place;
+            let event =
+                |bytes_read, bytes_total| v1::VerifyReplicaEvent { bytes_read, bytes_total, result: None };
+            let (mut bytes_read, mut bytes_total) = (0, 0);
+            let verified = replicas::verify(&store, &id, compute, |read, total| {
+                (bytes_read, bytes_total) = (read, total);
+                sender.blocking_send(Ok(event(read, total))).is_ok()
+            });
+            let last = match verified {
+                Ok(Some(result)) => {
+                    Ok(v1::VerifyReplicaEvent { result: Some(result), ..event(bytes_read, bytes_total) })
+                }
+                Ok(None) => return,
+                Err(error) => Err(store_status(&error)),
+            };
+            // The door may have gone at the last moment.
+            let _ = sender.blocking_send(last);
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn watch_status(
+        &self,
+        request: Request<v1::WatchStatusRequest>,
+    ) -> Result<Response<Self::WatchStatusStream>, Status> {
+        let request = request.into_inner();
+        let period = request.period.map(|p| period("period", p)).transpose()?.unwrap_or(STATUS_PERIOD);
+        if let Some(door) = request.door {
+            self.shared.registry.doors().saw(&Door::try_from(door).map_err(request_status)?);
+        }
+        let (sender, receiver) = mpsc::channel(1);
+        let status = Arc::clone(&self.shared.status);
+        let mut health = self.shared.health.subscribe();
+        tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    _ = ticks.tick() => {}
+                    changed = health.changed() => if changed.is_err() { return },
+                    () = sender.closed() => return,
+                }
+                let status = Arc::clone(&status);
+                let Ok(now) = tokio::task::spawn_blocking(move || status.now()).await else { return };
+                if sender.send(Ok(now)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
+        let request = request.into_inner();
+        let deadline = request.deadline.map(|d| period("deadline", d)).transpose()?;
+        info!(reason = request.reason, ?deadline, "draining: no new transfers");
+        let registry = &self.shared.registry;
+        registry.drain();
+        registry.tick();
+        self.shared.health.send_modify(|version| *version = version.wrapping_add(1));
+        if let Some(deadline) = deadline {
+            registry.end_drain_at(registry.clock().now(), deadline);
+        }
+        let remaining = u32::try_from(registry.remaining()).unwrap_or(u32::MAX);
+        Ok(Response::new(v1::DrainResponse { remaining }))
+    }
+
+    async fn resume(
+        &self,
+        _request: Request<v1::ResumeRequest>,
+    ) -> Result<Response<v1::ResumeResponse>, Status> {
+        info!("resumed: new transfers are taken");
+        self.shared.registry.resume();
+        self.shared.health.send_modify(|version| *version = version.wrapping_add(1));
+        Ok(Response::new(v1::ResumeResponse {}))
+    }
+}
+
+/// Sends replicas page by page. The channel closing is no error: nobody listens any more.
+fn send_replicas(
+    store: &Store,
+    mut after: Option<ReplicaId>,
+    states: &[v1::ReplicaState],
+    mut left: u64,
+    sender: &mpsc::Sender<Result<v1::ReplicaInfo, Status>>,
+) -> Result<(), StoreError> {
+    loop {
+        let page = store.list(after.as_ref(), REPLICAS_PER_PAGE)?;
+        for stat in &page.replicas {
+            let state = replicas::state_number(stat.attributes.state);
+            if !states.is_empty() && !states.contains(&state) {
+                continue;
+            }
+            if left == 0 || sender.blocking_send(Ok(replicas::info(store, stat))).is_err() {
+                return Ok(());
+            }
+            left -= 1;
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn transfer_id(text: &str) -> Result<TransferId, Status> {
+    TransferId::new(text).map_err(request_status)
+}
+
+fn replica_id(text: &str) -> Result<ReplicaId, Status> {
+    ReplicaId::new(text).map_err(|error| Status::invalid_argument(format!("replica_id: {error}")))
+}
+
+fn period(field: &str, asked: prost_types::Duration) -> Result<Duration, Status> {
+    let period = Duration::try_from(asked)
+        .map_err(|_| Status::invalid_argument(format!("{field}: must not be negative")))?;
+    Ok(period.max(SHORTEST_PERIOD))
+}
+
+/// An error whose text begins with its FailureCode, as the contract says.
+fn coded(code: tonic::Code, failure: FailureCode, text: &str) -> Status {
+    Status::new(code, format!("{}: {text}", failure.as_str_name()))
+}
+
+fn request_status(error: RequestError) -> Status {
+    match error {
+        RequestError::Field { .. } => Status::invalid_argument(error.to_string()),
+        RequestError::NotSupported { .. } => Status::unimplemented(error.to_string()),
+    }
+}
+
+fn start_status(error: StartError) -> Status {
+    let text = error.to_string();
+    match error {
+        StartError::Request(error) => request_status(error),
+        StartError::Queue(super::queue::QueueError::Unknown { .. }) => Status::invalid_argument(text),
+        StartError::Queue(super::queue::QueueError::Full { .. }) | StartError::TooMany { .. } => {
+            Status::resource_exhausted(text)
+        }
+        StartError::OtherRequest { .. } => Status::already_exists(text),
+        StartError::UploadRuns { .. } => coded(tonic::Code::AlreadyExists, FailureCode::Exists, &text),
+        StartError::Draining => Status::unavailable(text),
+        StartError::Random(_) => Status::internal(text),
+    }
+}
+
+fn store_status(error: &StoreError) -> Status {
+    let (code, failure) = match error {
+        StoreError::NoSpace { .. } => (tonic::Code::ResourceExhausted, FailureCode::NoSpace),
+        StoreError::TooLarge { .. } => (tonic::Code::ResourceExhausted, FailureCode::TooLarge),
+        StoreError::Exists { .. } => (tonic::Code::AlreadyExists, FailureCode::Exists),
+        StoreError::NotFound { .. } => (tonic::Code::NotFound, FailureCode::NotFound),
+        StoreError::SizeMismatch { .. } => (tonic::Code::FailedPrecondition, FailureCode::SizeMismatch),
+        StoreError::State { .. } => (tonic::Code::FailedPrecondition, FailureCode::BadRequest),
+        StoreError::Attributes { .. }
+        | StoreError::WrongLength { .. }
+        | StoreError::ChecksumDiffers { .. } => (tonic::Code::DataLoss, FailureCode::ReplicaBroken),
+        StoreError::Io { .. } | StoreError::Pool { .. } => (tonic::Code::Internal, FailureCode::DiskError),
+    };
+    coded(code, failure, &error.to_string())
+}

@@ -1,0 +1,227 @@
+//! What the tasks of one shard share: operations in flight, timers, buffers, and the way to spawn more tasks.
+#![allow(unsafe_code)]
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use futures_util::future::{Either, LocalBoxFuture, select};
+
+use super::arena::Arena;
+use super::op::{Ended, Late, Operation, Table};
+use super::remote::Remote;
+use super::ring::{Op, Ring};
+use super::timer::{Sleep, Timers};
+
+/// A shard as its tasks see it.
+pub struct Core {
+    ring: RefCell<Box<dyn Ring>>,
+    remote: Arc<Remote>,
+    operations: RefCell<Table>,
+    timers: Timers,
+    spawned: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
+    arena: Arena,
+    /// The ring reports what a cancelled filling receive had received.
+    receive_keeps_partial: bool,
+    /// Descriptors are real ones (not those of a simulation).
+    real: bool,
+}
+
+impl Core {
+    /// A shard over a ring. `receive_keeps_partial` as in [`super::ring::probe::Abilities`].
+    pub fn new(
+        ring: Box<dyn Ring>,
+        remote: Arc<Remote>,
+        arena: Arena,
+        receive_keeps_partial: bool,
+        real: bool,
+    ) -> Rc<Core> {
+        Rc::new(Core {
+            ring: RefCell::new(ring),
+            remote,
+            operations: RefCell::default(),
+            timers: Timers::default(),
+            spawned: RefCell::default(),
+            arena,
+            receive_keeps_partial,
+            real,
+        })
+    }
+
+    /// The shard's buffers.
+    pub fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// Whether filling receives may be cancelled without losing data.
+    pub fn receive_keeps_partial(&self) -> bool {
+        self.receive_keeps_partial
+    }
+
+    /// Operations that the ring has not ended, or whose end was not taken.
+    pub fn operations_in_flight(&self) -> usize {
+        self.operations.borrow().len()
+    }
+
+    /// The time.
+    pub fn now(&self) -> Instant {
+        self.ring.borrow().now()
+    }
+
+    /// Completes after a while.
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        self.timers.at(self.now() + duration)
+    }
+
+    /// Completes at an instant.
+    pub fn sleep_until(&self, due_at: Instant) -> Sleep {
+        self.timers.at(due_at)
+    }
+
+    /// A future's output, or `None` when it takes longer than that; the future is dropped then.
+    pub async fn within<F: Future>(&self, duration: Duration, future: F) -> Option<F::Output> {
+        let future = std::pin::pin!(future);
+        match select(future, self.sleep(duration)).await {
+            Either::Left((output, _)) => Some(output),
+            Either::Right(((), _)) => None,
+        }
+    }
+
+    /// Starts a task on this shard.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.spawned.borrow_mut().push(Box::pin(task));
+    }
+
+    /// Runs a job that may block on a thread of its own. An error when there are too many, or when it panicked.
+    pub fn blocking<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Waiting<T> {
+        let answer = Arc::new(Mutex::new(Answer { value: None, waker: None }));
+        let reply = Arc::clone(&answer);
+        let offloaded = self.ring.borrow_mut().offload(Box::new(move || {
+            let value = catch_unwind(AssertUnwindSafe(job))
+                .map_err(|_| io::Error::other("a blocking job panicked; this is a defect, please report it"));
+            let mut answer = reply.lock().unwrap_or_else(PoisonError::into_inner);
+            answer.value = Some(value);
+            if let Some(waker) = answer.waker.take() {
+                waker.wake();
+            }
+        }));
+        if let Err(error) = offloaded {
+            answer.lock().unwrap_or_else(PoisonError::into_inner).value = Some(Err(error));
+        }
+        Waiting(answer)
+    }
+
+    /// Sends cached bytes of a file to a connection at once; see [`Ring::send_cached`].
+    pub(super) fn send_cached(&self, socket: i32, file: i32, offset: u64, length: u32) -> io::Result<u32> {
+        self.ring.borrow_mut().send_cached(socket, file, offset, length)
+    }
+
+    /// Starts an operation that owns `resources`.
+    ///
+    /// # Safety
+    /// The memory and descriptors that `op` names belong to `resources`, do not move with them, and are used by
+    /// nobody else until the operation has ended.
+    pub(super) unsafe fn start<R: 'static>(
+        self: &Rc<Self>,
+        op: Op,
+        resources: R,
+        late: Late,
+    ) -> Operation<R> {
+        let token = self.operations.borrow_mut().insert();
+        // SAFETY: passed on to the caller; `Operation` keeps the resources until the completion.
+        let pushed = unsafe { self.ring.borrow_mut().push(token, op) };
+        match pushed {
+            Ok(()) => Operation::in_flight(Rc::clone(self), token, resources, late),
+            Err(error) => {
+                self.operations.borrow_mut().forget(token);
+                Operation::refused(Rc::clone(self), resources, error)
+            }
+        }
+    }
+
+    pub(super) fn operations(&self) -> &RefCell<Table> {
+        &self.operations
+    }
+
+    /// Asks the ring to end an operation. Should the ring refuse even that, the operation ends when it ends.
+    pub(super) fn cancel(&self, token: u64) {
+        // SAFETY: a cancel request names no memory and no descriptor.
+        let _ = unsafe { self.ring.borrow_mut().push(super::ring::CANCEL_TOKEN, Op::Cancel { token }) };
+    }
+
+    /// Closes a descriptor that an operation made after everybody had left.
+    pub(super) fn close_descriptor(&self, descriptor: i32) {
+        if self.real {
+            // SAFETY: the kernel just gave us this descriptor and nobody else has seen it.
+            drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
+        }
+    }
+
+    pub(super) fn take_spawned(&self) -> Vec<LocalBoxFuture<'static, ()>> {
+        std::mem::take(&mut *self.spawned.borrow_mut())
+    }
+
+    pub(super) fn has_spawned(&self) -> bool {
+        !self.spawned.borrow().is_empty()
+    }
+
+    /// Lets the ring work and wakes those whose operations ended or timers are due. Waits for something to happen
+    /// unless `busy`.
+    pub(super) fn turn(&self, busy: bool) -> io::Result<()> {
+        let busy = self.remote.fall_asleep() || busy;
+        let timeout = if busy {
+            Some(Duration::ZERO)
+        } else {
+            self.timers.next_due().map(|due_at| due_at.saturating_duration_since(self.now()))
+        };
+        let waited = self.ring.borrow_mut().wait(timeout);
+        self.remote.wake_up();
+        waited?;
+        loop {
+            let Some(completion) = self.ring.borrow_mut().next_completion() else { break };
+            let ended = self.operations.borrow_mut().complete(completion);
+            match ended {
+                Some(Ended::Wake(waker)) => waker.wake(),
+                Some(Ended::Release(resources, descriptor)) => {
+                    drop(resources);
+                    if let Some(descriptor) = descriptor {
+                        self.close_descriptor(descriptor);
+                    }
+                }
+                None => {}
+            }
+        }
+        self.timers.fire(self.now());
+        Ok(())
+    }
+}
+
+struct Answer<T> {
+    value: Option<io::Result<T>>,
+    waker: Option<Waker>,
+}
+
+/// Waiting for a blocking job.
+pub struct Waiting<T>(Arc<Mutex<Answer<T>>>);
+
+impl<T> Future for Waiting<T> {
+    type Output = io::Result<T>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut answer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match answer.value.take() {
+            Some(value) => Poll::Ready(value),
+            None => {
+                answer.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! An open TCP socket and its options.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+/// What `TCP_INFO` tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TcpFacts {
+    /// Smoothed round-trip time.
+    pub rtt: Duration,
+    /// Segments sent again, in all.
+    pub retransmits: u64,
+    /// The kernel's estimate, in bytes per second.
+    pub delivery_rate: u64,
+    /// Bytes that the other side has acknowledged.
+    pub bytes_acknowledged: u64,
+    /// Congestion window in segments.
+    pub congestion_window: u32,
+}
+
+/// An open socket: something the ring can name by number. Dropping the last handle closes it.
+pub trait SocketHandle {
+    /// The number by which ring operations name it.
+    fn raw(&self) -> i32;
+    /// The other side.
+    fn peer(&self) -> SocketAddr;
+    /// This side.
+    fn local(&self) -> SocketAddr;
+    /// See [`TcpFacts`]; `None` where the kernel does not tell.
+    fn tcp_facts(&self) -> Option<TcpFacts>;
+    /// SO_MAX_PACING_RATE.
+    fn limit_send_rate(&self, bytes_per_second: u64) -> io::Result<()>;
+    /// Half close.
+    fn shutdown_send(&self);
+}
+
+/// A socket of the kernel.
+pub struct KernelSocket {
+    descriptor: OwnedFd,
+    peer: SocketAddr,
+    local: SocketAddr,
+}
+
+impl KernelSocket {
+    /// Takes a connected socket over: no Nagle delays, as heads and tails of transfers are sent on their own.
+    pub fn new(descriptor: OwnedFd) -> io::Result<KernelSocket> {
+        let (peer, local) = {
+            let socket = SockRef::from(&descriptor);
+            socket.set_tcp_nodelay(true)?;
+            let not_inet = || io::Error::from(io::ErrorKind::Unsupported);
+            (
+                socket.peer_addr()?.as_socket().ok_or_else(not_inet)?,
+                socket.local_addr()?.as_socket().ok_or_else(not_inet)?,
+            )
+        };
+        Ok(KernelSocket { descriptor, peer: plain(peer), local: plain(local) })
+    }
+}
+
+/// An IPv4 client of an IPv6 listener is shown with its IPv4 address.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+impl SocketHandle for KernelSocket {
+    fn raw(&self) -> i32 {
+        self.descriptor.as_raw_fd()
+    }
+
+    fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    fn tcp_facts(&self) -> Option<TcpFacts> {
+        // SAFETY: tcp_info is plain integers, for which zero is a value.
+        let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+        let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+        // SAFETY: the pointers are to `info` and to its size, which the kernel does not exceed.
+        let result = unsafe {
+            libc::getsockopt(
+                self.descriptor.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                (&raw mut info).cast(),
+                &raw mut length,
+            )
+        };
+        (result == 0).then(|| TcpFacts {
+            rtt: Duration::from_micros(info.tcpi_rtt.into()),
+            retransmits: info.tcpi_total_retrans.into(),
+            delivery_rate: info.tcpi_delivery_rate,
+            bytes_acknowledged: info.tcpi_bytes_acked,
+            congestion_window: info.tcpi_snd_cwnd,
+        })
+    }
+
+    fn limit_send_rate(&self, bytes_per_second: u64) -> io::Result<()> {
+        // Kernels since 4.20 take 64 bits.
+        // SAFETY: the pointer is to a u64 of the given length.
+        let result = unsafe {
+            libc::setsockopt(
+                self.descriptor.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MAX_PACING_RATE,
+                (&raw const bytes_per_second).cast(),
+                size_of::<u64>() as libc::socklen_t,
+            )
+        };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    fn shutdown_send(&self) {
+        // ENOTCONN: the other side was faster.
+        let _ = SockRef::from(&self.descriptor).shutdown(Shutdown::Write);
+    }
+}

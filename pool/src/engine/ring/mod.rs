@@ -1,0 +1,121 @@
+//! What a shard asks its ring to do, and the interface that the kernel's ring and the simulated one share.
+
+pub mod kernel;
+pub mod probe;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Memory that an operation reads or fills.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// First byte.
+    pub pointer: *mut u8,
+    /// Length in bytes.
+    pub length: u32,
+    /// It lies in the arena that is registered with the ring.
+    pub registered: bool,
+}
+
+/// One operation. Descriptors are plain numbers: the operation's resources keep them open.
+#[derive(Debug, Clone, Copy)]
+pub enum Op {
+    /// Take one connection from a listener; the result is its descriptor.
+    Accept {
+        /// The listening socket.
+        listener: i32,
+    },
+    /// Receive into memory. 0 at the end of the stream.
+    Receive {
+        /// The connection.
+        socket: i32,
+        /// Where to.
+        memory: Memory,
+        /// Complete only when the memory is full (or the stream ends, fails, or the operation is cancelled).
+        fill: bool,
+    },
+    /// Send from memory.
+    Send {
+        /// The connection.
+        socket: i32,
+        /// What.
+        memory: Memory,
+        /// More follows at once: do not send a short segment for it (MSG_MORE).
+        more: bool,
+    },
+    /// Read a file at an offset.
+    Read {
+        /// The file.
+        file: i32,
+        /// Where to.
+        memory: Memory,
+        /// From which byte of the file.
+        offset: u64,
+    },
+    /// Write a file at an offset.
+    Write {
+        /// The file.
+        file: i32,
+        /// What.
+        memory: Memory,
+        /// To which byte of the file.
+        offset: u64,
+    },
+    /// Wait until a descriptor can be read or written (or has failed).
+    Poll {
+        /// The descriptor.
+        fd: i32,
+        /// For writing rather than reading.
+        writable: bool,
+    },
+    /// Ask for the end of another operation, which still reports its own result.
+    Cancel {
+        /// That operation's token.
+        token: u64,
+    },
+}
+
+/// The end of an operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Completion {
+    /// The operation's token.
+    pub token: u64,
+    /// The system call's result: a count, a descriptor, or a negative errno.
+    pub result: i32,
+}
+
+/// Tokens from here on belong to the ring itself.
+pub const FIRST_INTERNAL_TOKEN: u64 = u64::MAX - 15;
+/// The token of cancel requests, whose own results nobody waits for.
+pub const CANCEL_TOKEN: u64 = u64::MAX - 1;
+
+/// A job for a thread that may block.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// Carries operations out. One per shard, used by that shard's thread alone.
+pub trait Ring {
+    /// Queues an operation.
+    ///
+    /// # Safety
+    /// The memory and descriptors that `op` names must stay valid and otherwise unused until the completion with
+    /// `token` has been taken from [`Ring::next_completion`].
+    #[allow(unsafe_code)]
+    unsafe fn push(&mut self, token: u64, op: Op) -> io::Result<()>;
+
+    /// Hands queued operations over and waits for a completion, a wake-up, or the timeout (`None`: for ever).
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// The next completion that has arrived.
+    fn next_completion(&mut self) -> Option<Completion>;
+
+    /// Sends bytes of a file that are in the page cache, without waiting for the socket: `WouldBlock` when it is full.
+    ///
+    /// The caller has seen that the range is cached; else the thread waits for the disk.
+    fn send_cached(&mut self, socket: i32, file: i32, offset: u64, length: u32) -> io::Result<u32>;
+
+    /// Has a job run on a thread that may block.
+    fn offload(&mut self, job: Job) -> io::Result<()>;
+
+    /// The time, as this ring's world has it.
+    fn now(&self) -> Instant;
+}

@@ -1,0 +1,126 @@
+//! Power may fail at any call: what was acknowledged is there, and nothing is there by half.
+
+use super::*;
+use crate::engine::sim::faults::FaultPlan;
+
+const OLD: &[u8] = b"the replica that was there before";
+const SEEDS: u64 = 24;
+/// More calls than any of the stories makes.
+const CALLS_MAX: u64 = 200;
+
+/// Tells a story again and again, with the power failing at its first call, its second, and so on until it ends
+/// before that; each time with several seeds. `check` gets what the story gave (an acknowledgement, or an error), and
+/// the store as it is after the restart.
+fn crash_at_every_call<T: std::fmt::Debug>(
+    story: impl Fn(&SimDisk, &Store) -> Result<T, StoreError>,
+    check: impl Fn(Result<T, StoreError>, &Store),
+) {
+    for seed in 0..SEEDS {
+        let mut ended = false;
+        for call in 1..=CALLS_MAX {
+            let disk = sim(seed);
+            let store = open_on(&disk);
+            upload(&disk, &store, "old", OLD).unwrap();
+            disk.set_faults(FaultPlan::none().crash_at(call));
+            let outcome = story(&disk, &store);
+            ended = !disk.is_dead();
+            let after = disk.crash();
+            println!("seed {seed}, crash at call {call}: {outcome:?}");
+            let store = open_on(&after);
+            check(outcome, &store);
+            assert_eq!(used(&store), disk_usage(&after, &Path::new(ROOT).join("data")));
+            assert_eq!(store.scan_report().problems, 0, "{:?}", store.scan_report());
+            if ended {
+                assert!(call > 3, "the story made only {call} calls");
+                break;
+            }
+        }
+        assert!(ended, "the story makes more than {CALLS_MAX} calls");
+    }
+}
+
+fn assert_old_is_whole(store: &Store) {
+    let replica = store.open(&id("old")).unwrap();
+    assert_eq!(read(store, &replica), OLD);
+    assert_eq!(replica.attributes().checksums, commit_of(OLD).checksums);
+}
+
+fn assert_new_is_whole_or_not_there(acknowledged: bool, store: &Store, data: &[u8]) {
+    match store.open(&id("new")) {
+        Ok(replica) => {
+            assert!(read(store, &replica) == data, "another content");
+            assert_eq!(replica.attributes().checksums, commit_of(data).checksums);
+        }
+        Err(StoreError::NotFound { .. }) => assert!(!acknowledged, "acknowledged and lost"),
+        Err(error) => panic!("{error}"),
+    }
+    assert_old_is_whole(store);
+}
+
+#[test]
+fn an_upload_is_whole_or_not_there() {
+    let data = bytes(100 * KIB + 9, 5);
+    crash_at_every_call(
+        |disk, store| upload(disk, store, "new", &data),
+        |outcome, store| assert_new_is_whole_or_not_there(outcome.is_ok(), store, &data),
+    );
+}
+
+#[test]
+fn a_small_upload_is_whole_or_not_there() {
+    let data = bytes(9000, 5);
+    crash_at_every_call(
+        |_, store| store.admit(spec("new", None))?.store_small(&data, commit_of(&data)),
+        |outcome, store| assert_new_is_whole_or_not_there(outcome.is_ok(), store, &data),
+    );
+}
+
+#[test]
+fn a_shelf_that_an_earlier_process_made_is_made_durable_before_it_is_relied_upon() {
+    for seed in 0..SEEDS {
+        // Given a process that made the directories of a replica, and ended before it made their names durable
+        let disk = sim(seed);
+        let store = open_on(&disk);
+        store.begin_upload(spec("new", None)).unwrap().abort();
+        drop(store);
+        // When the next process finds them and puts a replica there
+        let store = open_on(&disk);
+        upload(&disk, &store, "new", b"bytes").unwrap();
+        // Then the replica survives the end of the power
+        let store = open_on(&disk.crash());
+        assert_eq!(read(&store, &store.open(&id("new")).unwrap()), b"bytes", "seed {seed}");
+    }
+}
+
+#[test]
+fn a_deletion_that_was_acknowledged_stays_and_one_that_was_not_leaves_all_or_nothing() {
+    crash_at_every_call(
+        |_, store| store.delete(&id("old")),
+        |outcome, store| match store.open(&id("old")) {
+            Ok(_) => {
+                assert!(outcome.is_err(), "deleted and back");
+                assert_old_is_whole(store);
+            }
+            Err(StoreError::NotFound { .. }) => {}
+            Err(error) => panic!("{error}"),
+        },
+    );
+}
+
+#[test]
+fn a_change_of_attributes_is_there_or_not_and_never_by_half() {
+    let md5 = BTreeMap::from([("md5".to_owned(), "00112233445566778899aabbccddeeff".to_owned())]);
+    crash_at_every_call(
+        |_, store| store.set_checksums(&id("old"), &md5),
+        |outcome, store| {
+            let replica = store.open(&id("old")).unwrap();
+            assert_eq!(read(store, &replica), OLD);
+            let checksums = replica.attributes().checksums;
+            assert_eq!(checksums["adler32"], commit_of(OLD).checksums["adler32"]);
+            match checksums.get("md5") {
+                Some(value) => assert_eq!(value, &md5["md5"]),
+                None => assert!(outcome.is_err(), "acknowledged and lost"),
+            }
+        },
+    );
+}

@@ -1,0 +1,276 @@
+//! Sends bytes of a replica to a client, by the way that fits where they are.
+//!
+//! * In the page cache: handed to the socket as they are, without a copy, as long as the socket takes them.
+//! * On the disk: read past the page cache into slots, several ahead of the sending.
+//!
+//! A client that takes nothing for a while holds no buffer: what was read ahead is dropped and read again.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::arena::{SLOT_BYTES, Slot};
+use crate::engine::disk::{Disk, File};
+use crate::engine::file::{self, DIRECT_ALIGNMENT};
+use crate::engine::net::Connection;
+use crate::engine::op::Operation;
+use crate::store::Replica;
+use crate::transfer::{Claim, Limit};
+
+/// One look at the page cache, and one call that hands cached bytes over.
+const HOT_STEP_BYTES: u64 = 1 << 20;
+/// Reads ahead of the sending.
+const READS_AHEAD: usize = 4;
+/// The way over slots is kept for so many bytes before looking at the page cache again.
+const COLD_STRETCH_BYTES: u64 = 32 << 20;
+/// A client that takes nothing for so long gives its buffers back.
+const PATIENCE: Duration = Duration::from_millis(25);
+/// Up to that size, head and bytes go out in one call.
+const SMALL_BYTES: u64 = 64 << 10;
+/// After so many steps without waiting, others of the shard have their turn.
+const STEPS_IN_A_ROW: u32 = 4;
+
+/// Why sending ended early. Nothing can be told to the client any more: the connection has to be closed short.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The client's side.
+    #[error("{0}")]
+    Connection(io::Error),
+    /// The client takes nothing.
+    #[error("the client took nothing for {0} s")]
+    Stalled(u64),
+    /// The disk.
+    #[error("reading at byte {offset} failed: {error}")]
+    Disk {
+        /// Where.
+        offset: u64,
+        /// What.
+        error: io::Error,
+    },
+    /// The file is shorter than it should be.
+    #[error("the file ends at byte {0}, before its recorded size")]
+    Truncated(u64),
+}
+
+/// Sends parts of one replica over one connection.
+pub struct Sender<'a> {
+    /// To whom.
+    pub connection: &'a Connection,
+    /// What of.
+    pub replica: &'a Arc<Replica>,
+    /// The disk it is on.
+    pub disk: &'a Arc<dyn Disk>,
+    /// For progress.
+    pub claim: &'a Claim,
+    /// A client that takes nothing for so long has stalled.
+    pub idle_limit: Duration,
+}
+
+impl Sender<'_> {
+    /// Sends bytes that are not the replica's.
+    pub async fn send_bytes(&self, bytes: Vec<u8>, more: bool) -> Result<(), SendError> {
+        self.connection.send_all(bytes, more, self.idle_limit).await.0.map_err(SendError::Connection)
+    }
+
+    /// Sends a head and a range of the replica behind it.
+    pub async fn send_behind(&self, mut head: Vec<u8>, range: Range<u64>) -> Result<(), SendError> {
+        let length = range.end - range.start;
+        if length > SMALL_BYTES {
+            self.send_bytes(head, true).await?;
+            return self.send(range).await;
+        }
+        if length > 0 {
+            // One call for head and bytes: for small files the calls are what counts.
+            let start = head.len();
+            head.resize(start + length as usize, 0);
+            head = self.read_small(head, start, range.start).await?;
+            self.send_bytes(head, false).await?;
+            self.sent(length);
+            return Ok(());
+        }
+        self.send_bytes(head, false).await
+    }
+
+    /// Reads through the page cache into `buffer[filled..]`.
+    async fn read_small(&self, mut buffer: Vec<u8>, mut filled: usize, start: u64) -> Result<Vec<u8>, SendError> {
+        self.claim.enter(Limit::Disk);
+        let (core, end, head) = (self.connection.core(), buffer.len(), filled);
+        while filled < end {
+            let offset = start + (filled - head) as u64;
+            let (result, (back, _)) = file::read(core, self.replica.file(), buffer, filled..end, offset).await;
+            buffer = back;
+            match result {
+                Ok(0) => return Err(SendError::Truncated(offset)),
+                Ok(count) => filled += count as usize,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(SendError::Disk { offset, error }),
+            }
+        }
+        self.claim.enter(Limit::Network);
+        Ok(buffer)
+    }
+
+    /// Sends a range of the replica.
+    async fn send(&self, range: Range<u64>) -> Result<(), SendError> {
+        let mut offset = range.start;
+        while offset < range.end {
+            let step = (range.end - offset).min(HOT_STEP_BYTES);
+            if self.is_cached(offset, step) {
+                offset = self.send_cached(offset, offset + step).await?;
+            } else {
+                let end = range.end.min(offset + COLD_STRETCH_BYTES);
+                offset = self.send_read(offset, end).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_cached(&self, offset: u64, length: u64) -> bool {
+        matches!(self.disk.cached(self.replica.file(), offset, length), Ok(Some(cached)) if cached.cached >= length)
+    }
+
+    /// Hands cached bytes over until `end`, or until the socket was full once (what comes then may have left the
+    /// cache). Gives the next offset.
+    async fn send_cached(&self, mut offset: u64, end: u64) -> Result<u64, SendError> {
+        let mut steps = 0;
+        while offset < end {
+            let length = u32::try_from(end - offset).unwrap_or(u32::MAX);
+            match self.connection.send_cached(self.replica.file(), offset, length) {
+                Ok(0) => return Err(SendError::Truncated(offset)),
+                Ok(count) => {
+                    offset += u64::from(count);
+                    self.sent(u64::from(count));
+                    steps += 1;
+                    if steps >= STEPS_IN_A_ROW {
+                        yield_now().await;
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait_for_room().await?;
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_disk_error(&error) => return Err(SendError::Disk { offset, error }),
+                Err(error) => return Err(SendError::Connection(error)),
+            }
+        }
+        Ok(offset)
+    }
+
+    /// Reads into slots and sends them until `end`, or until the client pauses. Gives the next offset.
+    async fn send_read(&self, mut offset: u64, end: u64) -> Result<u64, SendError> {
+        let core = self.connection.core();
+        let replica = Arc::clone(self.replica);
+        // Opening the second handle may wait for the disk.
+        let direct = core.blocking(move || replica.direct().map(Option::<&File>::cloned)).await;
+        let direct = direct.and_then(|direct| direct).map_err(|error| SendError::Disk { offset, error })?;
+        let source = direct.as_ref().unwrap_or_else(|| self.replica.file());
+        let alignment = if direct.is_some() { DIRECT_ALIGNMENT as u64 } else { 1 };
+        let mut next_read = offset - offset % alignment;
+        let mut ahead: VecDeque<(Reading, u64)> = VecDeque::new();
+        while offset < end {
+            while ahead.len() < READS_AHEAD && next_read < end {
+                // Only the first slot is waited for: who holds one never waits for another.
+                let slot = match core.arena().try_take() {
+                    Some(slot) => slot,
+                    None if ahead.is_empty() => {
+                        self.claim.enter(Limit::Queue);
+                        core.arena().take().await
+                    }
+                    None => break,
+                };
+                let length = read_length(end - next_read, alignment);
+                ahead.push_back((file::read(core, source, slot, 0..length, next_read), next_read));
+                next_read += length as u64;
+            }
+            let Some((reading, start)) = ahead.pop_front() else { break };
+            self.claim.enter(Limit::Disk);
+            let started_at = core.now();
+            let (result, (slot, _)) = reading.await;
+            let count = result.map_err(|error| SendError::Disk { offset, error })? as u64;
+            self.claim.transfer().progress().disk_read(count, core.now() - started_at);
+            let stop = end.min(start + count);
+            if stop <= offset {
+                return Err(SendError::Truncated(offset));
+            }
+            let part = (offset - start) as usize..(stop - start) as usize;
+            let expected = end.min(next_expected(start, alignment, end));
+            let paused = self.send_slot(slot, part, &mut offset).await?;
+            if paused {
+                drop(ahead);
+                self.wait_for_room().await?;
+                return Ok(offset);
+            }
+            if offset < expected {
+                // A short read: what was read ahead does not follow.
+                return Ok(offset);
+            }
+        }
+        Ok(offset)
+    }
+
+    /// Sends a part of a slot. True when the client paused before its end.
+    async fn send_slot(&self, mut slot: Slot, mut part: Range<usize>, offset: &mut u64) -> Result<bool, SendError> {
+        self.claim.enter(Limit::Network);
+        while !part.is_empty() {
+            let (result, back) = self.connection.send_within(slot, part.clone(), false, PATIENCE).await;
+            slot = back;
+            let (count, paused) = result.map_err(SendError::Connection)?;
+            part.start += count;
+            *offset += count as u64;
+            self.sent(count as u64);
+            if paused && !part.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn wait_for_room(&self) -> Result<(), SendError> {
+        self.claim.enter(Limit::Network);
+        match self.connection.core().within(self.idle_limit, self.connection.writable()).await {
+            Some(result) => result.map_err(SendError::Connection),
+            None => Err(SendError::Stalled(self.idle_limit.as_secs())),
+        }
+    }
+
+    fn sent(&self, count: u64) {
+        self.claim.moved(count);
+        if let Some(link) = self.claim.link() {
+            link.sent(count);
+        }
+    }
+}
+
+type Reading = Operation<(Slot, File)>;
+
+/// A slot full, or what is left, rounded up to what O_DIRECT takes.
+fn read_length(left: u64, alignment: u64) -> usize {
+    left.next_multiple_of(alignment).min(SLOT_BYTES as u64) as usize
+}
+
+/// Where the read after the one at `start` begins.
+fn next_expected(start: u64, alignment: u64, end: u64) -> u64 {
+    start + read_length(end - start, alignment) as u64
+}
+
+/// sendfile reports both sides' errors; these are the file's.
+fn is_disk_error(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EIO | libc::EUCLEAN | libc::ENODATA | libc::EREMOTEIO | libc::EBADMSG))
+}
+
+/// Lets other tasks of the shard go first.
+async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}

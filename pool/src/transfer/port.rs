@@ -1,0 +1,110 @@
+//! The data port: what every connection of it shares, and the loop that accepts them.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::connection;
+use super::desk::Desk;
+use crate::checksum::{AlgorithmSet, DigestPool};
+use crate::engine::core::Core;
+use crate::engine::net::listener::Listener;
+use crate::http1;
+use crate::store::Store;
+
+/// What a data port is told at its start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Sizes of heads.
+    pub head_limits: http1::Limits,
+    /// From a head's first byte to its last.
+    pub head_time: Duration,
+    /// Within a transfer: without a byte moved.
+    pub idle_limit: Duration,
+    /// Between two requests of a connection.
+    pub keep_alive_limit: Duration,
+    /// Connections at once, over all shards.
+    pub connections_limit: usize,
+    /// Computed for every upload beside adler32.
+    pub algorithms: AlgorithmSet,
+}
+
+/// What all connections share.
+pub struct Port {
+    /// Where capabilities become claims.
+    pub desk: Arc<dyn Desk>,
+    /// The replicas.
+    pub store: Arc<Store>,
+    /// Threads for slow digests; without them these are computed in place.
+    pub digests: Option<Arc<DigestPool>>,
+    /// Limits and times.
+    pub settings: Settings,
+    /// What the port counts.
+    pub counters: Counters,
+}
+
+/// What the port counts over all shards.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections that are open.
+    pub connections: AtomicUsize,
+    /// Connections that were closed at once, as too many were open.
+    pub refused_connections: AtomicUsize,
+    /// Requests whose head was understood.
+    pub requests: AtomicUsize,
+    /// Heads that were refused.
+    pub bad_requests: AtomicUsize,
+}
+
+/// Pause after an accept that failed (no descriptors left, most likely), so that the shard does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts connections of one shard's listener for ever.
+pub async fn accept(core: Rc<Core>, port: Arc<Port>, listener: Listener) {
+    loop {
+        let connection = match listener.accept().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                if !matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::ENOTCONN | libc::EINTR)) {
+                    tracing::warn!(%error, "the data port cannot accept connections");
+                    core.sleep(ACCEPT_PAUSE).await;
+                }
+                continue;
+            }
+        };
+        let open = OpenConnection::new(&port);
+        if open.number() > port.settings.connections_limit {
+            port.counters.refused_connections.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
+        let port = Arc::clone(&port);
+        core.spawn(async move {
+            connection::serve(&port, connection).await;
+            drop(open);
+        });
+    }
+}
+
+/// Counts a connection while it lives.
+struct OpenConnection {
+    port: Arc<Port>,
+    number: usize,
+}
+
+impl OpenConnection {
+    fn new(port: &Arc<Port>) -> OpenConnection {
+        let number = port.counters.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        OpenConnection { port: Arc::clone(port), number }
+    }
+
+    fn number(&self) -> usize {
+        self.number
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.port.counters.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
