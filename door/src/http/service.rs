@@ -51,8 +51,14 @@ impl Service {
         // A path in a request line is ASCII, so that any byte is a boundary.
         let path = path[..path.len().min(MAX_LOGGED_PATH_BYTES)].to_owned();
         let what = format!("{} {path}", request.method());
-        let span =
-            tracing::info_span!("request", method = %request.method(), path, client = %connection.peer());
+        let span = tracing::info_span!(
+            "request",
+            method = %request.method(),
+            path,
+            client = %connection.peer(),
+            // Filled in when the request begins one.
+            transfer = tracing::field::Empty
+        );
         let (head, body) = request.into_parts();
         let mut subject = String::from("-");
         let answer = self.answer(connection, head, body, &what, &mut subject).instrument(span.clone()).await;
