@@ -178,8 +178,11 @@ impl Store {
         edit(&mut attributes)?;
         attributes.fit();
         if attributes != change.attributes {
+            let line = attributes
+                .checked_line()
+                .map_err(|source| StoreError::Attributes { replica: id.clone(), source })?;
             let allocated = self
-                .write_attributes(&replica, &attributes)
+                .write_attributes(&replica, &line)
                 .map_err(|source| io_error(id, "write the attributes", source))?;
             self.inner.space.changed(change.allocated, allocated);
             self.inner.counts.remove(change.attributes.state);
@@ -190,9 +193,9 @@ impl Store {
         Ok(replica.stat())
     }
 
-    fn write_attributes(&self, replica: &Replica, attributes: &Attributes) -> io::Result<u64> {
+    fn write_attributes(&self, replica: &Replica, line: &str) -> io::Result<u64> {
         let disk = &self.inner.disk;
-        disk.set_attribute(replica.file(), ATTRIBUTE_NAME, attributes.format().as_bytes())?;
+        disk.set_attribute(replica.file(), ATTRIBUTE_NAME, line.as_bytes())?;
         disk.sync_all(replica.file())?;
         Ok(disk.metadata(replica.file())?.allocated)
     }

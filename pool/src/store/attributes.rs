@@ -191,6 +191,12 @@ impl Attributes {
         line
     }
 
+    /// Writes the line, if it is one that will be read back: nothing may be stored under attributes that cannot.
+    pub(super) fn checked_line(&self) -> Result<String, InvalidAttributes> {
+        let line = self.format();
+        Self::parse(line.as_bytes()).map(|_| line)
+    }
+
     /// Cuts the texts that are only for people, so that the line has at most [`ATTRIBUTE_MAX_BYTES`]. Of a path, the
     /// end stays: it holds the file's name.
     pub fn fit(&mut self) {

@@ -272,9 +272,11 @@ impl Admission {
     /// Length, attributes, and all of it on the disk: the file is then what the replica will be.
     fn make_whole(&self, file: &File, attributes: &Attributes) -> Result<Metadata, StoreError> {
         let disk = &self.claim.store.disk;
+        let invalid = |source| StoreError::Attributes { replica: self.spec.replica.clone(), source };
+        let line = attributes.checked_line().map_err(invalid)?;
         // Also where the length is right already: it frees what the file system gave beyond the end.
         disk.truncate(file, attributes.size).map_err(|error| self.error("set the length", error))?;
-        disk.set_attribute(file, ATTRIBUTE_NAME, attributes.format().as_bytes())
+        disk.set_attribute(file, ATTRIBUTE_NAME, line.as_bytes())
             .map_err(|error| self.error("write the attributes", error))?;
         // Not fdatasync, which may leave the attributes out; for a new file both write the same.
         disk.sync_all(file).map_err(|error| self.error("make the bytes durable", error))?;

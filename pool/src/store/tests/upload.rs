@@ -177,6 +177,23 @@ fn a_replica_is_seen_by_nobody_before_its_name_is_durable() {
 }
 
 #[test]
+fn nothing_is_stored_under_attributes_that_could_not_be_read_back() {
+    let disk = sim(1);
+    let store = open_on(&disk);
+    for (algorithm, value) in [("SHA-256", "00"), ("md5", "not hex")] {
+        let checksums = BTreeMap::from([(algorithm.to_owned(), value.to_owned())]);
+        let admission = store.admit(spec("a", Some(5))).unwrap();
+        let commit = Commit { checksums: checksums.clone(), ..commit_of(b"bytes") };
+        let error = admission.store_small(b"bytes", commit).unwrap_err();
+        assert!(matches!(error, StoreError::Attributes { .. }), "{error}");
+        upload(&disk, &store, "a", b"bytes").unwrap();
+        let error = store.set_checksums(&id("a"), &checksums).unwrap_err();
+        assert!(matches!(error, StoreError::Attributes { .. }), "{error}");
+        store.delete(&id("a")).unwrap();
+    }
+}
+
+#[test]
 fn fewer_bytes_than_announced_are_no_replica() {
     let disk = sim(1);
     let store = open_on(&disk);
