@@ -25,7 +25,8 @@ impl ConfigError {
     }
 
     /// A key whose value makes no sense. The line is where the key stands; without one, where its table begins.
-    pub(super) fn at(file: &Path, text: &str, key: &str, problem: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn at(file: &Path, text: &str, key: &str, problem: impl Into<String>) -> Self {
         Self {
             file: file.to_owned(),
             line: line_of_key(text, key),

@@ -147,8 +147,8 @@ struct LimitKeys {
 }
 
 /// A checksum algorithm by its name.
-#[derive(Debug, Clone, Copy)]
-struct ChecksumName(Algorithm);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChecksumName(pub Algorithm);
 
 impl<'de> Deserialize<'de> for ChecksumName {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -236,7 +236,18 @@ impl File {
     }
 }
 
-/// It ends up in URLs, in front of a path.
+/// `host:port` as it may stand in URLs, in front of a path.
+#[must_use]
+pub fn is_authority(text: &str) -> bool {
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let host_is_good = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(plain),
+    };
+    host_is_good && port.parse::<u16>().is_ok_and(|port| port != 0)
+}
+
 fn advertise(advertise: Option<String>, listen: SocketAddr) -> Result<Option<String>, Wrong> {
     let Some(advertise) = advertise else {
         if listen.ip().is_unspecified() {
@@ -248,14 +259,7 @@ fn advertise(advertise: Option<String>, listen: SocketAddr) -> Result<Option<Str
         }
         return Ok(None);
     };
-    let (host, port) = advertise.rsplit_once(':').unwrap_or((&advertise, ""));
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let host_is_good = match bracketed {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.chars().all(plain),
-    };
-    if !host_is_good || !port.parse::<u16>().is_ok_and(|port| port != 0) {
+    if !is_authority(&advertise) {
         return wrong("data.advertise", "must be \"host:port\" or \"[IPv6]:port\", without a scheme or path");
     }
     Ok(Some(advertise))

@@ -209,8 +209,7 @@ impl Config {
 
     /// Reads and validates a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
-        Self::parse(&text, path)
+        Self::parse(&read_text(path)?, path)
     }
 
     /// Validates the text of a file; `path` is for the error.
@@ -219,6 +218,17 @@ impl Config {
             toml::from_str(text).map_err(|error| ConfigError::parse(path, text, &error))?;
         file.validate().map_err(|wrong| ConfigError::at(path, text, &wrong.key, wrong.problem))
     }
+}
+
+/// Reads keys from the text of a TOML file; an error names file, line and key. For the pool's file and those of
+/// programs that embed a pool.
+pub fn parse_toml<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| ConfigError::parse(path, text, &error))
+}
+
+/// Reads such a file.
+pub fn read_text(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))
 }
 
 /// What `--check` prints: the configuration as the pool understands it.

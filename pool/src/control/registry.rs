@@ -50,6 +50,9 @@ pub const DOOR_PARAMETER: &str = "penstock-door";
 /// In `drain_ends_us`: no drain has a deadline.
 const NO_DEADLINE: u64 = u64::MAX;
 
+/// While draining, how long a ready transfer's client may still stay away: long enough for one that is on its way.
+const DRAINING_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What the registry may hold, and how long things may take.
 #[derive(Debug, Clone)]
 pub struct RegistrySettings {
@@ -333,11 +336,15 @@ impl Registry {
     /// Does what time demands, for all transfers; called several times a second.
     pub fn tick(&self) {
         let hurry = self.draining();
+        let mut timeouts = self.settings.timeouts;
+        if hurry {
+            timeouts.client = timeouts.client.min(DRAINING_PATIENCE);
+        }
         if hurry && self.clock.now().monotonic_us >= self.drain_ends_us.load(Ordering::Acquire) {
             self.abort_all("the pool is drained and its deadline has passed");
         }
         for entry in self.list() {
-            entry.transfer().tick(&self.settings.timeouts, hurry);
+            entry.transfer().tick(&timeouts, hurry);
             self.metrics.moved(entry.transfer().request().kind.name(), entry.take_uncounted_bytes());
         }
     }

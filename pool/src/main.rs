@@ -1,0 +1,97 @@
+//! `penstock-pool`: the pool as a daemon of its own. Wiring only.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser;
+use penstock_pool::config::Config;
+use penstock_pool::control::daemon::{Pool, RunningPool};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Holds replicas on this disk server and moves their bytes, on the word of doors.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Options {
+    /// The pool's configuration.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Validates the configuration, prints it and ends.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("penstock-pool: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> anyhow::Result<()> {
+    let config = Config::load(&options.config)?;
+    if options.check {
+        print!("{config}");
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("penstock-pool")
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    // Before anything is bound, so that no signal finds the pool half open.
+    let mut signals = Signals::new()?;
+    let deadline = config.timeouts.drain;
+    let pool = Pool::start(config).await?;
+    println!("penstock-pool ready: {}", addresses(&pool));
+    signals.next().await;
+    tracing::info!(deadline_seconds = deadline.as_secs(), "draining; a second signal ends at once");
+    tokio::select! {
+        remaining = pool.drain(deadline) => {
+            if remaining > 0 {
+                tracing::warn!(remaining, "the drain deadline has passed; what still runs is ended");
+            }
+        }
+        () = signals.next() => tracing::warn!("a second signal: what still runs is ended"),
+    }
+    pool.stop().await;
+    Ok(())
+}
+
+fn addresses(pool: &RunningPool) -> String {
+    format!("data=http://{} admin=http://{} grpc={}", pool.data_addr(), pool.admin_addr(), pool.grpc_addr())
+}
+
+/// SIGTERM (service managers) and SIGINT (Ctrl-C) mean the same.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
