@@ -1,6 +1,7 @@
 //! `penstock-door`: one door, as a service. Wiring only.
 #![forbid(unsafe_code)]
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -31,11 +32,14 @@ fn main() -> ExitCode {
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
         )
         .with_writer(std::io::stderr)
+        // The journal and files take no colours.
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     match run(&options) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("penstock-door: {error:#}");
+            // Each of the door's errors holds its cause in its own words.
+            eprintln!("penstock-door: {error}");
             ExitCode::FAILURE
         }
     }

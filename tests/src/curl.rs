@@ -78,7 +78,7 @@ impl Curl {
         self.arg("--location")
     }
 
-    /// `-H 'name: value'`.
+    /// `-H 'name: value'`; an empty value takes the header away.
     #[must_use]
     pub fn header(self, name: &str, value: &str) -> Curl {
         self.arg("--header").arg(format!("{name}: {value}"))
@@ -96,16 +96,11 @@ impl Curl {
         self.arg("--head")
     }
 
-    /// `-T FILE`.
+    /// `-T FILE`. Whether curl waits for "100 Continue" differs by version and size; where it matters, a story says
+    /// `header("Expect", …)`, with an empty value for "no".
     #[must_use]
     pub fn upload(self, file: &Path) -> Curl {
         self.arg("--upload-file").arg(file)
-    }
-
-    /// `-T FILE` with `Expect: 100-continue`, which curl adds by itself only to bodies of 1 MiB and more.
-    #[must_use]
-    pub fn upload_expecting(self, file: &Path) -> Curl {
-        self.upload(file).header("Expect", "100-continue")
     }
 
     /// `-T -`: sends what a pipe gives, chunked.

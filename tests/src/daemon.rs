@@ -3,12 +3,15 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::patience::within;
+
+/// Lines of the log that are shown with a story that failed.
+const LAST_LINES: usize = 20;
 
 /// A daemon's process.
 pub struct Daemon {
@@ -18,7 +21,11 @@ pub struct Daemon {
     stderr: Output,
 }
 
-type Output = Arc<Mutex<String>>;
+/// What came through a pipe so far, and the thread that reads it.
+struct Output {
+    text: Arc<Mutex<String>>,
+    gathering: Option<JoinHandle<()>>,
+}
 
 impl Daemon {
     /// Starts it.
@@ -53,13 +60,13 @@ impl Daemon {
     /// What it has written to stdout so far.
     #[must_use]
     pub fn stdout(&self) -> String {
-        read(&self.stdout)
+        self.stdout.text()
     }
 
     /// What it has written to stderr so far: its log.
     #[must_use]
     pub fn stderr(&self) -> String {
-        read(&self.stderr)
+        self.stderr.text()
     }
 
     /// Its process id.
@@ -80,7 +87,11 @@ impl Daemon {
 
     /// Its exit status, when it ends within that time.
     pub fn ended_within(&mut self, limit: Duration) -> Option<ExitStatus> {
-        within(limit, || self.child.try_wait().expect("a child can be waited for"))
+        let status = within(limit, || self.child.try_wait().expect("a child can be waited for"))?;
+        // Its last words may still be in the pipes.
+        self.stdout.finish();
+        self.stderr.finish();
+        Some(status)
     }
 
     /// Waits for its end.
@@ -107,27 +118,37 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            eprintln!("--- what {} said ---\n{}{}---", self.name, self.stdout(), self.stderr());
+            let log = self.stderr();
+            let lines: Vec<_> = log.lines().collect();
+            let end = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
+            eprintln!("--- what {} said at last ---\n{}{end}\n---", self.name, self.stdout());
         }
     }
 }
 
 /// Collects lines in the background; a daemon must never wait for a test to read.
 fn gather(stream: impl Read + Send + 'static) -> Output {
-    let output = Output::default();
-    let gathered = Arc::clone(&output);
-    thread::spawn(move || {
+    let text = Arc::new(Mutex::new(String::new()));
+    let gathered = Arc::clone(&text);
+    let gathering = thread::spawn(move || {
         let mut lines = BufReader::new(stream);
         let mut line = Vec::new();
         while lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-            let text = String::from_utf8_lossy(&line);
-            gathered.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
+            gathered.lock().unwrap_or_else(PoisonError::into_inner).push_str(&String::from_utf8_lossy(&line));
             line.clear();
         }
     });
-    output
+    Output { text, gathering: Some(gathering) }
 }
 
-fn read(output: &Output) -> String {
-    output.lock().unwrap_or_else(PoisonError::into_inner).clone()
+impl Output {
+    fn text(&self) -> String {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn finish(&mut self) {
+        if let Some(gathering) = self.gathering.take() {
+            gathering.join().expect("reading lines does not panic");
+        }
+    }
 }

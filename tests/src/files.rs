@@ -82,6 +82,30 @@ fn fill(file: &mut File, piece: &mut [u8]) -> usize {
     filled
 }
 
+/// The replicas' files in a pool's directory (or anywhere below `directory`): those that have a name.
+#[must_use]
+pub fn replicas(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => directories.push(path),
+                // <root>/data/ab/cd/<id>
+                Ok(kind) if kind.is_file() && is_hex(path.parent()) => found.push(path),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn is_hex(directory: Option<&Path>) -> bool {
+    let name = directory.and_then(Path::file_name).and_then(|name| name.to_str());
+    name.is_some_and(|name| name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// adler32 as in a `Digest` header: 8 lower-case hex digits.
 #[must_use]
 pub fn adler32_hex(data: &[u8]) -> String {

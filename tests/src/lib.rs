@@ -7,6 +7,7 @@
 
 pub mod binaries;
 pub mod certificates;
+pub mod cluster;
 pub mod curl;
 pub mod daemon;
 pub mod files;

@@ -18,6 +18,7 @@ pub struct Plan {
     config: Option<String>,
     wrapper: Vec<OsString>,
     program: Option<PathBuf>,
+    data: Option<PathBuf>,
     room: Option<Room>,
 }
 
@@ -33,6 +34,7 @@ pub struct Site {
     pub admin: String,
     /// The bearer token of the first start.
     pub token: String,
+    data: PathBuf,
     room: Room,
 }
 
@@ -77,6 +79,13 @@ impl Plan {
         self
     }
 
+    /// `--data DIR` elsewhere than in the room.
+    #[must_use]
+    pub fn data(mut self, directory: PathBuf) -> Plan {
+        self.data = Some(directory);
+        self
+    }
+
     /// A directory of its own choice.
     #[must_use]
     pub fn room(mut self, room: Room) -> Plan {
@@ -87,6 +96,7 @@ impl Plan {
     /// Starts it and waits until all ports answer.
     #[must_use]
     pub fn start(self) -> Site {
+        let data = self.data.clone();
         let (room, mut daemon) = self.spawn();
         let ready = daemon.line("penstock ready: ");
         let place = |key: &str| -> String {
@@ -103,6 +113,7 @@ impl Plan {
             admin: place("admin"),
             token: token.trim().to_owned(),
             daemon,
+            data: data.unwrap_or_else(|| room.join("data")),
             room,
         }
     }
@@ -114,7 +125,7 @@ impl Plan {
         let mut words = std::mem::take(&mut self.wrapper);
         words.push(self.program.take().unwrap_or_else(|| binary("penstock")).into());
         words.extend(["serve", "--data"].map(Into::into));
-        words.push(room.join("data").into());
+        words.push(self.data.take().unwrap_or_else(|| room.join("data")).into());
         for option in ["--listen", "--pool-listen", "--admin-listen"] {
             if !self.arguments.iter().any(|argument| argument == option) {
                 words.extend([option, "127.0.0.1:0"].map(Into::into));
@@ -143,8 +154,8 @@ impl Site {
 
     /// Where its files are.
     #[must_use]
-    pub fn data(&self) -> PathBuf {
-        self.room.join("data")
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// The story's own directory.

@@ -1,0 +1,99 @@
+//! Machines that do not give everything: other users, little memory to lock, no io_uring.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use penstock_tests::binaries::binary;
+use penstock_tests::files::{self, MIB};
+use penstock_tests::room::Room;
+use penstock_tests::site::{Plan, Site};
+
+/// `nobody` of Debian, and its group.
+const AS_NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A directory where nobody can run a copy of the daemon: the build's may lie where others cannot look.
+fn public_place() -> (Room, PathBuf) {
+    let room = Room::for_everyone();
+    let program = room.join("penstock");
+    std::fs::copy(binary("penstock"), &program).unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    (room, program)
+}
+
+fn moves_files(site: &Site) {
+    for size in [0, 1, 2 * MIB + 1] {
+        let file = files::file(site.room(), "in", size, size);
+        let path = format!("/file{size}");
+        let _ = site.put(&path, &file).expect(201);
+        assert!(site.get(&path).expect(200).body == std::fs::read(&file).unwrap());
+    }
+}
+
+#[test]
+fn an_unprivileged_user_is_enough() {
+    let (room, program) = public_place();
+    let wrapper = if is_root() { &AS_NOBODY[..] } else { &[] };
+    let site = Plan::new().through(wrapper.iter().copied()).program(program).room(room).start();
+
+    moves_files(&site);
+}
+
+#[test]
+fn without_memory_to_lock_the_pool_works_and_says_so() {
+    let (room, program) = public_place();
+    let mut wrapper = vec!["prlimit", "--memlock=0:0"];
+    // Root may lock memory whatever the limit.
+    wrapper.extend(if is_root() { &AS_NOBODY[..] } else { &[] });
+    let site = Plan::new().through(wrapper).program(program).room(room).start();
+
+    moves_files(&site);
+
+    let log = site.daemon.stderr();
+    assert!(log.contains("memlock"), "{log}");
+}
+
+#[test]
+fn where_io_uring_is_forbidden_the_daemon_says_what_to_change() {
+    // A seccomp filter that lets io_uring_setup (425 everywhere) fail with EPERM, as containers do; then the program.
+    const FORBID: &str = "
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+load, equal, answer = 0x20, 0x15, 0x06
+filter = b''.join(struct.pack('HBBI', *line) for line in [
+    (load, 0, 0, 0), (equal, 0, 1, 425), (answer, 0, 0, 0x00050001), (answer, 0, 0, 0x7fff0000)])
+code = ctypes.create_string_buffer(filter)
+program = struct.pack('HxxxxxxP', 4, ctypes.addressof(code))
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.c_char_p(program), 0, 0) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+";
+    let (room, mut daemon) = Plan::new().through(["python3", "-c", FORBID]).spawn();
+
+    assert!(!daemon.ended().success());
+
+    let said = daemon.stderr();
+    assert!(said.contains("io_uring is forbidden here") && said.contains("seccomp"), "{said}");
+    assert!(!daemon.stdout().contains("ready"));
+    drop(room);
+}
+
+#[test]
+fn a_file_system_without_direct_writes_is_enough() {
+    let memory = PathBuf::from("/dev/shm");
+    if !memory.is_dir() {
+        println!("skipped: there is no /dev/shm");
+        return;
+    }
+    let data = tempfile::tempdir_in(memory).unwrap();
+    if rustix::fs::setxattr(data.path(), "user.probe", b"x", rustix::fs::XattrFlags::empty()).is_err() {
+        println!("skipped: tmpfs has no user attributes before Linux 6.6");
+        return;
+    }
+    let site = Plan::new().data(data.path().join("data")).start();
+
+    moves_files(&site);
+}

@@ -1,0 +1,15 @@
+//! The end-to-end stories, by what they are about. Each starts daemons of its own and needs nothing of another.
+
+mod access;
+mod bytes;
+mod cluster;
+mod configuration;
+mod digests;
+mod environment;
+mod expectation;
+mod hostile;
+mod interruption;
+mod ranges;
+mod redirect;
+mod restart;
+mod webdav;
