@@ -26,7 +26,6 @@ use super::entry::Entry;
 use super::metrics::Metrics;
 use super::registry::Registry;
 use super::status::StatusSource;
-use crate::config::units::ByteSize;
 use crate::transfer::State;
 
 /// Connections at once: a few people and a few scrapers.
@@ -147,14 +146,13 @@ impl AdminPort {
         }
         writeln!(text, "data port  {}", status.data_urls.join(" "))?;
         if let Some(space) = &status.space {
-            let size = |bytes| ByteSize(bytes).to_string();
             writeln!(
                 text,
                 "space      {} available of {}; {} used, {} reserved by uploads",
-                size(space.available),
-                size(space.total),
-                size(space.used),
-                size(space.reserved)
+                human(space.available),
+                human(space.total),
+                human(space.used),
+                human(space.reserved)
             )?;
         }
         let (broken, orphaned) = (status.broken_replicas, status.orphaned_replicas);
@@ -222,6 +220,18 @@ fn transfer_json(entry: &Arc<Entry>) -> serde_json::Value {
     })
 }
 
+/// A size for people, to a tenth of its unit.
+fn human(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
 fn health_word(health: Health) -> &'static str {
     match health {
         Health::Unspecified => "unknown",
@@ -256,4 +266,23 @@ fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_for_people_have_one_decimal() {
+        let cases = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (10 << 40, "10.0 TiB"),
+            (u64::MAX, "16384.0 PiB"),
+        ];
+        for (bytes, shown) in cases {
+            assert_eq!(human(bytes), shown);
+        }
+    }
 }

@@ -74,7 +74,7 @@ impl Metrics {
         let duration = Family::new_with_constructor(buckets);
         registry.register_with_unit(
             "transfer_duration",
-            "From the first byte of a transfer to the last, by kind and outcome",
+            "From the client's coming to the last byte, by kind and outcome",
             Unit::Seconds,
             duration.clone(),
         );

@@ -514,13 +514,13 @@ fn log_end(transfer: &Transfer, state: &State) {
     let request = transfer.request();
     let progress = transfer.progress();
     let why = match state {
-        State::Failed(failed) => failed.failure.text(),
-        State::Cancelled(cancelled) => cancelled.reason.as_str(),
+        State::Failed(failed) => Some(failed.failure.text()),
+        State::Cancelled(cancelled) => Some(cancelled.reason.as_str()),
         State::Done(_)
         | State::Queued
         | State::Ready { .. }
         | State::Running { .. }
-        | State::Finishing { .. } => "",
+        | State::Finishing { .. } => None,
     };
     info!(
         transfer = %request.id,

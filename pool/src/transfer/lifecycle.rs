@@ -342,6 +342,7 @@ impl Transfer {
                 let ready_us = inner.state.ready_at().map_or(0, |at| at.monotonic_us);
                 inner.step(Step::Start(now), after)?;
                 inner.absent_us = now.monotonic_us.saturating_sub(ready_us);
+                self.progress.begin(now);
                 Ok(())
             }
         })

@@ -12,7 +12,7 @@ pub const MAX_LISTED_CONNECTIONS: usize = 64;
 
 /// In `bytes_requested`: not known.
 const UNKNOWN: u64 = u64::MAX;
-/// In the times of the first and last byte: not yet.
+/// In the times of the start and the last byte: not yet.
 const NEVER: u64 = u64::MAX;
 
 /// Progress of one transfer.
@@ -21,7 +21,8 @@ pub struct Progress {
     clock: Arc<dyn Clock>,
     bytes_moved: AtomicU64,
     bytes_requested: AtomicU64,
-    first_moved_us: AtomicU64,
+    /// When bytes could begin to move.
+    began_us: AtomicU64,
     last_moved_us: AtomicU64,
     last_moved_unix_us: AtomicU64,
     retries: AtomicU32,
@@ -56,7 +57,7 @@ impl Progress {
             clock,
             bytes_moved: AtomicU64::new(0),
             bytes_requested: AtomicU64::new(UNKNOWN),
-            first_moved_us: AtomicU64::new(NEVER),
+            began_us: AtomicU64::new(NEVER),
             last_moved_us: AtomicU64::new(NEVER),
             last_moved_unix_us: AtomicU64::new(0),
             retries: AtomicU32::new(0),
@@ -73,15 +74,11 @@ impl Progress {
         self.bytes_moved.fetch_add(bytes, Ordering::Relaxed);
         self.last_moved_us.store(now.monotonic_us, Ordering::Relaxed);
         self.last_moved_unix_us.store(now.unix_us, Ordering::Relaxed);
-        if self.first_moved_us.load(Ordering::Relaxed) == NEVER {
-            // Of several first movers, the first to come here wins; the others' times differ by microseconds.
-            let _ = self.first_moved_us.compare_exchange(
-                NEVER,
-                now.monotonic_us,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
-        }
+    }
+
+    /// The client has come: bytes can move from here on.
+    pub(super) fn begin(&self, now: Moment) {
+        self.began_us.store(now.monotonic_us, Ordering::Relaxed);
     }
 
     /// So many bytes are to be moved in all.
@@ -137,15 +134,15 @@ impl Progress {
         (monotonic_us != NEVER).then_some(Moment { monotonic_us, unix_us })
     }
 
-    /// From the first byte to the last so far.
+    /// From the start to the last byte so far.
     #[must_use]
     pub fn transfer_time(&self) -> Duration {
-        let first = self.first_moved_us.load(Ordering::Relaxed);
+        let began = self.began_us.load(Ordering::Relaxed);
         let last = self.last_moved_us.load(Ordering::Relaxed);
-        if first == NEVER || last == NEVER {
+        if began == NEVER || last == NEVER {
             return Duration::ZERO;
         }
-        Duration::from_micros(last.saturating_sub(first))
+        Duration::from_micros(last.saturating_sub(began))
     }
 
     /// Bytes per second that the disk was read with; 0 when it was not.
@@ -227,11 +224,13 @@ mod tests {
     }
 
     #[test]
-    fn transfer_time_runs_from_the_first_byte_to_the_last() {
+    fn transfer_time_runs_from_the_start_to_the_last_byte() {
         let (progress, clock) = progress();
         clock.advance(Duration::from_secs(5));
+        progress.begin(clock.now());
+        clock.advance(Duration::from_secs(1));
         progress.moved(10);
-        clock.advance(Duration::from_secs(2));
+        clock.advance(Duration::from_secs(1));
         progress.moved(20);
         clock.advance(Duration::from_secs(9));
         assert_eq!(progress.bytes_moved(), 30);

@@ -73,7 +73,7 @@ pub struct Cancelled {
 pub struct Summary {
     /// Bytes written or handed over.
     pub bytes_moved: u64,
-    /// From the first byte to the last.
+    /// From the client's coming to the last byte.
     pub transfer_time: Duration,
     /// Bytes per second read from the disk; 0: not read.
     pub mean_read_bandwidth: f64,
