@@ -159,6 +159,18 @@ tls = { ca = "ca.pem", cert = "door.pem", key = "door.key" }
     }
 
     #[test]
+    fn the_example_is_good_and_says_the_defaults() {
+        let example = Config::parse(include_str!("../../door.example.toml"), Path::new("example")).unwrap();
+        let defaults = Config::new(example.namespace.clone(), example.macaroon_keys.clone(), Vec::new());
+        assert_eq!(
+            (example.name, example.listen, example.anonymous),
+            (defaults.name, defaults.listen, defaults.anonymous)
+        );
+        assert_eq!((example.redirect, example.create_parents), (defaults.redirect, defaults.create_parents));
+        assert_eq!((example.limits, example.timeouts), (defaults.limits, defaults.timeouts));
+    }
+
+    #[test]
     fn a_full_configuration_is_read() {
         let config = Config::parse(GOOD, Path::new("door.toml")).unwrap();
         assert_eq!(config.name.as_str(), "door01");

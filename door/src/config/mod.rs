@@ -1,4 +1,4 @@
-//! The door's configuration: made in code by an embedding program, or read from a TOML file by [`file`].
+//! The door's configuration: made in code by an embedding program, or read from a TOML file by [`mod@file`].
 //!
 //! All of it is checked before anything is opened or bound.
 #![forbid(unsafe_code)]

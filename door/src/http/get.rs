@@ -38,6 +38,7 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         entry,
     };
     let ready = exchange.service.transfers.download(&request).await?;
+    tracing::Span::current().record("transfer", &ready.transfer);
     if exchange.service.redirect.read {
         return redirect(&ready);
     }

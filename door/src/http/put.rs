@@ -60,6 +60,7 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         replaces: existing.is_some(),
     };
     let ready = exchange.service.transfers.upload(&request).await?;
+    tracing::Span::current().record("transfer", &ready.transfer);
     if redirects(exchange) {
         return get::redirect(&ready);
     }

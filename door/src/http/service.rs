@@ -51,8 +51,14 @@ impl Service {
         // A path in a request line is ASCII, so that any byte is a boundary.
         let path = path[..path.len().min(MAX_LOGGED_PATH_BYTES)].to_owned();
         let what = format!("{} {path}", request.method());
-        let span =
-            tracing::info_span!("request", method = %request.method(), path, client = %connection.peer());
+        let span = tracing::info_span!(
+            "request",
+            method = %request.method(),
+            path,
+            client = %connection.peer(),
+            // Filled in when the request begins one.
+            transfer = tracing::field::Empty
+        );
         let (head, body) = request.into_parts();
         let mut subject = String::from("-");
         let answer = self.answer(connection, head, body, &what, &mut subject).instrument(span.clone()).await;
@@ -75,16 +81,23 @@ impl Service {
         subject: &mut String,
     ) -> Answer {
         let has_body = !body.is_end_stream();
-        let (mut answer, body_taken) = match self.open(Arc::clone(&connection), head, body) {
-            Err(refusal) => (refusal.into_answer(what), false),
-            Ok(mut exchange) => {
-                exchange.access.subject().clone_into(subject);
-                let answer = handle(&mut exchange).await.unwrap_or_else(|refusal| refusal.into_answer(what));
-                (answer, exchange.body.is_none())
+        let (mut answer, body_taken) = if head.method == Method::OPTIONS {
+            // Before the token and the path are looked at: it may be "*", and tells nothing of either.
+            (options::handle(), false)
+        } else {
+            match self.open(Arc::clone(&connection), head, body) {
+                Err(refusal) => (refusal.into_answer(what), false),
+                Ok(mut exchange) => {
+                    exchange.access.subject().clone_into(subject);
+                    let answer = handle(&mut exchange).await;
+                    (answer.unwrap_or_else(|refusal| refusal.into_answer(what)), exchange.body.is_none())
+                }
             }
         };
-        if has_body && !body_taken {
-            // What the client may still send is not the next request.
+        let failed = answer.status().is_client_error() || answer.status().is_server_error();
+        if has_body && (failed || !body_taken) {
+            // What the client may still send is not the next request. A pool, too, may refuse a body that the door
+            // hands on before its end.
             connection.leave_body_unread();
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -97,7 +110,7 @@ impl Service {
         head: Parts,
         body: Incoming,
     ) -> Result<Exchange, Refusal> {
-        let head_bytes: u64 = head.uri.to_string().len() as u64
+        let head_bytes: u64 = (head.uri.path().len() + head.uri.query().map_or(0, str::len)) as u64
             + head
                 .headers
                 .iter()
@@ -115,7 +128,6 @@ impl Service {
 
 async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     match exchange.head.method.clone() {
-        Method::OPTIONS => Ok(options::handle()),
         Method::GET => get::handle(exchange).await,
         Method::HEAD => head::handle(exchange).await,
         Method::PUT => put::handle(exchange).await,

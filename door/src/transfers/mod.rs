@@ -33,6 +33,9 @@ pub mod upload;
 pub use error::TransferError;
 pub use request::{DownloadRequest, Ready, UploadRequest};
 
+/// How long a stopping door waits for calls to pools that are under way.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Everything that transfers need; shared by all requests.
 #[derive(Debug)]
 pub struct Transfers {
@@ -104,7 +107,8 @@ impl Transfers {
     pub async fn stop(&self) {
         self.stop.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        // A task may wait for a pool that does not answer. It can be left at any point, as after a crash.
+        let _ = tokio::time::timeout(STOP_PATIENCE, self.tasks.wait()).await;
     }
 
     fn lock_attended(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
