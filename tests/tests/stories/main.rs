@@ -10,6 +10,7 @@ mod expectation;
 mod hostile;
 mod interruption;
 mod ranges;
+mod readme;
 mod redirect;
 mod restart;
 mod webdav;
