@@ -129,6 +129,7 @@ pub fn start(
             connections_limit: config.limits.connections,
             algorithms: config.checksums,
         },
+        recent: Default::default(),
         counters: Counters::default(),
     });
     let blocking = Blocking::new(BLOCKING_THREADS);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::connection;
 use super::desk::Desk;
+use super::get::Recent;
 use crate::checksum::{AlgorithmSet, DigestPool};
 use crate::engine::core::Core;
 use crate::engine::net::listener::Listener;
@@ -40,6 +41,8 @@ pub struct Port {
     pub digests: Option<Arc<DigestPool>>,
     /// Limits and times.
     pub settings: Settings,
+    /// What was read lately.
+    pub recent: Recent,
     /// What the port counts.
     pub counters: Counters,
 }

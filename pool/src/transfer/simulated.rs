@@ -413,6 +413,7 @@ fn port(store: &Arc<Store>, id: &str, kind: v1::transfer_request::Kind) -> (Arc<
             connections_limit: 10,
             algorithms: AlgorithmSet::EMPTY,
         },
+        recent: Default::default(),
         counters: Counters::default(),
     };
     (Arc::new(port), transfer)

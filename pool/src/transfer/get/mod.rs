@@ -5,7 +5,10 @@
 //! ```
 
 mod open;
+mod recent;
 mod send;
+
+pub use self::recent::Recent;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -227,7 +230,8 @@ impl Reply {
         let connection = exchange.input.connection();
         let idle_limit = exchange.port.settings.idle_limit;
         claim.transfer().progress().add_requested(self.payload());
-        let sender = Sender { connection, replica, disk: exchange.port.store.disk(), claim, idle_limit };
+        let port = exchange.port;
+        let sender = Sender::new(connection, replica, port.store.disk(), &port.recent, claim, idle_limit);
         let head = self.head(exchange);
         match &self.content {
             Content::Nothing(_) | Content::Unsatisfiable => sender.send_bytes(head, false).await,

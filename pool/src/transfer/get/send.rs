@@ -1,16 +1,19 @@
 //! Sends bytes of a replica to a client, by the way that fits where they are.
 //!
 //! * In the page cache: handed to the socket as they are, without a copy, as long as the socket takes them.
+//! * Mostly there, or read before lately: read through the page cache into slots, which brings the rest into it.
 //! * On the disk: read past the page cache into slots, several ahead of the sending.
 //!
 //! A client that takes nothing for a while holds no buffer: what was read ahead is dropped and read again.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::recent::Recent;
 use crate::engine::arena::{SLOT_BYTES, Slot};
 use crate::engine::disk::{Disk, File};
 use crate::engine::file::{self, DIRECT_ALIGNMENT};
@@ -23,8 +26,10 @@ use crate::transfer::{Claim, Limit};
 const HOT_STEP_BYTES: u64 = 1 << 20;
 /// Reads ahead of the sending.
 const READS_AHEAD: usize = 4;
-/// The way over slots is kept for so many bytes before looking at the page cache again.
-const COLD_STRETCH_BYTES: u64 = 32 << 20;
+/// Reading past the page cache goes on for so many bytes before looking at it again.
+const PAST_STRETCH_BYTES: u64 = 32 << 20;
+/// The same for reading through it.
+const THROUGH_STRETCH_BYTES: u64 = 8 << 20;
 /// A client that takes nothing for so long gives its buffers back.
 const PATIENCE: Duration = Duration::from_millis(25);
 /// Up to that size, head and bytes go out in one call.
@@ -56,19 +61,37 @@ pub enum SendError {
 
 /// Sends parts of one replica over one connection.
 pub struct Sender<'a> {
-    /// To whom.
-    pub connection: &'a Connection,
-    /// What of.
-    pub replica: &'a Arc<Replica>,
-    /// The disk it is on.
-    pub disk: &'a Arc<dyn Disk>,
-    /// For progress.
-    pub claim: &'a Claim,
-    /// A client that takes nothing for so long has stalled.
-    pub idle_limit: Duration,
+    connection: &'a Connection,
+    replica: &'a Arc<Replica>,
+    disk: &'a Arc<dyn Disk>,
+    recent: &'a Recent,
+    claim: &'a Claim,
+    /// Whether the replica was read from the disk lately; known once it is from the disk now.
+    read_lately: Cell<Option<bool>>,
+    idle_limit: Duration,
 }
 
-impl Sender<'_> {
+/// Where the next bytes are, and so which way they go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Cached,
+    Through { stretch_bytes: u64 },
+    Past,
+}
+
+impl<'a> Sender<'a> {
+    /// For one request. A client that takes nothing for `idle_limit` has stalled.
+    pub fn new(
+        connection: &'a Connection,
+        replica: &'a Arc<Replica>,
+        disk: &'a Arc<dyn Disk>,
+        recent: &'a Recent,
+        claim: &'a Claim,
+        idle_limit: Duration,
+    ) -> Sender<'a> {
+        Sender { connection, replica, disk, recent, claim, read_lately: Cell::new(None), idle_limit }
+    }
+
     /// Sends bytes that are not the replica's.
     pub async fn send_bytes(&self, bytes: Vec<u8>, more: bool) -> Result<(), SendError> {
         self.connection.send_all(bytes, more, self.idle_limit).await.0.map_err(SendError::Connection)
@@ -117,18 +140,46 @@ impl Sender<'_> {
         let mut offset = range.start;
         while offset < range.end {
             let step = (range.end - offset).min(HOT_STEP_BYTES);
-            if self.is_cached(offset, step) {
-                offset = self.send_cached(offset, offset + step).await?;
-            } else {
-                let end = range.end.min(offset + COLD_STRETCH_BYTES);
-                offset = self.send_read(offset, end).await?;
-            }
+            offset = match self.way(offset, step) {
+                Way::Cached => self.send_cached(offset, offset + step).await?,
+                Way::Through { stretch_bytes } => {
+                    let end = range.end.min(offset + stretch_bytes);
+                    self.send_read(offset, end, None).await?
+                }
+                Way::Past => {
+                    let end = range.end.min(offset + PAST_STRETCH_BYTES);
+                    let direct = self.direct(offset).await?;
+                    self.send_read(offset, end, direct.as_ref()).await?
+                }
+            };
         }
         Ok(())
     }
 
-    fn is_cached(&self, offset: u64, length: u64) -> bool {
-        matches!(self.disk.cached(self.replica.file(), offset, length), Ok(Some(cached)) if cached.cached >= length)
+    fn way(&self, offset: u64, length: u64) -> Way {
+        let cached = match self.disk.cached(self.replica.file(), offset, length) {
+            Ok(Some(cached)) => cached.cached,
+            Ok(None) | Err(_) => 0,
+        };
+        if cached >= length {
+            return Way::Cached;
+        }
+        if cached >= length / 2 {
+            return Way::Through { stretch_bytes: length };
+        }
+        let read_lately = self.read_lately.get().unwrap_or_else(|| {
+            let lately = self.recent.note(self.replica.id().as_str(), self.connection.core().now());
+            self.read_lately.set(Some(lately));
+            lately
+        });
+        if read_lately { Way::Through { stretch_bytes: THROUGH_STRETCH_BYTES } } else { Way::Past }
+    }
+
+    /// The replica past the page cache, where the file system can. Opening it may wait for the disk.
+    async fn direct(&self, offset: u64) -> Result<Option<File>, SendError> {
+        let replica = Arc::clone(self.replica);
+        let opened = self.connection.core().blocking(move || replica.direct().map(Option::<&File>::cloned)).await;
+        opened.and_then(|opened| opened).map_err(|error| SendError::Disk { offset, error })
     }
 
     /// Hands cached bytes over until `end`, or until the socket was full once (what comes then may have left the
@@ -161,13 +212,9 @@ impl Sender<'_> {
     }
 
     /// Reads into slots and sends them until `end`, or until the client pauses. Gives the next offset.
-    async fn send_read(&self, mut offset: u64, end: u64) -> Result<u64, SendError> {
+    async fn send_read(&self, mut offset: u64, end: u64, direct: Option<&File>) -> Result<u64, SendError> {
         let core = self.connection.core();
-        let replica = Arc::clone(self.replica);
-        // Opening the second handle may wait for the disk.
-        let direct = core.blocking(move || replica.direct().map(Option::<&File>::cloned)).await;
-        let direct = direct.and_then(|direct| direct).map_err(|error| SendError::Disk { offset, error })?;
-        let source = direct.as_ref().unwrap_or_else(|| self.replica.file());
+        let source = direct.unwrap_or_else(|| self.replica.file());
         let alignment = if direct.is_some() { DIRECT_ALIGNMENT as u64 } else { 1 };
         let mut next_read = offset - offset % alignment;
         let mut ahead: VecDeque<(Reading, u64)> = VecDeque::new();
