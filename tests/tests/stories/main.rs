@@ -7,6 +7,7 @@ mod configuration;
 mod digests;
 mod environment;
 mod expectation;
+mod guide;
 mod hostile;
 mod interruption;
 mod ranges;
