@@ -1,16 +1,20 @@
 //! The real curl, and what it saw.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// Of a body, in the words of a failed story.
+const SHOWN_CHARACTERS: usize = 500;
+
 /// A curl command line in the making.
 #[derive(Debug)]
 pub struct Curl {
     command: Command,
+    output: Option<PathBuf>,
     outputs: TempDir,
 }
 
@@ -59,10 +63,8 @@ impl Curl {
             .args(["--expect100-timeout", "30", "--write-out", "%{json}", "--globoff"])
             .arg("--dump-header")
             .arg(outputs.path().join("heads"))
-            .arg("--output")
-            .arg(outputs.path().join("body"))
             .arg(url.as_ref());
-        Curl { command, outputs }
+        Curl { command, output: None, outputs }
     }
 
     /// Any argument.
@@ -110,6 +112,13 @@ impl Curl {
         self.arg("--upload-file").arg("-")
     }
 
+    /// `-o FILE`, where the body is not to be kept in memory.
+    #[must_use]
+    pub fn output(mut self, file: &Path) -> Curl {
+        self.output = Some(file.to_owned());
+        self
+    }
+
     /// A bearer token, when there is one.
     #[must_use]
     pub fn token(self, token: Option<&str>) -> Curl {
@@ -128,8 +137,11 @@ impl Curl {
     /// Starts it.
     #[must_use]
     pub fn start(mut self) -> Running {
+        let output = self.output.take().unwrap_or_else(|| self.outputs.path().join("body"));
         let child = self
             .command
+            .arg("--output")
+            .arg(output)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -229,7 +241,7 @@ impl Answer {
             self.effective_url.split('?').next().unwrap_or_default(),
             self.status,
             self.reason(),
-            self.text()
+            self.text().chars().take(SHOWN_CHARACTERS).collect::<String>()
         );
         self
     }

@@ -46,9 +46,12 @@ impl Daemon {
     #[must_use]
     pub fn line(&mut self, beginning: &str) -> String {
         let found = within(Duration::from_secs(60), || {
+            let ended = self.has_ended().is_some();
             let line = self.stdout().lines().find(|line| line.starts_with(beginning)).map(str::to_owned);
-            let ended = line.is_none() && self.child.try_wait().expect("a child can be waited for").is_some();
-            if ended { Some(Err(())) } else { line.map(Ok) }
+            match line {
+                Some(line) => Some(Ok(line)),
+                None => ended.then_some(Err(())),
+            }
         });
         match found {
             Some(Ok(line)) => line,
@@ -87,7 +90,12 @@ impl Daemon {
 
     /// Its exit status, when it ends within that time.
     pub fn ended_within(&mut self, limit: Duration) -> Option<ExitStatus> {
-        let status = within(limit, || self.child.try_wait().expect("a child can be waited for"))?;
+        within(limit, || self.has_ended())
+    }
+
+    /// Its exit status, when it has ended.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.try_wait().expect("a child can be waited for")?;
         // Its last words may still be in the pipes.
         self.stdout.finish();
         self.stderr.finish();
@@ -103,7 +111,7 @@ impl Daemon {
 
     /// Whether it runs.
     pub fn runs(&mut self) -> bool {
-        self.child.try_wait().expect("a child can be waited for").is_none()
+        self.has_ended().is_none()
     }
 
     fn pid(&self) -> Pid {

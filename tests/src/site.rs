@@ -11,6 +11,9 @@ use crate::daemon::Daemon;
 use crate::metrics::Metrics;
 use crate::room::Room;
 
+/// What the directories of a few files take at most; a story's files are larger.
+pub const DIRECTORIES_BYTES: f64 = 500_000.0;
+
 /// What a site is to be like.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -67,7 +70,7 @@ impl Plan {
 
     /// A command that runs it (`setpriv …`).
     #[must_use]
-    pub fn through<'a>(mut self, wrapper: impl IntoIterator<Item = &'a str>) -> Plan {
+    pub fn through(mut self, wrapper: impl IntoIterator<Item = String>) -> Plan {
         self.wrapper = wrapper.into_iter().map(Into::into).collect();
         self
     }
@@ -212,18 +215,34 @@ impl Site {
         upload_url(self.door_address(), path, size, Some(&self.token))
     }
 
+    /// Bytes of space: "total", "used", "reserved" or "available".
+    #[must_use]
+    pub fn space(&self, part: &str) -> f64 {
+        self.metrics().sum_where("penstock_space_bytes", &format!("part=\"{part}\""))
+    }
+
+    /// Whether nothing is stored or being stored; directories of files that were there may remain.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        crate::files::replicas(&self.data).is_empty()
+            && self.space("reserved") == 0.0
+            && self.space("used") < DIRECTORIES_BYTES
+    }
+
     /// Its numbers.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         Metrics::of(&self.admin)
     }
 
-    /// Ends it by SIGTERM and starts another on the same data.
+    /// Ends it by SIGTERM, if it has not ended, and starts another on the same data.
     #[must_use]
     pub fn restart(mut self) -> Site {
-        self.daemon.terminate();
-        let status = self.daemon.ended();
-        assert!(status.success(), "penstock ended with {status}:\n{}", self.daemon.stderr());
+        if self.daemon.runs() {
+            self.daemon.terminate();
+            let status = self.daemon.ended();
+            assert!(status.success(), "penstock ended with {status}:\n{}", self.daemon.stderr());
+        }
         Plan::new().room(self.room).start()
     }
 

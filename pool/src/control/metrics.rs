@@ -15,6 +15,7 @@ use super::queue::QueueStatus;
 use crate::store::SpaceStatus;
 use crate::transfer::Transfer;
 use crate::transfer::request::KindName;
+use crate::transfer::state::StateName;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
@@ -67,7 +68,7 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("penstock");
-        let transfers = Family::default();
+        let transfers = Family::<OutcomeLabels, Counter>::default();
         registry.register("transfers", "Transfers that ended, by kind and outcome", transfers.clone());
         // 1 ms to 9 hours.
         let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 4.0, 13));
@@ -78,9 +79,9 @@ impl Metrics {
             Unit::Seconds,
             duration.clone(),
         );
-        let received = Family::default();
+        let received = Family::<KindLabels, Counter>::default();
         registry.register_with_unit("received", "Bytes written to replicas", Unit::Bytes, received.clone());
-        let sent = Family::default();
+        let sent = Family::<KindLabels, Counter>::default();
         registry.register_with_unit("sent", "Bytes of replicas sent", Unit::Bytes, sent.clone());
         let running = Family::default();
         registry.register("transfers_running", "Transfers that are ready or run", running.clone());
@@ -93,6 +94,15 @@ impl Metrics {
             Unit::Bytes,
             space.clone(),
         );
+        // A rate needs the zero before the first event (Prometheus, "Avoid missing metrics").
+        for kind in [KindName::Get, KindName::Put] {
+            let kind = kind.as_str();
+            for outcome in [StateName::Done, StateName::Failed, StateName::Cancelled] {
+                drop(transfers.get_or_create(&OutcomeLabels { kind, outcome: outcome.as_str() }));
+            }
+        }
+        drop(received.get_or_create(&KindLabels { kind: KindName::Put.as_str() }));
+        drop(sent.get_or_create(&KindLabels { kind: KindName::Get.as_str() }));
         Self {
             registry: Mutex::new(registry),
             transfers,
@@ -224,6 +234,18 @@ mod tests {
             "penstock_space_bytes{part=\"available\"} 3",
             "penstock_transfers_running{queue=\"default\"} 1",
             "penstock_transfers_waiting{queue=\"default\"} 4",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn counters_are_there_before_the_first_event() {
+        let text = Metrics::new().encode().unwrap();
+        for line in [
+            "penstock_received_bytes_total{kind=\"put\"} 0",
+            "penstock_sent_bytes_total{kind=\"get\"} 0",
+            "penstock_transfers_total{kind=\"put\",outcome=\"failed\"} 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -46,7 +46,7 @@ fn five_gibibytes_come_back_as_they_went() {
     let back = site.room().join("back");
     let _ = site.curl("/huge").follow().upload(&file).arg("--max-time").arg("600").run().expect(201);
 
-    let download = site.curl("/huge").follow().arg("--output").arg(&back).arg("--max-time").arg("600");
+    let download = site.curl("/huge").follow().output(&back).arg("--max-time").arg("600");
     let _ = download.run().expect(200);
 
     assert!(files::same(&file, &back));

@@ -40,7 +40,10 @@ fn files_are_spread_over_the_pools() {
     });
 
     for number in 1..=number {
-        assert_eq!(cluster.curl(&format!("/spread/{number}")).follow().run().expect(200).body.len() as u64, 2 * MIB);
+        assert_eq!(
+            cluster.curl(&format!("/spread/{number}")).follow().run().expect(200).body.len() as u64,
+            2 * MIB
+        );
     }
 }
 

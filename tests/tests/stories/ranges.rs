@@ -113,7 +113,7 @@ fn a_download_can_be_continued_where_it_broke_off() {
     let target = site.room().join("partial");
     std::fs::write(&target, &data[..1_234_567]).unwrap();
 
-    let curl = site.curl("/file").follow().arg("--continue-at").arg("-").arg("--output").arg(&target);
+    let curl = site.curl("/file").follow().arg("--continue-at").arg("-").output(&target);
     let _ = curl.run().expect(206);
 
     assert!(std::fs::read(&target).unwrap() == data);

@@ -12,8 +12,7 @@ fn files_names_checksums_and_tokens_outlive_a_restart() {
     let _ = site.put("/a/small", &small).expect(201);
     let _ = site.put("/a/b/large", &large).expect(201);
     let etag = site.get("/a/small").expect(200).header("ETag").map(str::to_owned);
-    let (token, used) =
-        (site.token.clone(), site.metrics().sum_where("penstock_space_bytes", "part=\"used\""));
+    let (token, used) = (site.token.clone(), site.space("used"));
 
     let site = site.restart();
 
@@ -25,7 +24,7 @@ fn files_names_checksums_and_tokens_outlive_a_restart() {
         assert!(answer.body == data, "{path}");
     }
     assert_eq!(site.get("/a/small").expect(200).header("ETag").map(str::to_owned), etag);
-    assert_eq!(site.metrics().sum_where("penstock_space_bytes", "part=\"used\""), used);
+    assert_eq!(site.space("used"), used);
 }
 
 #[test]
@@ -51,19 +50,14 @@ fn an_upload_cut_off_by_a_crash_leaves_nothing() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let upload = site.curl("/cut").follow().upload_stdin(reader.into()).start();
     writer.write_all(&files::bytes(4 * MIB, 1)).unwrap();
-    eventually("the upload has reserved space", || {
-        (site.metrics().sum_where("penstock_space_bytes", "part=\"reserved\"") > 0.0).then_some(())
-    });
+    eventually("the upload has reserved space", || (site.space("reserved") > 0.0).then_some(()));
 
     let site = site.crash_and_restart();
 
     drop(writer);
     assert_ne!(upload.wait().exit, 0, "the client hears of it");
     assert_eq!(site.get("/cut").status, 404);
-    assert!(files::replicas(site.data()).is_empty());
-    let metrics = site.metrics();
-    assert_eq!(metrics.sum_where("penstock_space_bytes", "part=\"reserved\""), 0.0);
-    assert_eq!(metrics.sum_where("penstock_space_bytes", "part=\"used\""), 0.0);
+    assert!(site.is_empty());
 }
 
 #[test]
