@@ -41,6 +41,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> anyhow::Result<()> {
     let config = Config::load(&options.config)?;
     if options.check {
+        Pool::check(&config)?;
         print!("{config}");
         return Ok(());
     }

@@ -77,11 +77,17 @@ impl Pool {
         Self::start_with(config, Box::new(data_port::start)).await
     }
 
+    /// Checks all that can be checked without making or binding anything.
+    pub fn check(config: &Config) -> Result<(), PoolError> {
+        Ok(listen::check(&config.grpc)?)
+    }
+
     /// Starts a pool with another data port.
     pub async fn start_with(
         config: Config,
         start_data_port: StartDataPort,
     ) -> Result<RunningPool, PoolError> {
+        Self::check(&config)?;
         let store = {
             let config = store_config(&config);
             tokio::task::spawn_blocking(move || Store::open_root(Arc::new(KernelDisk), &config)).await??
@@ -249,7 +255,7 @@ fn serve(
         .build_v1()?;
     let serving = grpc.serve(move |server| {
         server.add_service(PoolServer::new(service)).add_service(health).add_service(reflection)
-    })?;
+    });
     tokio::spawn(async move {
         loop {
             let word = if registry.draining() { ServingStatus::NotServing } else { ServingStatus::Serving };

@@ -108,6 +108,10 @@ pub fn start(
         return Err(DataPortError::TooFewBuffers { shards, slots });
     }
     let bind = |address| listener::bind(address).map_err(|error| DataPortError::Bind { address, error });
+    // The shards share their port (SO_REUSEPORT), and the kernel would let another process of this user share it too,
+    // unnoticed: so ask for it alone first.
+    std::net::TcpListener::bind(config.data_listen)
+        .map_err(|error| DataPortError::Bind { address: config.data_listen, error })?;
     // The first listener settles the port when any free one was asked for; the others share it.
     let first = bind(config.data_listen)?;
     let address = listener::address(&first).map_err(DataPortError::Threads)?;
@@ -277,5 +281,83 @@ impl Collector for PortCollector {
             count.encode(metric)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::registry::{Registry, RegistrySettings};
+    use crate::engine::disk::KernelDisk;
+    use crate::store::StoreConfig;
+    use crate::transfer::{SystemClock, Timeouts};
+
+    fn pool(dir: &std::path::Path) -> (Arc<Registry>, Arc<Store>, Arc<Metrics>) {
+        let day = Duration::from_secs(86_400);
+        let settings = RegistrySettings {
+            queues: vec![],
+            max_transfers: 1,
+            timeouts: Timeouts { client: day, linger: day, claim: day },
+            doors: Default::default(),
+        };
+        let metrics = Arc::new(Metrics::new());
+        let registry = Registry::new(settings, Arc::new(SystemClock::new()), Arc::clone(&metrics));
+        let config = StoreConfig {
+            root: dir.to_owned(),
+            pool_name: "p".into(),
+            capacity: None,
+            reserve_bytes: 0,
+            max_file_size: None,
+        };
+        (registry, Arc::new(Store::open_root(Arc::new(KernelDisk), &config).unwrap()), metrics)
+    }
+
+    #[test]
+    fn a_port_that_another_pool_uses_is_refused_although_the_kernel_would_share_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (registry, store, metrics) = pool(dir.path());
+        let other = listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut config = Config::new("p", dir.path());
+        config.data_listen = listener::address(&other).unwrap();
+        let error = start(registry, store, &config, &metrics).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("data.listen: cannot bind {}", config.data_listen)), "{error}");
+    }
+
+    #[test]
+    fn shards_that_would_starve_for_buffers_do_not_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let (registry, store, metrics) = pool(dir.path());
+        let mut config = Config::new("p", dir.path());
+        config.shards = 4;
+        config.buffer_memory_bytes = Some(8 << 20);
+        let error = start(registry, store, &config, &metrics).unwrap_err();
+        assert!(matches!(error, DataPortError::TooFewBuffers { shards: 4, slots: 2 }), "{error}");
+    }
+
+    #[test]
+    fn a_started_port_answers_on_every_shard_tells_its_load_and_ends() {
+        use std::io::{Read, Write};
+        let dir = tempfile::tempdir().unwrap();
+        let (registry, store, metrics) = pool(dir.path());
+        let mut config = Config::new("p", dir.path());
+        config.data_listen = "127.0.0.1:0".parse().unwrap();
+        config.shards = 2;
+        let port = start(registry, store, &config, &metrics).unwrap();
+        // The kernel spreads connections over the shards' listeners.
+        for _ in 0..16 {
+            let mut client = std::net::TcpStream::connect(port.address()).unwrap();
+            client.write_all(b"nonsense\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        }
+        let load = port.load();
+        assert!(
+            (0.0..=1.0).contains(&load.buffers_used) && (0.0..=1.0).contains(&load.busiest_shard),
+            "{load:?}"
+        );
+        assert!(metrics.encode().unwrap().contains("penstock_data_requests_refused_total 16"));
+        port.stop();
+        assert!(std::net::TcpStream::connect(port.address()).is_err());
     }
 }

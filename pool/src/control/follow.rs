@@ -192,3 +192,47 @@ impl Follower {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use futures_util::StreamExt;
+
+    use super::*;
+    use crate::config::QueueLimits;
+    use crate::control::metrics::Metrics;
+    use crate::control::registry::RegistrySettings;
+    use crate::transfer::{SystemClock, Timeouts};
+
+    #[tokio::test]
+    async fn a_door_that_does_not_read_misses_progress_but_no_change_of_state() {
+        let hour = Duration::from_secs(3600);
+        let settings = RegistrySettings {
+            queues: vec![QueueLimits { name: "default".into(), max_running: 1, max_waiting: 1 }],
+            max_transfers: 1,
+            timeouts: Timeouts { client: hour, linger: hour, claim: hour },
+            doors: HashMap::new(),
+        };
+        let registry = Registry::new(settings, Arc::new(SystemClock::new()), Arc::new(Metrics::new()));
+        let request = v1::TransferRequest {
+            transfer_id: "t1".into(),
+            replica_id: "r1".into(),
+            transfer_path: "/p".into(),
+            kind: Some(v1::transfer_request::Kind::Put(v1::Put::default())),
+            ..Default::default()
+        };
+        let entry = registry.start(request).unwrap();
+        let wishes = Wishes { progress_period: Some(SHORTEST_PERIOD), ..Default::default() };
+        let events = follow(Arc::clone(&registry), entry.follow().unwrap(), wishes);
+
+        // More periods than events can be underway, with nobody reading.
+        tokio::time::sleep(SHORTEST_PERIOD * (EVENTS_UNDERWAY as u32 + 4)).await;
+        entry.transfer().cancel("enough");
+
+        let events: Vec<Event> = events.map(|event| event.unwrap().event.unwrap()).collect().await;
+        assert!(matches!(events.first(), Some(Event::Ready(_))), "{events:?}");
+        assert!(matches!(events.last(), Some(Event::Cancelled(_))), "{events:?}");
+        assert_eq!(events.len(), EVENTS_UNDERWAY + 1, "the progress that did not fit is not made up for");
+    }
+}

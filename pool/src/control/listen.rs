@@ -73,7 +73,7 @@ pub enum ListenError {
 /// A bound endpoint.
 pub(super) struct Bound {
     incoming: Incoming,
-    tls: Option<ServerTlsConfig>,
+    server: Server,
     address: GrpcAddress,
 }
 
@@ -100,21 +100,28 @@ impl std::fmt::Display for GrpcAddress {
     }
 }
 
+/// Checks what an endpoint needs, without binding it.
+pub(super) fn check(endpoint: &GrpcEndpoint) -> Result<(), ListenError> {
+    server(endpoint).map(drop)
+}
+
 /// Binds an endpoint. Must be called within a tokio runtime.
 pub(super) async fn bind(endpoint: &GrpcEndpoint) -> Result<Bound, ListenError> {
+    let server = server(endpoint)?;
+    let (incoming, address) = match endpoint {
+        GrpcEndpoint::Socket(path) => (Incoming::Unix(bind_socket(path)?), GrpcAddress::Socket(path.clone())),
+        GrpcEndpoint::Tls { listen, .. } | GrpcEndpoint::Insecure { listen } => bind_tcp(*listen).await?,
+    };
+    Ok(Bound { incoming, server, address })
+}
+
+/// A server with the endpoint's protection.
+fn server(endpoint: &GrpcEndpoint) -> Result<Server, ListenError> {
+    let server = Server::builder().max_concurrent_streams(MAX_CALLS_PER_CONNECTION);
     match endpoint {
-        GrpcEndpoint::Socket(path) => {
-            let incoming = Incoming::Unix(bind_socket(path)?);
-            Ok(Bound { incoming, tls: None, address: GrpcAddress::Socket(path.clone()) })
-        }
-        GrpcEndpoint::Tls { listen, files } => {
-            let tls = tls_config(files)?;
-            let (incoming, address) = bind_tcp(*listen).await?;
-            Ok(Bound { incoming, tls: Some(tls), address })
-        }
-        GrpcEndpoint::Insecure { listen } => {
-            let (incoming, address) = bind_tcp(*listen).await?;
-            Ok(Bound { incoming, tls: None, address })
+        GrpcEndpoint::Socket(_) | GrpcEndpoint::Insecure { .. } => Ok(server),
+        GrpcEndpoint::Tls { files, .. } => {
+            server.tls_config(tls_config(files)?).map_err(|error| ListenError::Tls(with_causes(&error)))
         }
     }
 }
@@ -179,12 +186,8 @@ pub(super) struct Serving {
 
 impl Bound {
     /// Serves what `services` adds to the server, until stopped.
-    pub(super) fn serve(self, services: impl FnOnce(&mut Server) -> Router) -> Result<Serving, ListenError> {
-        let mut server = Server::builder().max_concurrent_streams(MAX_CALLS_PER_CONNECTION);
-        if let Some(tls) = self.tls {
-            server = server.tls_config(tls).map_err(|error| ListenError::Tls(with_causes(&error)))?;
-        }
-        let router = services(&mut server);
+    pub(super) fn serve(mut self, services: impl FnOnce(&mut Server) -> Router) -> Serving {
+        let router = services(&mut self.server);
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async {
             // The sender being dropped means the same.
@@ -204,7 +207,7 @@ impl Bound {
                 error!(error = with_causes(&error), "the gRPC endpoint has ended");
             }
         });
-        Ok(Serving { address: self.address, stop: Some(stop), task })
+        Serving { address: self.address, stop: Some(stop), task }
     }
 }
 
@@ -295,5 +298,16 @@ mod tests {
         let endpoint = GrpcEndpoint::Tls { listen: "127.0.0.1:0".parse().unwrap(), files };
         let Err(error) = bind(&endpoint).await else { panic!("bound without a certificate") };
         assert!(error.to_string().starts_with("grpc.cert: cannot read "), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_certificate_is_found_before_anything_is_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("nonsense.pem");
+        std::fs::write(&path, "nonsense").unwrap();
+        let files = TlsFiles { cert: path.clone(), key: path.clone(), client_ca: path };
+        let endpoint = GrpcEndpoint::Tls { listen: "127.0.0.1:0".parse().unwrap(), files };
+        let error = check(&endpoint).unwrap_err().to_string();
+        assert!(error.starts_with("grpc: the certificate, key or client_ca cannot be used: "), "{error}");
     }
 }

@@ -22,4 +22,6 @@ pub mod registry;
 pub mod replicas;
 pub mod service;
 pub mod status;
+#[cfg(test)]
+mod stories;
 mod wire;

@@ -1,0 +1,73 @@
+//! The admin port over a real connection.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::pool::Stage;
+use super::put;
+
+/// Status and body of one request.
+async fn ask(stage: &Stage, method: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(stage.pool.admin_addr()).await.unwrap();
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+#[tokio::test]
+async fn the_pools_health_is_one_line_and_a_status() {
+    let stage = Stage::new().await;
+    assert_eq!(ask(&stage, "GET", "/healthz").await, (200, "ok\n".into()));
+    stage.client.clone().drain(penstock_door_proto::v1::DrainRequest::default()).await.unwrap();
+    assert_eq!(ask(&stage, "GET", "/healthz").await, (503, "draining\n".into()));
+}
+
+#[tokio::test]
+async fn transfers_are_listed_as_json_without_their_secrets() {
+    let stage = Stage::new().await;
+    let url = stage.start(put("t1", "r1")).await.unwrap().ready().await;
+    let (status, body) = ask(&stage, "GET", "/transfers").await;
+    assert_eq!(status, 200);
+    let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let transfer = &json["transfers"][0];
+    assert_eq!(transfer["transfer"], "t1");
+    assert_eq!(transfer["state"], "ready");
+    assert_eq!(transfer["subject"], "ada");
+    assert_eq!(transfer["limited_by"], "source");
+    let capability = &url[url.find('=').unwrap() + 1..][..32];
+    assert!(!body.contains(capability));
+}
+
+#[tokio::test]
+async fn prometheus_finds_transfers_and_space() {
+    let stage = Stage::new().await;
+    stage.start(put("t1", "r1")).await.unwrap();
+    let (status, body) = ask(&stage, "GET", "/metrics").await;
+    assert_eq!(status, 200);
+    assert!(body.contains("penstock_transfers_running{queue=\"default\"} 1"), "{body}");
+    assert!(body.contains("penstock_space_bytes{part=\"available\"}"), "{body}");
+    assert!(body.ends_with("# EOF\n"), "{body}");
+}
+
+#[tokio::test]
+async fn people_get_an_overview_and_a_way_on() {
+    let stage = Stage::new().await;
+    let (status, body) = ask(&stage, "GET", "/").await;
+    assert_eq!(status, 200);
+    for part in ["Penstock pool pool1", "health     ok", "queue      default: 0 of 1000 running", "/metrics"]
+    {
+        assert!(body.contains(part), "{part} is not in\n{body}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_port_does_not_have_or_do_is_said() {
+    let stage = Stage::new().await;
+    let (status, body) = ask(&stage, "GET", "/etc/passwd").await;
+    assert_eq!(status, 404);
+    assert_eq!(body, "there is no \"/etc/passwd\" here; there are /, /healthz, /metrics, /transfers\n");
+    assert_eq!(ask(&stage, "DELETE", "/transfers").await, (405, "this port is read-only\n".into()));
+}
