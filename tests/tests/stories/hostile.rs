@@ -26,7 +26,7 @@ const SMUGGLING: [(&str, &str, u16); 21] = [
         "PUT T HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\nbody",
         400,
     ),
-    ("a list of equal sizes", "PUT T HTTP/1.1\r\nHost: a\r\nContent-Length: 4, 4\r\n\r\nbody", 400),
+    ("a list of equal lengths", "PUT T HTTP/1.1\r\nHost: a\r\nContent-Length: 4, 4\r\n\r\nbody", 400),
     ("a signed length", "PUT T HTTP/1.1\r\nHost: a\r\nContent-Length: +4\r\n\r\nbody", 400),
     ("a negative length", "PUT T HTTP/1.1\r\nHost: a\r\nContent-Length: -4\r\n\r\nbody", 400),
     ("a hexadecimal length", "PUT T HTTP/1.1\r\nHost: a\r\nContent-Length: 0x4\r\n\r\nbody", 400),
@@ -82,9 +82,9 @@ fn a_request_that_could_be_read_in_two_ways_is_refused_by_the_pool_and_the_conne
 #[test]
 fn a_request_that_could_be_read_in_two_ways_ends_the_connection_at_the_door_too() {
     let site = Plan::new().anonymous("write").start();
-    for (what, request, _) in
-        SMUGGLING.iter().filter(|(what, ..)| what.contains("length") || what.contains("colon"))
-    {
+    // Equal lengths may be taken for one (RFC 9110 §8.6), as hyper does: everybody reads them alike.
+    let framing = |what: &str| (what.contains("length") && !what.contains("equal")) || what.contains("colon");
+    for (what, request, _) in SMUGGLING.iter().filter(|(what, ..)| framing(what)) {
         let mut client = Raw::connect(site.door_address());
 
         client.send(request.replacen(" T ", " /new ", 1));
