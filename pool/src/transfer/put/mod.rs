@@ -28,12 +28,12 @@ use self::write::Writes;
 use super::connection::{After, Exchange, date, digest_headers};
 use super::desk::ClaimMethod;
 use super::lifecycle::Verdict;
-use super::{Claim, Failure, FailureCode, Outcome, Side, Transfer};
+use super::{Claim, Failure, FailureCode, Outcome, Side};
 use crate::checksum::{Checksum, mismatch, mismatch_text};
 use crate::engine::arena::SLOT_BYTES;
 use crate::engine::file::IoMode;
 use crate::http1::{self, ResponseHead};
-use crate::store::{Admission, Commit, ReplicaId, ReplicaState, Store, StoreError};
+use crate::store::{Admission, Commit, StoreError};
 
 /// Uploads up to that size are received whole and then stored in one go: for them the disk's own latency counts, not
 /// its throughput.
@@ -84,7 +84,7 @@ async fn upload(
         .map_err(|error| Failure::internal(format!("the upload cannot begin: {error}")))?
         .map_err(|error| failure_of(&error))?;
     if claim.stopped() {
-        return Err(stopped(claim.transfer()));
+        return Err(stopped());
     }
     if plan.expects_continue {
         // RFC 9110 §10.1.1: only now that nothing stands against the upload.
@@ -95,7 +95,7 @@ async fn upload(
             .await;
         sent.map_err(|error| Failure::connection_lost(format!("the client went away: {error}")))?;
     }
-    claim.started(exchange.connection_info()).map_err(|_| stopped(claim.transfer()))?;
+    claim.started(exchange.connection_info()).map_err(|_| stopped())?;
     let (checksums, size) = if plan.length.is_some_and(|length| length <= SMALL_BYTES) {
         receive_small(exchange, claim, plan, admission).await?
     } else {
@@ -106,7 +106,7 @@ async fn upload(
         // Called off while it was being made durable: the replica goes again.
         let replica = plan.spec.replica.clone();
         let _ = core.blocking(move || store.delete(&replica)).await;
-        return Err(stopped(claim.transfer()));
+        return Err(stopped());
     }
     Ok(checksums)
 }
@@ -121,12 +121,12 @@ async fn receive_small(
     let receiving = small::receive(exchange, claim, plan);
     let bytes = match select(std::pin::pin!(receiving), claim.until_stopped()).await {
         Either::Left((bytes, _)) => bytes?,
-        Either::Right(((), _)) => return Err(stopped(claim.transfer())),
+        Either::Right(((), _)) => return Err(stopped()),
     };
     claim.transfer().progress().moved(bytes.len() as u64);
     let (size, digests) = (bytes.len() as u64, plan.algorithms);
     let expected = plan.expected.clone();
-    claim.finishing().map_err(|_| stopped(claim.transfer()))?;
+    claim.finishing().map_err(|_| stopped())?;
     // Everything of a small upload happens in one job: a hand-over between threads costs more than hashing 64 KiB.
     core.blocking(move || {
         let mut hasher = crate::checksum::MultiHasher::new(digests.iter());
@@ -170,7 +170,7 @@ async fn receive_large(
     );
     let received = match select(std::pin::pin!(receiving.run()), claim.until_stopped()).await {
         Either::Left((received, _)) => received,
-        Either::Right(((), _)) => Err(stopped(claim.transfer())),
+        Either::Right(((), _)) => Err(stopped()),
     };
     let upload = receiving.upload.take();
     drop(receiving);
@@ -186,8 +186,7 @@ async fn receive_large(
     };
     let size = *size;
     let checksums = digests.finish().await.map_err(lost)?;
-    let checked = compare(&plan.expected, &checksums)
-        .and_then(|()| claim.finishing().map_err(|_| stopped(claim.transfer())));
+    let checked = compare(&plan.expected, &checksums).and_then(|()| claim.finishing().map_err(|_| stopped()));
     let commit = commit_of(size, &checksums);
     core.blocking(move || match checked {
         Ok(()) => upload.commit(commit).map(drop).map_err(|error| failure_of(&error)),
@@ -218,16 +217,14 @@ fn compare(expected: &[Checksum], actual: &[Checksum]) -> Result<(), Failure> {
     }
 }
 
-/// The replica is durable: what the door makes of it, and what the client is told.
+/// The replica is durable: tells the client what the door makes of it. What becomes of the replica is control's to
+/// see to, whether the client is still there or not.
 async fn settle(exchange: &mut Exchange<'_>, claim: &Claim, plan: &Plan, checksums: &[Checksum]) -> After {
-    let core = exchange.input.connection().core().clone();
-    let store = Arc::clone(&exchange.port.store);
-    let replica = plan.spec.replica.clone();
     match claim.await_verdict().await {
         Verdict::Keep => {
             let mut answer = Vec::with_capacity(512);
             let mut head = ResponseHead::new(&mut answer, plan.success_status, &date())
-                .header("ETag", format_args!("\"{replica}\""))
+                .header("ETag", format_args!("\"{}\"", plan.spec.replica))
                 .header("Accept-Ranges", "bytes");
             head = digest_headers(head, exchange.request, checksums);
             if plan.success_status != 204 {
@@ -238,11 +235,9 @@ async fn settle(exchange: &mut Exchange<'_>, claim: &Claim, plan: &Plan, checksu
             exchange.send(answer, After::Next).await
         }
         Verdict::Discard { status, reason } => {
-            delete_discarded(&core, store, replica).await;
             exchange.refuse(status, &format!("the door refused the upload: {reason}")).await
         }
         Verdict::Timeout => {
-            mark_orphaned(&core, store, replica).await;
             exchange
                 .refuse(
                     504,
@@ -254,32 +249,8 @@ async fn settle(exchange: &mut Exchange<'_>, claim: &Claim, plan: &Plan, checksu
     }
 }
 
-async fn delete_discarded(core: &crate::engine::core::Core, store: Arc<Store>, replica: ReplicaId) {
-    let id = replica.clone();
-    let deleted = core.blocking(move || store.delete(&id)).await;
-    match deleted {
-        Ok(Ok(()) | Err(StoreError::NotFound { .. })) => {}
-        Ok(Err(error)) => {
-            tracing::error!(%replica, %error, "a replica that the door refused cannot be deleted")
-        }
-        Err(error) => tracing::error!(%replica, %error, "a replica that the door refused cannot be deleted"),
-    }
-}
-
-async fn mark_orphaned(core: &crate::engine::core::Core, store: Arc<Store>, replica: ReplicaId) {
-    let id = replica.clone();
-    let marked = core.blocking(move || store.set_state(&id, ReplicaState::Orphaned, None)).await;
-    tracing::warn!(%replica, "no door has claimed this upload: it is kept as an orphan");
-    match marked {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::error!(%replica, %error, "an orphan cannot be marked"),
-        Err(error) => tracing::error!(%replica, %error, "an orphan cannot be marked"),
-    }
-}
-
 /// Why a transfer was stopped from outside.
-fn stopped(transfer: &Transfer) -> Failure {
-    let _ = transfer;
+fn stopped() -> Failure {
     Failure::new(FailureCode::Internal, Side::Door, "the transfer was called off").with_status(503)
 }
 
