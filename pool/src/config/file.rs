@@ -9,10 +9,10 @@ use serde::Deserialize;
 
 use super::units::{ByteSize, Period};
 use super::{
-    Config, DEFAULT_MAX_RUNNING, DEFAULT_MAX_WAITING, GrpcEndpoint, IoMode, Limits, QueueLimits, Timeouts,
-    TlsFiles,
+    Config, DEFAULT_MAX_RUNNING, DEFAULT_MAX_WAITING, GrpcEndpoint, Limits, QueueLimits, Timeouts, TlsFiles,
 };
 use crate::checksum::Algorithm;
+use crate::engine::file::IoMode;
 use crate::transfer::request::{DEFAULT_QUEUE, Door};
 
 /// Least I/O buffer memory: every shard needs a few slots of 1 MiB.

@@ -17,6 +17,7 @@ use std::time::Duration;
 pub use self::error::ConfigError;
 use self::units::ByteSize;
 use crate::checksum::AlgorithmSet;
+use crate::engine::file::IoMode;
 
 /// A validated configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,28 +67,6 @@ pub struct QueueLimits {
     pub max_running: usize,
     /// Transfers that wait for their turn.
     pub max_waiting: usize,
-}
-
-/// How bytes come to the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum IoMode {
-    /// Past the page cache (O_DIRECT), where the file system can.
-    Direct,
-    /// Through the page cache, dropped from it afterwards (RWF_DONTCACHE), where the kernel can.
-    Dontcache,
-    /// Through the page cache.
-    Buffered,
-}
-
-impl fmt::Display for IoMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            IoMode::Direct => "direct",
-            IoMode::Dontcache => "dontcache",
-            IoMode::Buffered => "buffered",
-        })
-    }
 }
 
 /// Where doors come to.
@@ -169,7 +148,7 @@ impl Default for Limits {
 }
 
 /// I/O buffers unless configured.
-pub const DEFAULT_BUFFER_MEMORY_BYTES: u64 = 64 << 20;
+pub const DEFAULT_BUFFER_MEMORY_BYTES: u64 = 32 << 20;
 /// Space that is never used unless configured: a file system that is full to the brim becomes slow and fails strangely.
 pub const DEFAULT_RESERVE_BYTES: u64 = 256 << 20;
 /// Of the queue "default", which is there when none is configured.
@@ -254,7 +233,7 @@ impl fmt::Display for Config {
         writeln!(
             f,
             "  buffer_memory  {}",
-            size(self.buffer_memory_bytes, "64 MiB, or 8 MiB for each shard")
+            size(self.buffer_memory_bytes, "32 MiB, or 8 MiB for each shard")
         )?;
         writeln!(f, "  io_mode        {}", self.io_mode)?;
         for queue in &self.queues {

@@ -22,6 +22,7 @@ use super::service::PoolService;
 use super::status::{Identity, StatusSource};
 use crate::config::Config;
 use crate::engine::disk::KernelDisk;
+use crate::engine::file::IoMode;
 use crate::store::{OpenError, Store, StoreConfig};
 use crate::transfer::{Capability, Desk, SystemClock, Timeouts};
 
@@ -225,6 +226,7 @@ fn store_config(config: &Config) -> StoreConfig {
         capacity: config.capacity,
         reserve_bytes: config.reserve_bytes,
         max_file_size: config.max_file_size,
+        direct: config.io_mode == IoMode::Direct,
     }
 }
 

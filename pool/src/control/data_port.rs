@@ -131,6 +131,7 @@ pub fn start(
             idle_limit: config.timeouts.idle,
             keep_alive_limit: config.timeouts.keep_alive,
             connections_limit: config.limits.connections,
+            io_mode: config.io_mode,
             algorithms: config.checksums,
         },
         recent: Default::default(),
@@ -308,6 +309,7 @@ mod tests {
             capacity: None,
             reserve_bytes: 0,
             max_file_size: None,
+            direct: true,
         };
         (registry, Arc::new(Store::open_root(Arc::new(KernelDisk), &config).unwrap()), metrics)
     }

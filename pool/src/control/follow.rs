@@ -98,6 +98,8 @@ impl Follower {
                 return;
             }
             tokio::select! {
+                // In this order: a change of state goes before progress that it has overtaken.
+                biased;
                 changed = self.following.changes.changed() => {
                     if changed.is_err() {
                         return; // the transfer is gone with its registry

@@ -19,6 +19,7 @@ use super::doors::Doors;
 use super::entry::{Bell, Entry};
 use super::metrics::Metrics;
 use super::queue::{QueueError, QueueLimits, QueueStatus, Queues, Turn};
+use crate::transfer::connection::{DOOR_KEY, TRANSFER_KEY};
 use crate::transfer::request::RequestError;
 use crate::transfer::{
     Capability, Claim, ClaimMethod, Clock, Desk, Failure, Kind, Moment, Refusal, State, Timeouts, Transfer,
@@ -41,11 +42,6 @@ const PATH_ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b',')
     .remove(b':')
     .remove(b'@');
-
-/// The query parameter of the redirect URL that holds the capability.
-pub const TRANSFER_PARAMETER: &str = "penstock-transfer";
-/// The query parameter of the redirect URL that names the door.
-pub const DOOR_PARAMETER: &str = "penstock-door";
 
 /// In `drain_ends_us`: no drain has a deadline.
 const NO_DEADLINE: u64 = u64::MAX;
@@ -409,10 +405,10 @@ impl Registry {
         let request = transfer.request();
         let path = utf8_percent_encode(&request.path, PATH_ENCODED);
         let capability = transfer.capability().expose();
-        let mut url = format!("{}{path}?{TRANSFER_PARAMETER}={capability}", self.data_url());
+        let mut url = format!("{}{path}?{TRANSFER_KEY}={capability}", self.data_url());
         if !request.door.name.is_empty() {
             let door = utf8_percent_encode(&request.door.name, NON_ALPHANUMERIC);
-            url.push_str(&format!("&{DOOR_PARAMETER}={door}"));
+            url.push_str(&format!("&{DOOR_KEY}={door}"));
         }
         url
     }

@@ -58,6 +58,8 @@ pub struct StoreConfig {
     pub reserve_bytes: u64,
     /// The largest replica, in bytes; `None`: what fits.
     pub max_file_size: Option<u64>,
+    /// Whether uploads go past the page cache, where the file system can.
+    pub direct: bool,
 }
 
 /// Why a store cannot be opened.
@@ -99,6 +101,7 @@ struct Inner {
     uploading: Mutex<Claims>,
     counts: Counts,
     max_file_size: Option<u64>,
+    direct: bool,
     report: ScanReport,
     /// Held, not used.
     _lock: File,
@@ -128,6 +131,7 @@ impl Store {
             uploading: Mutex::default(),
             counts,
             max_file_size: config.max_file_size,
+            direct: config.direct,
             report,
             _lock: lock,
         };

@@ -171,7 +171,9 @@ impl Admission {
     pub fn open(mut self) -> Result<Upload, StoreError> {
         let file = self.create_file()?;
         let disk = &self.claim.store.disk;
-        let direct = disk.set_direct(&file, true).map_err(|error| self.error("open the file", error))?;
+        let wanted = self.claim.store.direct;
+        let direct =
+            wanted && disk.set_direct(&file, true).map_err(|error| self.error("open the file", error))?;
         // What is promised beyond the overhead, in whole blocks.
         let promised = self.reservation.bytes().saturating_sub(OVERHEAD_BYTES);
         let allocated = promised - promised % DIRECT_ALIGNMENT_BYTES;

@@ -12,8 +12,8 @@ use super::input::Input;
 use super::link::{ConnectionInfo, TcpInfo};
 use super::port::Port;
 use super::{get, put};
-use crate::engine::net::{Connection, Received};
 use crate::checksum::Checksum;
+use crate::engine::net::{Connection, Received};
 use crate::http1::{
     self, BadRequest, HttpDate, Method, Parsed, Request, ResponseHead, TextAnswer, Version, WantedDigests,
 };
@@ -78,8 +78,7 @@ pub async fn serve(port: &Port, connection: Connection) {
             }
         };
         port.counters.requests.fetch_add(1, Ordering::Relaxed);
-        let mut exchange =
-            Exchange { port, input: &mut input, request: &request, last_read: &mut last_read };
+        let mut exchange = Exchange { port, input: &mut input, request: &request, last_read: &mut last_read };
         match exchange.answer().await {
             After::Next if request.keep_alive() => {}
             After::Next | After::Close => return linger(input).await,
@@ -106,7 +105,10 @@ async fn next_request(port: &Port, input: &mut Input) -> Next {
                     return Next::Request(head);
                 }
                 Ok(Parsed::Partial) if input.is_full() => {
-                    return Next::Refused(BadRequest { status: 431, text: "the request's head is too long".into() });
+                    return Next::Refused(BadRequest {
+                        status: 431,
+                        text: "the request's head is too long".into(),
+                    });
                 }
                 Ok(Parsed::Partial) => {}
                 Err(refused) => return Next::Refused(refused),
@@ -129,7 +131,8 @@ async fn next_request(port: &Port, input: &mut Input) -> Next {
                 }
             }
             Ok(Received::Paused(_)) if head_due_at.is_some_and(|due_at| due_at <= core.now()) => {
-                let text = format!("the request's head did not come within {} s", settings.head_time.as_secs());
+                let text =
+                    format!("the request's head did not come within {} s", settings.head_time.as_secs());
                 return Next::Refused(BadRequest { status: 408, text: text.into() });
             }
             Ok(Received::Paused(_)) => {}
@@ -209,9 +212,9 @@ impl Exchange<'_> {
                 door.as_deref(),
                 self.input.connection().peer(),
             ),
-            Some(None) | None => {
-                Err(Refusal::Unknown { back_to: door.as_deref().and_then(|door| self.port.desk.door_url(door)) })
-            }
+            Some(None) | None => Err(Refusal::Unknown {
+                back_to: door.as_deref().and_then(|door| self.port.desk.door_url(door)),
+            }),
         };
         match claimed {
             Ok(claim) => Ok(claim),
@@ -308,7 +311,10 @@ pub fn digest_headers<'a>(head: ResponseHead<'a>, request: &Request, known: &[Ch
     };
     let (digest, repr_digest) = (pick(&wanted.digest), pick(&wanted.repr_digest));
     head.optional_header("Digest", (!digest.is_empty()).then(|| http1::digest_header(&digest)))
-        .optional_header("Repr-Digest", (!repr_digest.is_empty()).then(|| http1::repr_digest_header(&repr_digest)))
+        .optional_header(
+            "Repr-Digest",
+            (!repr_digest.is_empty()).then(|| http1::repr_digest_header(&repr_digest)),
+        )
 }
 
 const ALLOWED: &str = "GET, HEAD, PUT, OPTIONS";

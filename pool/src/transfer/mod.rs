@@ -28,9 +28,9 @@ pub mod progress;
 mod put;
 pub mod record;
 pub mod request;
-pub mod state;
 #[cfg(test)]
 mod simulated;
+pub mod state;
 #[cfg(test)]
 mod stories;
 

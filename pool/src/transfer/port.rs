@@ -10,6 +10,7 @@ use super::desk::Desk;
 use super::get::Recent;
 use crate::checksum::{AlgorithmSet, DigestPool};
 use crate::engine::core::Core;
+use crate::engine::file::IoMode;
 use crate::engine::net::listener::Listener;
 use crate::http1;
 use crate::store::Store;
@@ -27,6 +28,8 @@ pub struct Settings {
     pub keep_alive_limit: Duration,
     /// Connections at once, over all shards.
     pub connections_limit: usize,
+    /// How bytes come to the disk and from it.
+    pub io_mode: IoMode,
     /// Computed for every upload beside adler32.
     pub algorithms: AlgorithmSet,
 }

@@ -22,6 +22,7 @@ use super::connection::{self, TRANSFER_KEY};
 use super::port::{Counters, Port, Settings};
 use super::*;
 use crate::checksum::AlgorithmSet;
+use crate::engine::file::IoMode;
 use crate::engine::net::{Connection, Received};
 use crate::engine::sim::disk::{Cache, SimDisk, SimDiskConfig};
 use crate::engine::sim::random::Random;
@@ -107,6 +108,7 @@ struct Run {
     slots: usize,
     cache: Cache,
     direct: bool,
+    io_mode: IoMode,
     wrong_digest: bool,
     /// The client vanishes, or the door cancels, after so many bytes.
     vanish_after: Option<usize>,
@@ -153,6 +155,7 @@ impl Run {
             capacity: 1 + random.below(200_000) as usize,
             slots: 1 + random.below(4) as usize,
             direct: random.chance(0.7),
+            io_mode: [IoMode::Direct, IoMode::Dontcache, IoMode::Buffered][random.below(3) as usize],
             wrong_digest: random.chance(0.1),
             vanish_after: vanishes.then(|| random.below(size as u64 + 1) as usize),
             cancel_after: cancels.then(|| Duration::from_micros(random.below(20_000))),
@@ -183,6 +186,7 @@ impl Run {
             capacity: None,
             reserve_bytes: 0,
             max_file_size: None,
+            direct: self.io_mode == IoMode::Direct,
         };
         let store = Arc::new(Store::open_root(Arc::new(disk.clone()), &config).unwrap());
         let idle_handles = disk.open_handles();
@@ -209,7 +213,7 @@ impl Run {
 
     fn upload(&mut self, world: &mut World, store: &Arc<Store>) -> Option<u16> {
         let kind = v1::transfer_request::Kind::Put(v1::Put::default());
-        let (port, transfer) = port(store, "put-1", kind);
+        let (port, transfer) = port(store, self.io_mode, "put-1", kind);
         let (server, client) = world.connect(self.capacity);
         world.spawn(serve(port, server));
         // The door: keeps what was stored.
@@ -243,7 +247,8 @@ impl Run {
     }
 
     fn put_head(&mut self, capability: &Capability) -> Vec<u8> {
-        let mut head = format!("PUT {PATH}?{TRANSFER_KEY}={} HTTP/1.1\r\nHost: pool\r\n", capability.expose());
+        let mut head =
+            format!("PUT {PATH}?{TRANSFER_KEY}={} HTTP/1.1\r\nHost: pool\r\n", capability.expose());
         if self.chunked {
             head += "Transfer-Encoding: chunked\r\n";
         } else {
@@ -288,7 +293,10 @@ impl Run {
                 let recorded = stat.attributes.checksums.get("adler32").map(String::as_str);
                 assert_eq!(recorded, Some(format!("{:08x}", adler32(&self.content)).as_str()));
                 let path = replica_file(disk);
-                assert!(disk.contents(&path).as_deref() == Some(&self.content[..]), "other bytes were stored");
+                assert!(
+                    disk.contents(&path).as_deref() == Some(&self.content[..]),
+                    "other bytes were stored"
+                );
             }
             (Some(201), Err(error)) => panic!("201 was answered, but {error}"),
             (Some(status), Ok(_)) => panic!("{status} was answered, but the replica is there"),
@@ -301,7 +309,8 @@ impl Run {
 
     /// True when the client got all that it asked for.
     fn read(&mut self, world: &mut World, store: &Arc<Store>) -> bool {
-        let (port, transfer) = port(store, "get-1", v1::transfer_request::Kind::Get(v1::Get::default()));
+        let (port, transfer) =
+            port(store, self.io_mode, "get-1", v1::transfer_request::Kind::Get(v1::Get::default()));
         let (server, client) = world.connect(self.capacity);
         world.spawn(serve(port, server));
         let size = self.content.len() as u64;
@@ -310,8 +319,10 @@ impl Run {
             (start, start + self.random.below(size - start.min(size)))
         });
         let range = range.filter(|_| size > 0);
-        let mut request =
-            format!("GET {PATH}?{TRANSFER_KEY}={} HTTP/1.1\r\nHost: pool\r\n", transfer.capability().expose());
+        let mut request = format!(
+            "GET {PATH}?{TRANSFER_KEY}={} HTTP/1.1\r\nHost: pool\r\n",
+            transfer.capability().expose()
+        );
         if let Some((first, last)) = range {
             request += &format!("Range: bytes={first}-{last}\r\n");
         }
@@ -339,7 +350,11 @@ impl Run {
                 body.len() == expected.len()
             }
             other => {
-                assert!(!self.orderly(), "in an orderly world a read ended with {:?}", other.map(|(s, ..)| s));
+                assert!(
+                    !self.orderly(),
+                    "in an orderly world a read ended with {:?}",
+                    other.map(|(s, ..)| s)
+                );
                 false
             }
         }
@@ -352,7 +367,10 @@ fn adler32(bytes: &[u8]) -> u32 {
 
 fn replica_file(disk: &SimDisk) -> PathBuf {
     let name = Path::new(REPLICA);
-    disk.files().into_iter().find(|path| path.file_name() == Some(name.as_os_str())).expect("the replica has a file")
+    disk.files()
+        .into_iter()
+        .find(|path| path.file_name() == Some(name.as_os_str()))
+        .expect("the replica has a file")
 }
 
 async fn serve(port: Arc<Port>, connection: Connection) {
@@ -389,7 +407,12 @@ impl Desk for OneTransfer {
     }
 }
 
-fn port(store: &Arc<Store>, id: &str, kind: v1::transfer_request::Kind) -> (Arc<Port>, Arc<Transfer>) {
+fn port(
+    store: &Arc<Store>,
+    io_mode: IoMode,
+    id: &str,
+    kind: v1::transfer_request::Kind,
+) -> (Arc<Port>, Arc<Transfer>) {
     let request = v1::TransferRequest {
         transfer_id: id.into(),
         replica_id: REPLICA.into(),
@@ -411,6 +434,7 @@ fn port(store: &Arc<Store>, id: &str, kind: v1::transfer_request::Kind) -> (Arc<
             idle_limit: TEN_MINUTES,
             keep_alive_limit: TEN_MINUTES,
             connections_limit: 10,
+            io_mode,
             algorithms: AlgorithmSet::EMPTY,
         },
         recent: Default::default(),
@@ -455,7 +479,11 @@ async fn upload_as_client(
 }
 
 /// Gives the status, what came of the body, and how long it should have been.
-async fn read_as_client(client: &Connection, head: Vec<u8>, thinking: bool) -> io::Result<(u16, Vec<u8>, usize)> {
+async fn read_as_client(
+    client: &Connection,
+    head: Vec<u8>,
+    thinking: bool,
+) -> io::Result<(u16, Vec<u8>, usize)> {
     client.send_all(head, false, TEN_MINUTES).await.0?;
     let mut body = Vec::new();
     let (status, length) = read_head(client, &mut body).await?;

@@ -125,17 +125,27 @@ fn entry(op: Op) -> squeue::Entry {
                 .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL | more)
                 .build()
         }
-        Op::Read { file, memory: Memory { pointer, length, registered: true }, offset } => {
-            opcode::ReadFixed::new(types::Fd(file), pointer, length, ARENA_BUFFER).offset(offset).build()
+        Op::Read { file, memory: Memory { pointer, length, registered }, offset, uncached } => {
+            let (file, flags) = (types::Fd(file), rw_flags(uncached));
+            if registered {
+                opcode::ReadFixed::new(file, pointer, length, ARENA_BUFFER)
+                    .offset(offset)
+                    .rw_flags(flags)
+                    .build()
+            } else {
+                opcode::Read::new(file, pointer, length).offset(offset).rw_flags(flags).build()
+            }
         }
-        Op::Read { file, memory, offset } => {
-            opcode::Read::new(types::Fd(file), memory.pointer, memory.length).offset(offset).build()
-        }
-        Op::Write { file, memory: Memory { pointer, length, registered: true }, offset } => {
-            opcode::WriteFixed::new(types::Fd(file), pointer, length, ARENA_BUFFER).offset(offset).build()
-        }
-        Op::Write { file, memory, offset } => {
-            opcode::Write::new(types::Fd(file), memory.pointer, memory.length).offset(offset).build()
+        Op::Write { file, memory: Memory { pointer, length, registered }, offset, uncached } => {
+            let (file, flags) = (types::Fd(file), rw_flags(uncached));
+            if registered {
+                opcode::WriteFixed::new(file, pointer, length, ARENA_BUFFER)
+                    .offset(offset)
+                    .rw_flags(flags)
+                    .build()
+            } else {
+                opcode::Write::new(file, pointer, length).offset(offset).rw_flags(flags).build()
+            }
         }
         Op::Poll { fd, writable } => {
             let mask = if writable { libc::POLLOUT } else { libc::POLLIN };
@@ -143,6 +153,10 @@ fn entry(op: Op) -> squeue::Entry {
         }
         Op::Cancel { token } => opcode::AsyncCancel::new(token).build(),
     }
+}
+
+fn rw_flags(uncached: bool) -> i32 {
+    if uncached { libc::RWF_DONTCACHE } else { 0 }
 }
 
 impl Ring for KernelRing {

@@ -51,6 +51,8 @@ pub enum Op {
         memory: Memory,
         /// From which byte of the file.
         offset: u64,
+        /// Leave nothing of it in the page cache (RWF_DONTCACHE).
+        uncached: bool,
     },
     /// Write a file at an offset.
     Write {
@@ -60,6 +62,8 @@ pub enum Op {
         memory: Memory,
         /// To which byte of the file.
         offset: u64,
+        /// Leave nothing of it in the page cache (RWF_DONTCACHE).
+        uncached: bool,
     },
     /// Wait until a descriptor can be read or written (or has failed).
     Poll {

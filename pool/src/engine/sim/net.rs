@@ -40,7 +40,10 @@ impl SimNet {
             let end = End { other, received: VecDeque::new(), capacity, ended: false, reset: false };
             sockets.ends.insert(fd, end);
         }
-        (Rc::new(SimSocket { net: self.clone(), fd: first }), Rc::new(SimSocket { net: self.clone(), fd: first + 1 }))
+        (
+            Rc::new(SimSocket { net: self.clone(), fd: first }),
+            Rc::new(SimSocket { net: self.clone(), fd: first + 1 }),
+        )
     }
 
     /// Ends of connections that somebody still holds.

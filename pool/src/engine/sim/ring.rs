@@ -77,7 +77,11 @@ impl SimRing {
 
     fn length(&mut self, memory: Memory) -> usize {
         let length = memory.length as usize;
-        if length > 1 && per_mille(&mut self.random, self.faults.short) { 1 + below(&mut self.random, length - 1) } else { length }
+        if length > 1 && per_mille(&mut self.random, self.faults.short) {
+            1 + below(&mut self.random, length - 1)
+        } else {
+            length
+        }
     }
 
     /// Carries an operation out as far as it goes. `None`: it has to wait.
@@ -122,16 +126,17 @@ impl SimRing {
                 // SAFETY: as above; nobody writes to it.
                 self.net.send(socket, unsafe { std::slice::from_raw_parts(memory.pointer, length) })
             }
-            Op::Read { file, memory, offset } => {
+            Op::Read { file, memory, offset, .. } => {
                 if per_mille(&mut self.random, self.faults.read_error) {
                     Err(io::Error::from_raw_os_error(libc::EIO))
                 } else {
                     // SAFETY: as above.
-                    let target = unsafe { std::slice::from_raw_parts_mut(memory.pointer, memory.length as usize) };
+                    let target =
+                        unsafe { std::slice::from_raw_parts_mut(memory.pointer, memory.length as usize) };
                     self.disk.ring_read(file, target, offset)
                 }
             }
-            Op::Write { file, memory, offset } => {
+            Op::Write { file, memory, offset, .. } => {
                 if per_mille(&mut self.random, self.faults.write_error) {
                     let errno = if per_mille(&mut self.random, 500) { libc::EIO } else { libc::ENOSPC };
                     Err(io::Error::from_raw_os_error(errno))
@@ -144,7 +149,11 @@ impl SimRing {
                         length = memory.length as usize;
                     }
                     // SAFETY: as above.
-                    self.disk.ring_write(file, unsafe { std::slice::from_raw_parts(memory.pointer, length) }, offset)
+                    self.disk.ring_write(
+                        file,
+                        unsafe { std::slice::from_raw_parts(memory.pointer, length) },
+                        offset,
+                    )
                 }
             }
             Op::Poll { fd, writable } => {

@@ -30,6 +30,7 @@ fn config(root: &Path) -> StoreConfig {
         pool_name: "p1".to_owned(),
         capacity: None,
         reserve_bytes: 0,
+        direct: true,
         max_file_size: None,
     }
 }

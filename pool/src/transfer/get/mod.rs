@@ -120,7 +120,8 @@ impl Reply {
         let (request, size) = (exchange.request, replica.size());
         let last_modified = HttpDate::of(last_modified);
         let validators = Validators { etag: &etag, last_modified: Some(last_modified.unix_seconds()) };
-        let content_type = if get.content_type.is_empty() { "application/octet-stream" } else { &get.content_type };
+        let content_type =
+            if get.content_type.is_empty() { "application/octet-stream" } else { &get.content_type };
         let content = match http1::evaluate(request, Some(&validators)) {
             Condition::NotModified => Content::Nothing(304),
             Condition::PreconditionFailed => Content::Nothing(412),
@@ -206,18 +207,21 @@ impl Reply {
         out
     }
 
-    async fn send(&self, exchange: &Exchange<'_>, claim: &Claim, replica: &Arc<Replica>) -> Result<(), Failure> {
+    async fn send(
+        &self,
+        exchange: &Exchange<'_>,
+        claim: &Claim,
+        replica: &Arc<Replica>,
+    ) -> Result<(), Failure> {
         let sending = self.send_all(exchange, claim, replica);
         let sending = std::pin::pin!(sending);
         match futures_util::future::select(sending, claim.until_stopped()).await {
             futures_util::future::Either::Left((sent, _)) => {
                 sent.map_err(|error| self.failure(&error, exchange, claim))
             }
-            futures_util::future::Either::Right(((), _)) => Err(Failure::new(
-                FailureCode::Internal,
-                Side::Door,
-                "the transfer was called off",
-            )),
+            futures_util::future::Either::Right(((), _)) => {
+                Err(Failure::new(FailureCode::Internal, Side::Door, "the transfer was called off"))
+            }
         }
     }
 
@@ -228,10 +232,9 @@ impl Reply {
         replica: &Arc<Replica>,
     ) -> Result<(), SendError> {
         let connection = exchange.input.connection();
-        let idle_limit = exchange.port.settings.idle_limit;
         claim.transfer().progress().add_requested(self.payload());
         let port = exchange.port;
-        let sender = Sender::new(connection, replica, port.store.disk(), &port.recent, claim, idle_limit);
+        let sender = Sender::new(connection, replica, port, claim);
         let head = self.head(exchange);
         match &self.content {
             Content::Nothing(_) | Content::Unsatisfiable => sender.send_bytes(head, false).await,

@@ -18,8 +18,9 @@ pub(super) async fn open(exchange: &mut Exchange<'_>, claim: &Claim) -> Result<A
     let replica = match known {
         Some(replica) => Arc::clone(replica),
         None => {
-            let id = ReplicaId::new(&request.replica)
-                .map_err(|error| Failure::bad_request(format!("the door's replica id is not usable: {error}")))?;
+            let id = ReplicaId::new(&request.replica).map_err(|error| {
+                Failure::bad_request(format!("the door's replica id is not usable: {error}"))
+            })?;
             let store = Arc::clone(&exchange.port.store);
             let core = exchange.input.connection().core();
             core.blocking(move || store.open(&id))
@@ -33,7 +34,10 @@ pub(super) async fn open(exchange: &mut Exchange<'_>, claim: &Claim) -> Result<A
         ReplicaState::Ready | ReplicaState::Orphaned => {}
         ReplicaState::Broken if rescue => {}
         state => {
-            return Err(Failure::replica_broken(format!("replica {} is {state} and not served", replica.id())));
+            return Err(Failure::replica_broken(format!(
+                "replica {} is {state} and not served",
+                replica.id()
+            )));
         }
     }
     *exchange.last_read = Some(Arc::clone(&replica));

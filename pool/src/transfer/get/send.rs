@@ -13,13 +13,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::recent::Recent;
 use crate::engine::arena::{SLOT_BYTES, Slot};
-use crate::engine::disk::{Disk, File};
-use crate::engine::file::{self, DIRECT_ALIGNMENT};
+use crate::engine::disk::File;
+use crate::engine::file::{self, DIRECT_ALIGNMENT, IoMode};
 use crate::engine::net::Connection;
 use crate::engine::op::Operation;
 use crate::store::Replica;
+use crate::transfer::port::Port;
 use crate::transfer::{Claim, Limit};
 
 /// One look at the page cache, and one call that hands cached bytes over.
@@ -63,12 +63,12 @@ pub enum SendError {
 pub struct Sender<'a> {
     connection: &'a Connection,
     replica: &'a Arc<Replica>,
-    disk: &'a Arc<dyn Disk>,
-    recent: &'a Recent,
+    port: &'a Port,
     claim: &'a Claim,
     /// Whether the replica was read from the disk lately; known once it is from the disk now.
     read_lately: Cell<Option<bool>>,
-    idle_limit: Duration,
+    /// The file system has refused reads that leave nothing in the page cache.
+    uncached_refused: Cell<bool>,
 }
 
 /// Where the next bytes are, and so which way they go.
@@ -80,21 +80,24 @@ enum Way {
 }
 
 impl<'a> Sender<'a> {
-    /// For one request. A client that takes nothing for `idle_limit` has stalled.
+    /// For one request.
     pub fn new(
         connection: &'a Connection,
         replica: &'a Arc<Replica>,
-        disk: &'a Arc<dyn Disk>,
-        recent: &'a Recent,
+        port: &'a Port,
         claim: &'a Claim,
-        idle_limit: Duration,
     ) -> Sender<'a> {
-        Sender { connection, replica, disk, recent, claim, read_lately: Cell::new(None), idle_limit }
+        let (read_lately, uncached_refused) = (Cell::new(None), Cell::new(false));
+        Sender { connection, replica, port, claim, read_lately, uncached_refused }
     }
 
     /// Sends bytes that are not the replica's.
     pub async fn send_bytes(&self, bytes: Vec<u8>, more: bool) -> Result<(), SendError> {
-        self.connection.send_all(bytes, more, self.idle_limit).await.0.map_err(SendError::Connection)
+        self.connection
+            .send_all(bytes, more, self.port.settings.idle_limit)
+            .await
+            .0
+            .map_err(SendError::Connection)
     }
 
     /// Sends a head and a range of the replica behind it.
@@ -117,12 +120,18 @@ impl<'a> Sender<'a> {
     }
 
     /// Reads through the page cache into `buffer[filled..]`.
-    async fn read_small(&self, mut buffer: Vec<u8>, mut filled: usize, start: u64) -> Result<Vec<u8>, SendError> {
+    async fn read_small(
+        &self,
+        mut buffer: Vec<u8>,
+        mut filled: usize,
+        start: u64,
+    ) -> Result<Vec<u8>, SendError> {
         self.claim.enter(Limit::Disk);
         let (core, end, head) = (self.connection.core(), buffer.len(), filled);
         while filled < end {
             let offset = start + (filled - head) as u64;
-            let (result, (back, _)) = file::read(core, self.replica.file(), buffer, filled..end, offset).await;
+            let (result, (back, _)) =
+                file::read(core, self.replica.file(), buffer, filled..end, offset, false).await;
             buffer = back;
             match result {
                 Ok(0) => return Err(SendError::Truncated(offset)),
@@ -144,12 +153,12 @@ impl<'a> Sender<'a> {
                 Way::Cached => self.send_cached(offset, offset + step).await?,
                 Way::Through { stretch_bytes } => {
                     let end = range.end.min(offset + stretch_bytes);
-                    self.send_read(offset, end, None).await?
+                    self.send_read(offset, end, None, false).await?
                 }
                 Way::Past => {
                     let end = range.end.min(offset + PAST_STRETCH_BYTES);
                     let direct = self.direct(offset).await?;
-                    self.send_read(offset, end, direct.as_ref()).await?
+                    self.send_read(offset, end, direct.as_ref(), direct.is_none()).await?
                 }
             };
         }
@@ -157,18 +166,26 @@ impl<'a> Sender<'a> {
     }
 
     fn way(&self, offset: u64, length: u64) -> Way {
-        let cached = match self.disk.cached(self.replica.file(), offset, length) {
+        let cached = match self.port.store.disk().cached(self.replica.file(), offset, length) {
             Ok(Some(cached)) => cached.cached,
             Ok(None) | Err(_) => 0,
         };
         if cached >= length {
             return Way::Cached;
         }
+        let buffered = match self.port.settings.io_mode {
+            IoMode::Direct => false,
+            IoMode::Dontcache => self.uncached_refused.get(),
+            IoMode::Buffered => true,
+        };
+        if buffered {
+            return Way::Through { stretch_bytes: THROUGH_STRETCH_BYTES };
+        }
         if cached >= length / 2 {
             return Way::Through { stretch_bytes: length };
         }
         let read_lately = self.read_lately.get().unwrap_or_else(|| {
-            let lately = self.recent.note(self.replica.id().as_str(), self.connection.core().now());
+            let lately = self.port.recent.note(self.replica.id().as_str(), self.connection.core().now());
             self.read_lately.set(Some(lately));
             lately
         });
@@ -177,8 +194,12 @@ impl<'a> Sender<'a> {
 
     /// The replica past the page cache, where the file system can. Opening it may wait for the disk.
     async fn direct(&self, offset: u64) -> Result<Option<File>, SendError> {
+        if self.port.settings.io_mode != IoMode::Direct {
+            return Ok(None);
+        }
         let replica = Arc::clone(self.replica);
-        let opened = self.connection.core().blocking(move || replica.direct().map(Option::<&File>::cloned)).await;
+        let opened =
+            self.connection.core().blocking(move || replica.direct().map(Option::<&File>::cloned)).await;
         opened.and_then(|opened| opened).map_err(|error| SendError::Disk { offset, error })
     }
 
@@ -212,7 +233,14 @@ impl<'a> Sender<'a> {
     }
 
     /// Reads into slots and sends them until `end`, or until the client pauses. Gives the next offset.
-    async fn send_read(&self, mut offset: u64, end: u64, direct: Option<&File>) -> Result<u64, SendError> {
+    async fn send_read(
+        &self,
+        mut offset: u64,
+        end: u64,
+        direct: Option<&File>,
+        uncached: bool,
+    ) -> Result<u64, SendError> {
+        let uncached = uncached && !self.uncached_refused.get();
         let core = self.connection.core();
         let source = direct.unwrap_or_else(|| self.replica.file());
         let alignment = if direct.is_some() { DIRECT_ALIGNMENT as u64 } else { 1 };
@@ -230,14 +258,21 @@ impl<'a> Sender<'a> {
                     None => break,
                 };
                 let length = read_length(end - next_read, alignment);
-                ahead.push_back((file::read(core, source, slot, 0..length, next_read), next_read));
+                ahead.push_back((file::read(core, source, slot, 0..length, next_read, uncached), next_read));
                 next_read += length as u64;
             }
             let Some((reading, start)) = ahead.pop_front() else { break };
             self.claim.enter(Limit::Disk);
             let started_at = core.now();
             let (result, (slot, _)) = reading.await;
-            let count = result.map_err(|error| SendError::Disk { offset, error })? as u64;
+            let count = match result {
+                Ok(count) => u64::from(count),
+                Err(error) if uncached && file::refuses_uncached(&error) => {
+                    self.uncached_refused.set(true);
+                    return Ok(offset);
+                }
+                Err(error) => return Err(SendError::Disk { offset, error }),
+            };
             self.claim.transfer().progress().disk_read(count, core.now() - started_at);
             let stop = end.min(start + count);
             if stop <= offset {
@@ -260,7 +295,12 @@ impl<'a> Sender<'a> {
     }
 
     /// Sends a part of a slot. True when the client paused before its end.
-    async fn send_slot(&self, mut slot: Slot, mut part: Range<usize>, offset: &mut u64) -> Result<bool, SendError> {
+    async fn send_slot(
+        &self,
+        mut slot: Slot,
+        mut part: Range<usize>,
+        offset: &mut u64,
+    ) -> Result<bool, SendError> {
         self.claim.enter(Limit::Network);
         while !part.is_empty() {
             let (result, back) = self.connection.send_within(slot, part.clone(), false, PATIENCE).await;
@@ -278,9 +318,9 @@ impl<'a> Sender<'a> {
 
     async fn wait_for_room(&self) -> Result<(), SendError> {
         self.claim.enter(Limit::Network);
-        match self.connection.core().within(self.idle_limit, self.connection.writable()).await {
+        match self.connection.core().within(self.port.settings.idle_limit, self.connection.writable()).await {
             Some(result) => result.map_err(SendError::Connection),
-            None => Err(SendError::Stalled(self.idle_limit.as_secs())),
+            None => Err(SendError::Stalled(self.port.settings.idle_limit.as_secs())),
         }
     }
 
@@ -306,7 +346,10 @@ fn next_expected(start: u64, alignment: u64, end: u64) -> u64 {
 
 /// sendfile reports both sides' errors; these are the file's.
 fn is_disk_error(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EIO | libc::EUCLEAN | libc::ENODATA | libc::EREMOTEIO | libc::EBADMSG))
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EIO | libc::EUCLEAN | libc::ENODATA | libc::EREMOTEIO | libc::EBADMSG)
+    )
 }
 
 /// Lets other tasks of the shard go first.

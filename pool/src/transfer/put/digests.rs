@@ -63,7 +63,8 @@ impl Digests {
                 // The upload may have been given up.
                 let _ = sender.send(slow);
             }));
-            checksums.extend(receiver.await.map_err(|_| io::Error::other("the digest threads have stopped"))?);
+            checksums
+                .extend(receiver.await.map_err(|_| io::Error::other("the digest threads have stopped"))?);
         }
         Ok(checksums)
     }

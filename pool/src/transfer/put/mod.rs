@@ -31,6 +31,7 @@ use super::lifecycle::Verdict;
 use super::{Claim, Failure, FailureCode, Outcome, Side, Transfer};
 use crate::checksum::{Checksum, mismatch, mismatch_text};
 use crate::engine::arena::SLOT_BYTES;
+use crate::engine::file::IoMode;
 use crate::http1::{self, ResponseHead};
 use crate::store::{Admission, Commit, ReplicaId, ReplicaState, Store, StoreError};
 
@@ -94,9 +95,7 @@ async fn upload(
             .await;
         sent.map_err(|error| Failure::connection_lost(format!("the client went away: {error}")))?;
     }
-    claim
-        .started(exchange.connection_info())
-        .map_err(|_| stopped(claim.transfer()))?;
+    claim.started(exchange.connection_info()).map_err(|_| stopped(claim.transfer()))?;
     let (checksums, size) = if plan.length.is_some_and(|length| length <= SMALL_BYTES) {
         receive_small(exchange, claim, plan, admission).await?
     } else {
@@ -150,12 +149,10 @@ async fn receive_large(
 ) -> Result<(Vec<Checksum>, u64), Failure> {
     let core = exchange.input.connection().core().clone();
     let lost = |error: std::io::Error| Failure::internal(format!("the upload cannot be stored: {error}"));
-    let upload = core
-        .blocking(move || admission.open())
-        .await
-        .map_err(lost)?
-        .map_err(|error| failure_of(&error))?;
-    let writes = Writes::new(&core, upload.file(), claim.transfer());
+    let upload =
+        core.blocking(move || admission.open()).await.map_err(lost)?.map_err(|error| failure_of(&error))?;
+    let uncached = exchange.port.settings.io_mode == IoMode::Dontcache;
+    let writes = Writes::new(&core, upload.file(), uncached, claim.transfer());
     let mut digests = Digests::new(plan.algorithms, exchange.port.digests.as_ref());
     let body = match plan.length {
         Some(length) => Body::Length(length),
@@ -262,7 +259,9 @@ async fn delete_discarded(core: &crate::engine::core::Core, store: Arc<Store>, r
     let deleted = core.blocking(move || store.delete(&id)).await;
     match deleted {
         Ok(Ok(()) | Err(StoreError::NotFound { .. })) => {}
-        Ok(Err(error)) => tracing::error!(%replica, %error, "a replica that the door refused cannot be deleted"),
+        Ok(Err(error)) => {
+            tracing::error!(%replica, %error, "a replica that the door refused cannot be deleted")
+        }
         Err(error) => tracing::error!(%replica, %error, "a replica that the door refused cannot be deleted"),
     }
 }

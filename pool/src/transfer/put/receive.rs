@@ -84,8 +84,7 @@ impl<'a> Receiving<'a> {
             slot[..aside].copy_from_slice(&self.aside);
             self.aside.clear();
             self.claim.enter(if self.writes.behind() { Limit::Disk } else { Limit::Source });
-            let (filled, slot) =
-                self.body.fill(self.input, slot, aside, SLOT_BYTES, eager, PATIENCE).await;
+            let (filled, slot) = self.body.fill(self.input, slot, aside, SLOT_BYTES, eager, PATIENCE).await;
             let filled = filled.map_err(|error| self.broken(error))?;
             let length = match filled {
                 Filled::Full => SLOT_BYTES,
@@ -222,13 +221,19 @@ impl<'a> Receiving<'a> {
     }
 
     fn pending(&self) -> String {
-        self.body.remaining().map_or_else(String::new, |remaining| format!(" ({remaining} more were to come)"))
+        self.body
+            .remaining()
+            .map_or_else(String::new, |remaining| format!(" ({remaining} more were to come)"))
     }
 
     fn disk_error(&self, error: &std::io::Error) -> Failure {
         let status = http_status_of(error);
         let code = if status == 507 { FailureCode::NoSpace } else { FailureCode::DiskError };
-        Failure::new(code, Side::Pool, format!("writing the replica failed near byte {}: {error}", self.offset))
-            .with_status(status)
+        Failure::new(
+            code,
+            Side::Pool,
+            format!("writing the replica failed near byte {}: {error}", self.offset),
+        )
+        .with_status(status)
     }
 }

@@ -6,7 +6,11 @@ use crate::transfer::connection::Exchange;
 use crate::transfer::{Claim, Failure, Limit};
 
 /// Receives the body of a small upload.
-pub(super) async fn receive(exchange: &mut Exchange<'_>, claim: &Claim, plan: &Plan) -> Result<Vec<u8>, Failure> {
+pub(super) async fn receive(
+    exchange: &mut Exchange<'_>,
+    claim: &Claim,
+    plan: &Plan,
+) -> Result<Vec<u8>, Failure> {
     let length = plan.length.unwrap_or(0) as usize;
     claim.enter(Limit::Source);
     let there = exchange.input.unread().len().min(length);

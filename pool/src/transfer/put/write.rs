@@ -24,6 +24,7 @@ pub const DEPTH: usize = 6;
 pub struct Writes {
     core: Rc<Core>,
     file: File,
+    uncached: bool,
     shared: Rc<Shared>,
 }
 
@@ -35,15 +36,15 @@ struct Shared {
 }
 
 impl Writes {
-    /// None yet.
-    pub fn new(core: &Rc<Core>, file: &File, transfer: &Arc<Transfer>) -> Writes {
+    /// None yet. `uncached`: leave nothing of it in the page cache.
+    pub fn new(core: &Rc<Core>, file: &File, uncached: bool, transfer: &Arc<Transfer>) -> Writes {
         let shared = Shared {
             transfer: Arc::clone(transfer),
             in_flight: Cell::new(0),
             failed: RefCell::new(None),
             waiting: RefCell::new(None),
         };
-        Writes { core: Rc::clone(core), file: File::clone(file), shared: Rc::new(shared) }
+        Writes { core: Rc::clone(core), file: File::clone(file), uncached, shared: Rc::new(shared) }
     }
 
     /// Starts to write the first `length` bytes of a slot, of which the first `payload` count as progress (the rest
@@ -52,9 +53,10 @@ impl Writes {
         let shared = Rc::clone(&self.shared);
         shared.in_flight.set(shared.in_flight.get() + 1);
         let (core, file) = (Rc::clone(&self.core), File::clone(&self.file));
+        let uncached = self.uncached;
         self.core.spawn(async move {
             let started_at = core.now();
-            let (result, slot) = file::write_all(&core, &file, slot, 0..length, offset).await;
+            let (result, slot) = file::write_all(&core, &file, slot, 0..length, offset, uncached).await;
             drop(slot);
             drop(file);
             let progress = shared.transfer.progress();
