@@ -12,6 +12,7 @@ use crate::curl::Curl;
 use crate::daemon::Daemon;
 use crate::metrics::Metrics;
 use crate::patience::eventually;
+use crate::pool_client::PoolClient;
 use crate::ports;
 use crate::room::Room;
 
@@ -125,6 +126,45 @@ impl Cluster {
             // 201 for the first, 204 for those after it.
             (self.curl("/.probe").follow().upload(&probe).run().status / 100 == 2).then_some(())
         });
+    }
+}
+
+/// A pool without a door, which a story commands itself over its socket.
+pub struct LonePool {
+    /// Its process.
+    pub daemon: Daemon,
+    /// Where clients come to.
+    pub data: SocketAddr,
+    room: Room,
+}
+
+impl LonePool {
+    /// Starts one, with more lines in its configuration.
+    #[must_use]
+    pub fn start(more: &str) -> LonePool {
+        let room = Room::new();
+        let config = room.join("pool.toml");
+        let [data] = ports::free();
+        let root = room.join("pool");
+        let text = format!(
+            "name = \"pool01\"\nroot = \"{}\"\nreserve = 0\n{more}[data]\nlisten = \"{data}\"\n\
+             [admin]\nlisten = \"127.0.0.1:0\"\n",
+            root.display()
+        );
+        fs::write(&config, text).expect("the room can be written");
+        LonePool { daemon: start_pool(&config), data, room }
+    }
+
+    /// Where its replicas are.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.room.join("pool")
+    }
+
+    /// A door's connection to it.
+    #[must_use]
+    pub fn client(&self) -> PoolClient {
+        PoolClient::connect(&self.root().join("grpc.sock"))
     }
 }
 

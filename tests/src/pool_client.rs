@@ -46,3 +46,50 @@ impl PoolClient {
         })
     }
 }
+
+/// What a door asks for when a client wants to upload.
+#[must_use]
+pub fn upload(id: &str, path: &str) -> proto::TransferRequest {
+    proto::TransferRequest {
+        transfer_id: id.to_owned(),
+        replica_id: format!("replica-{id}"),
+        transfer_path: path.to_owned(),
+        client: Some(proto::Client { address: "127.0.0.1".to_owned(), ..Default::default() }),
+        door: Some(proto::DoorIdentity { name: "story".to_owned(), url: "http://127.0.0.1:9".to_owned() }),
+        kind: Some(proto::transfer_request::Kind::Put(proto::Put::default())),
+        ..Default::default()
+    }
+}
+
+/// The same for a download of that replica.
+#[must_use]
+pub fn download(id: &str, path: &str, replica: &str) -> proto::TransferRequest {
+    let kind = proto::transfer_request::Kind::Get(proto::Get::default());
+    proto::TransferRequest { replica_id: replica.to_owned(), kind: Some(kind), ..upload(id, path) }
+}
+
+/// The URL in the `Ready` event, which must be the next but for `Queued`.
+pub async fn ready_url(events: &mut tonic::Streaming<proto::TransferEvent>) -> String {
+    loop {
+        match next(events).await {
+            proto::transfer_event::Event::Queued(_) => {}
+            proto::transfer_event::Event::Ready(ready) => return ready.url,
+            other => panic!("not ready but {other:?}"),
+        }
+    }
+}
+
+/// The next event.
+pub async fn next(events: &mut tonic::Streaming<proto::TransferEvent>) -> proto::transfer_event::Event {
+    let event = events.message().await.expect("the stream goes on").expect("there is another event");
+    event.event.expect("an event says what happened")
+}
+
+/// Starts a transfer.
+pub async fn start(
+    client: &mut Client,
+    transfer: proto::TransferRequest,
+) -> Result<tonic::Streaming<proto::TransferEvent>, tonic::Status> {
+    let request = proto::StartTransferRequest { transfer: Some(transfer), ..Default::default() };
+    client.start_transfer(request).await.map(tonic::Response::into_inner)
+}

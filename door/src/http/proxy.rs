@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::client::conn::http1;
+use hyper::ext::ReasonPhrase;
 use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
@@ -128,6 +129,10 @@ fn hand_back(response: Response<Incoming>) -> Result<Answer, ProxyError> {
     }
     let mut answer = Response::new(body.map_err(BodyError::Pool).boxed_unsync());
     *answer.status_mut() = head.status;
+    // A checksum mismatch stands in the reason phrase, where clients of dCache look for it.
+    if let Some(reason) = head.extensions.get::<ReasonPhrase>() {
+        answer.extensions_mut().insert(reason.clone());
+    }
     for name in HANDED_BACK {
         for value in head.headers.get_all(name) {
             answer.headers_mut().append(name, value.clone());

@@ -4,6 +4,7 @@ mod access;
 mod bytes;
 mod cluster;
 mod configuration;
+mod contract;
 mod digests;
 mod environment;
 mod expectation;
