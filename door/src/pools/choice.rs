@@ -1,7 +1,7 @@
 //! Where a new file goes: a pool that can have it, preferring room and idleness.
 //!
-//! Two random candidates are compared and the better one is taken. So load spreads although every door looks at
-//! numbers that are seconds old, where taking the best one would send all doors to the same pool.
+//! A pool is drawn by lot, as likely as its share of the room and idleness of all. So uploads spread although every
+//! door looks at numbers that are seconds old, where the best of them would get every file until the next look.
 
 use penstock_door_proto::v1 as proto;
 
@@ -87,21 +87,28 @@ pub fn order(candidates: &[Candidate], size_bytes: Option<u64>, random: u64) -> 
             )));
         }
     }
-    // A random order; then the better of the first two goes first.
+    // Drawn one after another, each as likely as its share of the worth that is left.
     let mut state = random;
-    for last in (1..fitting.len()).rev() {
+    let mut drawn = Vec::with_capacity(MAX_ATTEMPTS);
+    while drawn.len() < MAX_ATTEMPTS && !fitting.is_empty() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let drawn = (state >> 33) % (last as u64 + 1);
-        // Below the length, so it fits.
-        fitting.swap(last, drawn as usize);
+        let worth = |index: &usize| u128::from(candidates[*index].worth()) + 1;
+        let total: u128 = fitting.iter().map(worth).sum();
+        // The high bits of the generator are the good ones.
+        let mut point = u128::from(state >> 33) * total >> 31;
+        let place = fitting
+            .iter()
+            .position(|index| match point.checked_sub(worth(index)) {
+                Some(rest) => {
+                    point = rest;
+                    false
+                }
+                None => true,
+            })
+            .unwrap_or(fitting.len() - 1);
+        drawn.push(fitting.remove(place));
     }
-    if let [first, second, ..] = fitting[..]
-        && candidates[second].worth() > candidates[first].worth()
-    {
-        fitting.swap(0, 1);
-    }
-    fitting.truncate(MAX_ATTEMPTS);
-    Ok(fitting)
+    Ok(drawn)
 }
 
 #[cfg(test)]
@@ -116,23 +123,35 @@ mod tests {
         Candidate { obstacle: Some("is draining".into()), ..pool(name, 1 << 40, 0) }
     }
 
+    /// How often each pool comes first in 10 000 draws.
+    fn first_choices<const N: usize>(pools: &[Candidate; N]) -> [u32; N] {
+        let mut first = [0; N];
+        for number in 0..10_000u64 {
+            let random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            first[order(pools, None, random).unwrap()[0]] += 1;
+        }
+        first
+    }
+
     #[test]
-    fn of_two_pools_the_emptier_and_the_idler_one_is_taken() {
-        for random in 0..100 {
-            assert_eq!(order(&[pool("a", 100, 0), pool("b", 200, 0)], None, random).unwrap(), [1, 0]);
-            assert_eq!(order(&[pool("a", 200, 9), pool("b", 200, 1)], None, random).unwrap(), [1, 0]);
+    fn a_pool_is_chosen_as_often_as_its_share_of_the_room() {
+        for (pools, shares) in [
+            ([pool("a", 1 << 40, 0), pool("b", 1 << 40, 0)], [5000, 5000]),
+            ([pool("a", 1 << 40, 0), pool("b", 3 << 40, 0)], [2500, 7500]),
+            ([pool("a", 1 << 40, 9), pool("b", 1 << 40, 0)], [909, 9091]),
+        ] {
+            let first = first_choices(&pools);
+            for (came, share) in first.iter().zip(shares) {
+                assert!(came.abs_diff(share) < 300, "{first:?}, expected {shares:?}");
+            }
         }
     }
 
     #[test]
-    fn of_many_pools_the_worst_is_never_first_and_every_other_is_at_times() {
-        let pools: Vec<_> = (1..=5).map(|size| pool("p", size * 100, 0)).collect();
-        let mut first = [0; 5];
-        for random in 0..1000u64 {
-            first[order(&pools, None, random.wrapping_mul(0x9e37_79b9_7f4a_7c15)).unwrap()[0]] += 1;
-        }
-        assert_eq!(first[0], 0);
-        assert!(first[1..].windows(2).all(|pair| 0 < pair[0] && pair[0] < pair[1]), "{first:?}");
+    fn two_equal_pools_share_the_uploads_between_two_looks_at_their_state() {
+        let pools = [pool("a", (50 << 30) + 4096, 0), pool("b", 50 << 30, 0)];
+        let first = first_choices(&pools);
+        assert!(first.iter().all(|came| *came > 4500), "{first:?}");
     }
 
     #[test]
