@@ -29,18 +29,18 @@ pub struct Core {
     spawned: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
     arena: Arena,
     /// The ring reports what a cancelled filling receive had received.
-    receive_keeps_partial: bool,
+    keeps_partial: bool,
     /// Descriptors are real ones (not those of a simulation).
     real: bool,
 }
 
 impl Core {
-    /// A shard over a ring. `receive_keeps_partial` as in [`super::ring::probe::Abilities`].
+    /// A shard over a ring. `keeps_partial` as in [`super::ring::probe::Abilities`].
     pub fn new(
         ring: Box<dyn Ring>,
         remote: Arc<Remote>,
         arena: Arena,
-        receive_keeps_partial: bool,
+        keeps_partial: bool,
         real: bool,
     ) -> Rc<Core> {
         Rc::new(Core {
@@ -50,7 +50,7 @@ impl Core {
             timers: Timers::default(),
             spawned: RefCell::default(),
             arena,
-            receive_keeps_partial,
+            keeps_partial,
             real,
         })
     }
@@ -61,8 +61,8 @@ impl Core {
     }
 
     /// Whether filling receives may be cancelled without losing data.
-    pub fn receive_keeps_partial(&self) -> bool {
-        self.receive_keeps_partial
+    pub fn keeps_partial(&self) -> bool {
+        self.keeps_partial
     }
 
     /// Operations that the ring has not ended, or whose end was not taken.

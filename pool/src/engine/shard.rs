@@ -87,7 +87,7 @@ impl Shard {
                         let abilities = ring.abilities();
                         let unregistered = unregistered.map(|error| error.to_string());
                         let _ = report.send(Ok(Facts { abilities, unregistered, unpinned }));
-                        let keeps = abilities.receive_keeps_partial;
+                        let keeps = abilities.keeps_partial;
                         let core = Core::new(Box::new(ring), Arc::clone(&their_remote), arena, keeps, true);
                         run(core, &their_remote);
                     }

@@ -87,7 +87,7 @@ impl Connection {
     }
 
     /// Receives, but gives the buffer back when what was asked for does not come within `patience`. With `fill`
-    /// (where the kernel can, see [`Core::receive_keeps_partial`]) it waits for the whole part.
+    /// (where the kernel can, see [`Core::keeps_partial`]) it waits for the whole part.
     pub async fn receive_within<B: Target>(
         &self,
         buffer: B,
@@ -95,7 +95,7 @@ impl Connection {
         fill: bool,
         patience: Duration,
     ) -> (io::Result<Received>, B) {
-        let fill = fill && self.core.receive_keeps_partial();
+        let fill = fill && self.core.keeps_partial();
         let wanted = part.len();
         let operation = self.receive(buffer, part, fill);
         let (result, paused, buffer) = match select(operation, self.core.sleep(patience)).await {

@@ -107,7 +107,7 @@ impl KernelRing {
     }
 }
 
-fn entry(op: Op) -> squeue::Entry {
+fn entry(op: Op, abilities: Abilities) -> squeue::Entry {
     match op {
         Op::Accept { listener } => {
             opcode::Accept::new(types::Fd(listener), std::ptr::null_mut(), std::ptr::null_mut())
@@ -121,8 +121,10 @@ fn entry(op: Op) -> squeue::Entry {
         }
         Op::Send { socket, memory, more } => {
             let more = if more { libc::MSG_MORE } else { 0 };
+            // Kernels that would not say how much of a cancelled send went out must not try more than once.
+            let all = if abilities.keeps_partial { libc::MSG_WAITALL } else { 0 };
             opcode::Send::new(types::Fd(socket), memory.pointer, memory.length)
-                .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL | more)
+                .flags(libc::MSG_NOSIGNAL | all | more)
                 .build()
         }
         Op::Read { file, memory: Memory { pointer, length, registered }, offset, uncached } => {
@@ -161,7 +163,7 @@ fn rw_flags(uncached: bool) -> i32 {
 
 impl Ring for KernelRing {
     unsafe fn push(&mut self, token: u64, op: Op) -> io::Result<()> {
-        let entry = entry(op).user_data(token);
+        let entry = entry(op, self.abilities).user_data(token);
         // SAFETY: passed on to the caller.
         unsafe { self.push_entry(&entry) }
     }

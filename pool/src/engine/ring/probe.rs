@@ -14,9 +14,9 @@ pub struct Abilities {
     pub cooperative_task_run: bool,
     /// SUBMIT_ALL (Linux 5.18): an operation that is refused does not hold up the ones behind it.
     pub submit_all: bool,
-    /// A cancelled receive that was to fill its memory reports what it had received (Linux 6.0). Without it the data
-    /// would be lost, so receives then complete with whatever has come.
-    pub receive_keeps_partial: bool,
+    /// A cancelled receive or send that was to do all of its memory reports how far it got (Linux 6.0). Without it bytes
+    /// would be lost or sent twice, so these operations then complete with whatever they did at once.
+    pub keeps_partial: bool,
     /// SEND_ZC (Linux 6.0).
     pub zero_copy_send: bool,
 }
@@ -27,7 +27,7 @@ impl fmt::Display for Abilities {
             (self.deferred_task_run, "deferred-task-run"),
             (self.cooperative_task_run, "cooperative-task-run"),
             (self.submit_all, "submit-all"),
-            (self.receive_keeps_partial, "filling-receive"),
+            (self.keeps_partial, "filling-receive"),
             (self.zero_copy_send, "zero-copy-send"),
         ];
         let mut first = true;
@@ -113,13 +113,13 @@ pub(super) fn open(entries: u32, completions: u32) -> Result<(IoUring, Abilities
                 return Err(RingUnavailable::TooOld(name));
             }
         }
-        // SEND_ZC came with 6.0, and so did partial results of filling receives that are cancelled.
+        // SEND_ZC came with 6.0, and so did partial results of receives and sends that are cancelled.
         let zero_copy_send = probe.is_supported(opcode::SendZc::CODE);
         let abilities = Abilities {
             deferred_task_run,
             cooperative_task_run,
             submit_all,
-            receive_keeps_partial: zero_copy_send,
+            keeps_partial: zero_copy_send,
             zero_copy_send,
         };
         return Ok((ring, abilities));
