@@ -95,7 +95,7 @@ pub fn order(candidates: &[Candidate], size_bytes: Option<u64>, random: u64) -> 
         let worth = |index: &usize| u128::from(candidates[*index].worth()) + 1;
         let total: u128 = fitting.iter().map(worth).sum();
         // The high bits of the generator are the good ones.
-        let mut point = u128::from(state >> 33) * total >> 31;
+        let mut point = (u128::from(state >> 33) * total) >> 31;
         let place = fitting
             .iter()
             .position(|index| match point.checked_sub(worth(index)) {

@@ -19,6 +19,7 @@ use thiserror::Error;
 pub mod attributes;
 pub mod error;
 pub mod id;
+pub mod interchange;
 pub mod layout;
 pub mod replica;
 pub mod scan;

@@ -20,7 +20,7 @@ use super::id::ReplicaId;
 use super::layout::Shelf;
 use super::replica::{Identity, ReplicaStat, ReplicaState};
 use super::space::{NoSpace, Reservation};
-use super::{Inner, Store};
+use super::{Inner, Store, interchange};
 use crate::engine::disk::{DIRECT_ALIGNMENT_BYTES, File, Metadata};
 
 /// What an upload of unknown length is given at first; what has been given doubles from step to step.
@@ -280,6 +280,12 @@ impl Admission {
         disk.truncate(file, attributes.size).map_err(|error| self.error("set the length", error))?;
         disk.set_attribute(file, ATTRIBUTE_NAME, line.as_bytes())
             .map_err(|error| self.error("write the attributes", error))?;
+        if let Some(adler32) =
+            attributes.checksums.get("adler32").and_then(|hex| u32::from_str_radix(hex, 16).ok())
+        {
+            interchange::write_adler32(&**disk, file, adler32)
+                .map_err(|error| self.error("write the attributes for other systems", error))?;
+        }
         // Not fdatasync, which may leave the attributes out; for a new file both write the same.
         disk.sync_all(file).map_err(|error| self.error("make the bytes durable", error))?;
         disk.metadata(file).map_err(|error| self.error("read the size", error))

@@ -12,6 +12,7 @@ use crate::engine::sim::disk::{SimDisk, SimDiskConfig};
 
 mod change;
 mod crash;
+mod interchange;
 mod limits;
 mod mix;
 mod upload;
