@@ -22,7 +22,7 @@ use super::replicas::{self, blocking};
 use super::status::StatusSource;
 use super::wire;
 use crate::checksum::{Algorithm, AlgorithmSet};
-use crate::store::{ReplicaId, ReplicaState, Store, StoreError};
+use crate::store::{Replica, ReplicaId, ReplicaState, Store, StoreError};
 use crate::transfer::request::{Door, RequestError};
 use crate::transfer::{FailureCode, Kind, State, TransferId, TransferRequest, Verdict};
 
@@ -96,25 +96,25 @@ impl PoolService {
         }
     }
 
-    /// Checks that need the disk, before a transfer is taken.
-    async fn check_replica(&self, asked: &v1::TransferRequest) -> Result<(), Status> {
+    /// Checks that need the disk, before a transfer is taken. Gives the replica that a GET will read.
+    async fn check_replica(&self, asked: &v1::TransferRequest) -> Result<Option<Arc<Replica>>, Status> {
         let request = TransferRequest::try_from(asked.clone()).map_err(request_status)?;
         let id = replica_id(&request.replica)?;
         let known = {
             let id = id.clone();
-            blocking(&self.shared.store, move |store| store.stat(&id)).await?
+            blocking(&self.shared.store, move |store| store.open(&id)).await?
         };
         match (&request.kind, known) {
             (Kind::Get(_), Err(error)) => Err(store_status(&error)),
-            (Kind::Get(get), Ok(stat)) => match stat.attributes.state {
-                ReplicaState::Ready | ReplicaState::Orphaned => Ok(()),
-                ReplicaState::Broken if get.allow_broken => Ok(()),
+            (Kind::Get(get), Ok(replica)) => match replica.state() {
+                ReplicaState::Ready | ReplicaState::Orphaned => Ok(Some(replica)),
+                ReplicaState::Broken if get.allow_broken => Ok(Some(replica)),
                 ReplicaState::Broken => Err(coded(
                     tonic::Code::FailedPrecondition,
                     FailureCode::ReplicaBroken,
                     &format!(
                         "replica {id} is broken: {}",
-                        stat.attributes.broken_because.unwrap_or_default()
+                        replica.attributes().broken_because.unwrap_or_default()
                     ),
                 )),
                 ReplicaState::Uploading | ReplicaState::Removing => {
@@ -123,7 +123,7 @@ impl PoolService {
             },
             (Kind::Put(_), Ok(_)) => Err(store_status(&StoreError::Exists { replica: id })),
             (Kind::Put(put), Err(StoreError::NotFound { .. })) => {
-                self.check_room(&id, put.size, put.maximum_size.map(Into::into)).await
+                self.check_room(&id, put.size, put.maximum_size.map(Into::into)).await.map(|()| None)
             }
             (Kind::Put(_), Err(error)) => Err(store_status(&error)),
         }
@@ -210,8 +210,12 @@ impl Pool for PoolService {
         let entry = match registry.known(&asked).map_err(start_status)? {
             Some(entry) => entry,
             None => {
-                self.check_replica(&asked).await?;
-                registry.start(asked).map_err(start_status)?
+                let replica = self.check_replica(&asked).await?;
+                let entry = registry.start(asked).map_err(start_status)?;
+                if let Some(replica) = replica {
+                    entry.transfer().hold(replica);
+                }
+                entry
             }
         };
         let progress_period = request.progress_period.map(|p| period("progress_period", p)).transpose()?;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use crate::checksum::Checksum;
+use crate::store::Replica;
 
 use super::capability::Capability;
 use super::claim::Claim;
@@ -92,6 +93,8 @@ struct Inner {
     /// GET: the last response that did not, unless one went well after it.
     trouble: Option<Failure>,
     verdict: Option<Verdict>,
+    /// GET: what is read, held until the end, so that its removal meanwhile takes it from nobody.
+    held: Option<Arc<Replica>>,
 }
 
 #[derive(Debug)]
@@ -106,6 +109,8 @@ struct Answered {
 struct After {
     wake: Vec<Waker>,
     changed: bool,
+    /// Closing a file may take a moment.
+    released: Option<Arc<Replica>>,
 }
 
 impl Transfer {
@@ -141,6 +146,7 @@ impl Transfer {
                 answered: None,
                 trouble: None,
                 verdict: None,
+                held: None,
             }),
         }
     }
@@ -206,6 +212,21 @@ impl Transfer {
     }
 
     // ---- control ----------------------------------------------------------------------------------------------
+
+    /// GET: the replica that will be read. It stays open until the transfer has ended.
+    pub fn hold(&self, replica: Arc<Replica>) {
+        self.change(|inner, _| {
+            if !inner.state.has_ended() {
+                inner.held = Some(replica);
+            }
+        });
+    }
+
+    /// The replica that is held.
+    #[must_use]
+    pub fn held(&self) -> Option<Arc<Replica>> {
+        self.lock().held.clone()
+    }
 
     /// Its turn has come: the client may be sent.
     pub fn admit(&self) -> Result<(), IllegalStep> {
@@ -549,6 +570,9 @@ impl Inner {
     fn step(&mut self, step: Step, after: &mut After) -> Result<(), IllegalStep> {
         self.state = self.state.after(step)?;
         after.changed = true;
+        if self.state.has_ended() {
+            after.released = self.held.take();
+        }
         Ok(())
     }
 

@@ -210,3 +210,26 @@ fn a_redirect_of_a_piped_upload_sends_the_body_once() {
     assert_eq!(answer.redirects, 1);
     assert_eq!(answer.effective_url.split('?').next(), Some(format!("{}/piped", site.pool).as_str()));
 }
+
+#[test]
+fn who_was_sent_to_a_file_gets_it_although_it_is_replaced_or_deleted_meanwhile() {
+    let site = Site::start();
+    let old = files::file(site.room(), "old", 2 * MIB, 1);
+    let new = files::file(site.room(), "new", 2 * MIB, 2);
+    for path in ["/replaced", "/deleted"] {
+        let _ = site.put(path, &old).expect(201);
+    }
+    let urls = [site.download_url("/replaced"), site.download_url("/deleted")];
+
+    let _ = site.put("/replaced", &new).expect(204);
+    let _ = site.curl("/deleted").method("DELETE").run().expect(204);
+    // Long enough for the pool to have been told.
+    std::thread::sleep(Duration::from_millis(500));
+
+    for url in urls {
+        let download = Curl::new(&url).run().expect(200);
+        assert!(download.body == files::bytes(2 * MIB, 1), "other bytes than the client was sent to");
+    }
+    assert!(site.get("/replaced").expect(200).body == files::bytes(2 * MIB, 2));
+    let _ = site.get("/deleted").expect(404);
+}

@@ -8,15 +8,16 @@ use crate::transfer::connection::Exchange;
 use crate::transfer::request::Kind;
 use crate::transfer::{Claim, Failure};
 
-/// Opens the transfer's replica, or takes the one that this connection read last.
+/// Takes the replica that this connection read last, or the one that the transfer holds, or opens it.
 pub(super) async fn open(exchange: &mut Exchange<'_>, claim: &Claim) -> Result<Arc<Replica>, Failure> {
     let request = claim.transfer().request();
     let known = exchange
         .last_read
         .as_ref()
         .filter(|replica| replica.id().as_str() == request.replica && !replica.is_deleted());
+    let known = known.cloned().or_else(|| claim.transfer().held());
     let replica = match known {
-        Some(replica) => Arc::clone(replica),
+        Some(replica) => replica,
         None => {
             let id = ReplicaId::new(&request.replica).map_err(|error| {
                 Failure::bad_request(format!("the door's replica id is not usable: {error}"))
