@@ -139,12 +139,15 @@ impl Client<'_> {
         Ok(())
     }
 
-    /// Whatever is there changes meanwhile; but what comes is one version of it, whole.
+    /// Its client changes it meanwhile: there is no file, or one version of it, whole.
     fn look_at_anothers(&mut self, tally: &mut Tally) -> Result<(), String> {
         let path = &self.paths[usize::try_from(self.random.below(self.paths.len() as u64)).expect("few")];
         let answer = answered("GET", path, self.scene.door.get(path))?;
-        if answer.status == 200 && !has_digest_of_its_body(&answer) {
-            tally.findings.push(format!("wrong: GET {path} came with a Digest of other bytes"));
+        match answer.status {
+            200 if has_digest_of_its_body(&answer) => tally.downloads += 1,
+            200 => tally.findings.push(format!("wrong: GET {path} came with a Digest of other bytes")),
+            404 => {}
+            _ => tally.findings.push(refused("GET", path, &answer)),
         }
         Ok(())
     }
@@ -164,7 +167,8 @@ pub fn check(answer: &Answer, state: &State, source: &Source) -> Result<(), Stri
             Err(format!("wrong: Digest is {:?}", answer.header("Digest")))
         }
         (200, State::File(_)) => Ok(()),
-        (status, _) => Err(format!("wrong: GET is answered with {status}")),
+        (status, State::File(_)) => Err(format!("lost: GET is answered with {status}")),
+        (status, State::Absent) => Err(format!("wrong: GET is answered with {status}")),
     }
 }
 
