@@ -32,10 +32,12 @@ fn directory() -> PathBuf {
     directory
 }
 
-/// Tests run as `target/<profile>/deps/<name>-<hash>`.
+/// Tests run as `target/<profile>/deps/<name>-<hash>`, programs as `target/<profile>/<name>`.
 fn profile_directory() -> PathBuf {
-    let test = env::current_exe().expect("a running program has a path");
-    test.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps").to_owned()
+    let program = env::current_exe().expect("a running program has a path");
+    let directory = program.parent().expect("a program lies in a directory");
+    let profile = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
+    profile.expect("tests lie in target/<profile>/deps").to_owned()
 }
 
 fn build(directory: &Path) {

@@ -8,6 +8,7 @@
 pub mod binaries;
 pub mod certificates;
 pub mod cluster;
+pub mod crash;
 pub mod curl;
 pub mod daemon;
 pub mod files;

@@ -1,0 +1,44 @@
+//! A few cycles of the crash campaign, and that it would notice. The long one: `--bin crash`, docs/reliability.md.
+
+use std::os::unix::fs::FileExt;
+
+use penstock_tests::crash::Campaign;
+use penstock_tests::files;
+use penstock_tests::room::Room;
+
+#[test]
+fn whatever_was_answered_outlives_kills_at_random_instants() {
+    let room = Room::new();
+    let mut campaign = Campaign::start(&room.join("data"), 3, 4);
+    let mut uploads = 0;
+
+    for _ in 0..3 {
+        let cycle = campaign.cycle();
+
+        assert_eq!(cycle.findings().collect::<Vec<_>>(), [""; 0], "{}", campaign.log());
+        uploads += cycle.tally.uploads;
+    }
+    assert!(uploads > 0, "nothing was uploaded before the kills");
+}
+
+#[test]
+fn the_campaign_notices_lost_and_changed_files() {
+    let room = Room::new();
+    let mut campaign = Campaign::start(&room.join("data"), 4, 2);
+    assert_eq!(campaign.cycle().findings().count(), 0);
+    let mut replicas = files::replicas(&campaign.replicas());
+    replicas.retain(|replica| std::fs::metadata(replica).is_ok_and(|metadata| metadata.len() >= 8));
+    // Each client may have left one that no name points to: of three, one has a name.
+    assert!(replicas.len() >= 6, "there are only {} replicas", replicas.len());
+    let (changed, lost) = replicas.split_at(replicas.len() / 2);
+
+    for replica in changed {
+        let file = std::fs::OpenOptions::new().write(true).open(replica).unwrap();
+        file.write_all_at(b"another.", 0).unwrap();
+    }
+    lost.iter().for_each(|replica| std::fs::remove_file(replica).unwrap());
+
+    let findings = campaign.audit().findings.join("\n");
+    assert!(findings.contains("which are not the"), "{findings}");
+    assert!(findings.contains("lost: GET is answered with 500"), "{findings}");
+}
