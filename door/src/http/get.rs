@@ -8,7 +8,7 @@ use super::answer::{Answer, Refusal, bare};
 use super::exchange::Exchange;
 use super::{digest, directory_page, head, proxy};
 use crate::auth::Operation;
-use crate::namespace::Kind;
+use crate::namespace::{Entry, FileEntry, Kind};
 use crate::transfers::{DownloadRequest, Ready};
 
 /// Headers of the request that the pool looks at.
@@ -30,14 +30,21 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     if let Some(answer) = head::check_preconditions(exchange, &entry, file)? {
         return Ok(answer);
     }
-    let request = DownloadRequest {
-        client: exchange.client(),
-        view_path: exchange.view_path.clone(),
-        path: exchange.path.clone(),
-        file: file.clone(),
-        entry,
+    let request = request(exchange, file.clone(), entry);
+    let ready = match exchange.service.transfers.download(&request).await {
+        Err(error) if error.replica_is_gone() => {
+            // Replaced or deleted between the look at the name and the pool's look at the disk: once more.
+            let entry = exchange.existing().await?;
+            match &entry.kind {
+                Kind::File(file) if file.replica != request.file.replica => {
+                    let again = self::request(exchange, file.clone(), entry);
+                    exchange.service.transfers.download(&again).await?
+                }
+                Kind::File(_) | Kind::Directory => return Err(error.into()),
+            }
+        }
+        ready => ready?,
     };
-    let ready = exchange.service.transfers.download(&request).await?;
     tracing::Span::current().record("transfer", &ready.transfer);
     if exchange.service.redirect.read {
         return redirect(&ready);
@@ -49,6 +56,16 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
             transfers.cancel(&ready, "the door cannot reach the data port").await;
             Err(error.into_refusal(&ready.pool))
         }
+    }
+}
+
+fn request(exchange: &Exchange, file: FileEntry, entry: Entry) -> DownloadRequest {
+    DownloadRequest {
+        client: exchange.client(),
+        view_path: exchange.view_path.clone(),
+        path: exchange.path.clone(),
+        file,
+        entry,
     }
 }
 

@@ -123,6 +123,32 @@ async fn replacing_a_file_leaves_its_old_replica_to_be_removed() {
 }
 
 #[tokio::test]
+async fn an_upload_that_its_pool_has_lost_gets_no_name_and_its_replica_is_to_be_removed() {
+    let site = site().await;
+    let lost = upload("1", "/file");
+    site.namespace.begin_upload(&lost).await.unwrap();
+
+    site.namespace.abandon_upload(&lost.transfer).await.unwrap();
+    site.namespace.abandon_upload(&lost.transfer).await.unwrap();
+
+    assert_eq!(site.namespace.owed_removals("pool01", 10).await.unwrap(), ["r-1"]);
+    assert!(site.namespace.pending_uploads("pool01").await.unwrap().is_empty());
+    assert_eq!(site.namespace.lookup(&path("/file")).await.unwrap(), Lookup::Missing);
+}
+
+#[tokio::test]
+async fn an_upload_that_has_its_name_is_not_abandoned() {
+    let site = site().await;
+    let named = upload("1", "/file");
+    site.commit(&named, RULES).await;
+
+    site.namespace.abandon_upload(&named.transfer).await.unwrap();
+
+    assert!(site.namespace.owed_removals("pool01", 10).await.unwrap().is_empty());
+    assert_eq!(site.entry("/file").await.file().unwrap().etag(), "r-1");
+}
+
+#[tokio::test]
 async fn what_was_promised_at_the_start_is_checked_at_the_end() {
     let site = site().await;
     site.namespace.make_directory(&path("/directory")).await.unwrap();

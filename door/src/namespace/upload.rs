@@ -165,6 +165,24 @@ impl Namespace {
         Ok(())
     }
 
+    /// Forgets an upload that its pool no longer knows, and owes the removal of what it may have left there: a pool that
+    /// dies between storing a replica and hearing of its name comes back with the replica and without the transfer.
+    /// The upload has no name yet, or it would not be pending.
+    pub async fn abandon_upload(&self, transfer: &str) -> Result<(), NamespaceError> {
+        let mut change = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO removals (replica, pool, owed_at) SELECT replica, pool, ?2 FROM uploads WHERE transfer = ?1
+             ON CONFLICT (replica) DO NOTHING",
+        )
+        .bind(transfer)
+        .bind(now_micros())
+        .execute(&mut *change)
+        .await?;
+        sqlx::query("DELETE FROM uploads WHERE transfer = ?1").bind(transfer).execute(&mut *change).await?;
+        change.commit().await?;
+        Ok(())
+    }
+
     /// Gives a finished upload its name, in one transaction with everything that hangs on it: missing directories,
     /// the removal of the replica that it replaces. Doing it again changes nothing.
     pub async fn commit_upload(

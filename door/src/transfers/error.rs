@@ -64,6 +64,11 @@ pub enum TransferError {
 }
 
 impl TransferError {
+    /// The pool does not have the replica. It may have been replaced since its name was looked up.
+    pub fn replica_is_gone(&self) -> bool {
+        matches!(self, TransferError::Refused { code: Code::NotFound, .. })
+    }
+
     /// The status for the client, by the map of errno values that clients of XRootD know.
     pub fn http_status(&self) -> u16 {
         match self {

@@ -2,7 +2,8 @@
 //!
 //! The pool tells all transfers that it has for this door. Those that no task attends are taken up: the ended ones
 //! are named or refused and acknowledged, the running ones are followed again. What the door remembers and the pool
-//! does not know has never begun, or has ended in nothing: it is forgotten.
+//! does not know has never begun, has ended in nothing, or was lost with the pool's memory: it is forgotten, and the
+//! removal of a replica that it may have left is owed.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -59,9 +60,10 @@ impl Transfers {
                 tracing::info!(
                     pool = pool.name(),
                     transfer = upload.transfer,
-                    "forgotten: the pool has nothing of it"
+                    replica = upload.replica,
+                    "forgotten: the pool does not know it any more; what it may have left is removed"
                 );
-                self.forget_upload(&upload.transfer).await;
+                self.namespace.abandon_upload(&upload.transfer).await?;
             }
         }
         Ok(())

@@ -40,7 +40,6 @@ struct Sum {
     unanswered: u64,
     made: u64,
     killed_starts: u64,
-    unclaimed: u64,
 }
 
 fn main() -> ExitCode {
@@ -74,15 +73,14 @@ fn main() -> ExitCode {
     }
     println!(
         "all well after {} kills ({} more in a start): {} uploads and {} deletions answered and kept, {} downloads \
-         right; of {} changes without an answer {} made, the others not; {} unclaimed replicas",
+         right; of {} changes without an answer {} made, the others not",
         options.cycles,
         sum.killed_starts,
         sum.uploads,
         sum.deletions,
         sum.downloads,
         sum.unanswered,
-        sum.made,
-        sum.unclaimed
+        sum.made
     );
     ExitCode::SUCCESS
 }
@@ -95,8 +93,6 @@ impl Sum {
         self.unanswered += cycle.tally.unanswered;
         self.made += cycle.audit.made;
         self.killed_starts += cycle.killed_starts;
-        // They stay from cycle to cycle: the last audit counts them all.
-        self.unclaimed = cycle.audit.unclaimed;
     }
 }
 
@@ -104,7 +100,7 @@ fn line(cycle: &Cycle) -> String {
     let (tally, audit) = (&cycle.tally, &cycle.audit);
     format!(
         "cycle {:4}: killed after {:4} ms; {:3} uploads, {:3} deletions, {:3} downloads, {} unanswered ({} made), \
-         {} starts killed; {:3} names, {} unclaimed: {}",
+         {} starts killed; {:3} names: {}",
         cycle.number,
         cycle.work_time.as_millis(),
         tally.uploads,
@@ -114,7 +110,6 @@ fn line(cycle: &Cycle) -> String {
         audit.made,
         cycle.killed_starts,
         audit.names,
-        audit.unclaimed,
         match cycle.findings().count() {
             0 => "all well".to_owned(),
             count => format!("{count} WRONG"),

@@ -3,7 +3,7 @@
 //! Three views must agree: the clients' record, the door's namespace, and the pool's replicas (as it lists them, as
 //! they lie on its disk, and as it counts their space).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,12 +13,12 @@ use penstock_door_proto::v1 as proto;
 use super::client::check;
 use super::http::Door;
 use super::record::{Slot, Source, State, directory};
-use crate::files;
 use crate::patience::within;
 use crate::pool_client::PoolClient;
 use crate::site::Site;
 
-/// Within this time after a start, nothing is owed any more: what was replaced or deleted before the crash has gone.
+/// Within this time after a start, nothing is owed any more: what was replaced, deleted or
+/// left without a name by the crash has gone.
 const SETTLING_TIME: Duration = Duration::from_secs(10);
 /// `st_blocks` counts in these, whatever the file system's blocks are.
 const STAT_BLOCK_BYTES: u64 = 512;
@@ -28,8 +28,6 @@ const STAT_BLOCK_BYTES: u64 = 512;
 pub struct Audit {
     /// Files that have a name.
     pub names: u64,
-    /// Replicas of uploads that were not answered, which no name points to and which the pool lists: no fault.
-    pub unclaimed: u64,
     /// Unanswered changes that turned out to have been made.
     pub made: u64,
     /// What must not be, one line each.
@@ -44,12 +42,11 @@ pub fn audit(site: &Site, pool_root: &Path, clients: &mut [Vec<Slot>], source: &
     audit.names = named.len() as u64;
     audit.listings(site, clients);
     let settled = within(SETTLING_TIME, || {
-        let replicas = compare_replicas(site, pool_root, clients, source, &named);
+        let replicas = compare_replicas(site, pool_root, &named);
         replicas.findings.is_empty().then_some(replicas)
     });
     // At the end of patience, what is wrong now counts.
-    let replicas = settled.unwrap_or_else(|| compare_replicas(site, pool_root, clients, source, &named));
-    audit.unclaimed = replicas.unclaimed;
+    let replicas = settled.unwrap_or_else(|| compare_replicas(site, pool_root, &named));
     audit.findings.extend(replicas.findings);
     audit
 }
@@ -144,15 +141,8 @@ fn hrefs(multistatus: &str) -> BTreeSet<String> {
     rest.map(|rest| rest.split('<').next().unwrap_or_default().to_owned()).collect()
 }
 
-/// The replicas of the names are there, and no others but those of uploads that were not answered; disk, list and
-/// accounts agree.
-fn compare_replicas(
-    site: &Site,
-    pool_root: &Path,
-    clients: &[Vec<Slot>],
-    source: &Source,
-    named: &BTreeSet<String>,
-) -> Audit {
+/// The replicas of the names are there, and no others; disk, list and accounts agree.
+fn compare_replicas(site: &Site, pool_root: &Path, named: &BTreeSet<String>) -> Audit {
     let mut audit = Audit::default();
     let listed = list_replicas(&site.data().join("grpc.sock"));
     let mut tree = Tree::default();
@@ -167,31 +157,15 @@ fn compare_replicas(
     differ("lost: the replica of a name", named, &on_disk);
     audit.findings.extend(tree.strangers.iter().map(|path| format!("extra: the file {}", path.display())));
 
-    let mut allowed: BTreeMap<(String, u64, String), u64> = BTreeMap::new();
-    for slot in clients.iter().flatten() {
-        for content in &slot.unclaimed {
-            let bytes = source.bytes(content);
-            *allowed
-                .entry((slot.path.clone(), bytes.len() as u64, files::adler32_hex(bytes)))
-                .or_default() += 1;
-        }
-    }
     for replica in &listed {
         if replica.state() != proto::ReplicaState::Ready {
             audit.findings.push(format!("wrong: replica {} is {:?}", replica.replica_id, replica.state()));
         }
-        if named.contains(&replica.replica_id) {
-            continue;
-        }
-        match allowed.get_mut(&(replica.path.clone(), replica.size, adler32_of(replica))) {
-            Some(count) if *count > 0 => {
-                *count -= 1;
-                audit.unclaimed += 1;
-            }
-            _ => audit.findings.push(format!(
-                "extra: replica {} of {}, {} bytes, which nothing explains",
+        if !named.contains(&replica.replica_id) {
+            audit.findings.push(format!(
+                "extra: replica {} of {}, {} bytes, which no name points to",
                 replica.replica_id, replica.path, replica.size
-            )),
+            ));
         }
     }
 
@@ -250,9 +224,4 @@ fn list_replicas(socket: &Path) -> Vec<proto::ReplicaInfo> {
         }
         replicas
     })
-}
-
-fn adler32_of(replica: &proto::ReplicaInfo) -> String {
-    let adler32 = replica.checksums.iter().find(|sum| sum.algorithm() == proto::ChecksumAlgorithm::Adler32);
-    adler32.map_or_else(String::new, |sum| sum.value.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -37,8 +37,6 @@ pub struct Slot {
     pub state: State,
     /// After the last change, if it was not answered: then either of the two is right.
     pub unanswered: Option<State>,
-    /// Uploads that were never answered and have not been seen under their name: the pool may hold them, unclaimed.
-    pub unclaimed: Vec<Content>,
 }
 
 impl Source {
@@ -78,7 +76,6 @@ impl Slot {
                 path: format!("{}f{number:02}", directory(client)),
                 state: State::Absent,
                 unanswered: None,
-                unclaimed: Vec::new(),
             })
             .collect()
     }
@@ -90,11 +87,9 @@ impl Slot {
         }
     }
 
-    /// The last change turned out not to have been made. An upload's bytes may be at the pool all the same.
+    /// The last change turned out not to have been made.
     pub fn settle_as_before(&mut self) {
-        if let Some(State::File(content)) = self.unanswered.take() {
-            self.unclaimed.push(content);
-        }
+        self.unanswered = None;
     }
 }
 

@@ -28,7 +28,6 @@ fn the_campaign_notices_lost_and_changed_files() {
     assert_eq!(campaign.cycle().findings().count(), 0);
     let mut replicas = files::replicas(&campaign.replicas());
     replicas.retain(|replica| std::fs::metadata(replica).is_ok_and(|metadata| metadata.len() >= 8));
-    // Each client may have left one that no name points to: of three, one has a name.
     assert!(replicas.len() >= 6, "there are only {} replicas", replicas.len());
     let (changed, lost) = replicas.split_at(replicas.len() / 2);
 
