@@ -516,6 +516,31 @@ impl Pool for Inner {
         Err(Status::unimplemented("the door does not ask this"))
     }
 
+    async fn start_scrub(
+        &self,
+        _: Call<proto::StartScrubRequest>,
+    ) -> Result<Answer<proto::ScrubStatus>, Status> {
+        Err(Status::unimplemented("the door does not ask this"))
+    }
+
+    async fn stop_scrub(
+        &self,
+        _: Call<proto::StopScrubRequest>,
+    ) -> Result<Answer<proto::ScrubStatus>, Status> {
+        Err(Status::unimplemented("the door does not ask this"))
+    }
+
+    async fn get_scrub(&self, _: Call<proto::GetScrubRequest>) -> Result<Answer<proto::ScrubStatus>, Status> {
+        Err(Status::unimplemented("the door does not ask this"))
+    }
+
+    async fn recover(
+        &self,
+        _: Call<proto::RecoverRequest>,
+    ) -> Result<Answer<proto::RecoverResponse>, Status> {
+        Err(Status::unimplemented("the door does not ask this"))
+    }
+
     async fn resume(&self, _: Call<proto::ResumeRequest>) -> Result<Answer<proto::ResumeResponse>, Status> {
         Err(Status::unimplemented("the door does not ask this"))
     }

@@ -29,6 +29,8 @@ pub fn info(store: &Store, stat: &ReplicaStat) -> v1::ReplicaInfo {
         storage_class: attributes.class.clone(),
         broken_because: attributes.broken_because.clone().unwrap_or_default(),
         readers: u32::try_from(store.readers(&stat.id)).unwrap_or(u32::MAX),
+        suspect_because: String::new(),
+        block_checksums: false,
     }
 }
 

@@ -415,6 +415,34 @@ impl Pool for PoolService {
         Ok(Response::new(v1::DrainResponse { remaining }))
     }
 
+    async fn start_scrub(
+        &self,
+        _request: Request<v1::StartScrubRequest>,
+    ) -> Result<Response<v1::ScrubStatus>, Status> {
+        Err(Status::unimplemented("this pool does not scrub"))
+    }
+
+    async fn stop_scrub(
+        &self,
+        _request: Request<v1::StopScrubRequest>,
+    ) -> Result<Response<v1::ScrubStatus>, Status> {
+        Err(Status::unimplemented("this pool does not scrub"))
+    }
+
+    async fn get_scrub(
+        &self,
+        _request: Request<v1::GetScrubRequest>,
+    ) -> Result<Response<v1::ScrubStatus>, Status> {
+        Err(Status::unimplemented("this pool does not scrub"))
+    }
+
+    async fn recover(
+        &self,
+        _request: Request<v1::RecoverRequest>,
+    ) -> Result<Response<v1::RecoverResponse>, Status> {
+        Err(Status::unimplemented("this pool does not become read-only by itself"))
+    }
+
     async fn resume(
         &self,
         _request: Request<v1::ResumeRequest>,

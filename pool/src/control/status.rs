@@ -113,6 +113,8 @@ impl StatusSource {
             broken_replicas: counts.broken,
             orphaned_replicas: counts.orphaned,
             unacknowledged: number(self.registry.unacknowledged()),
+            suspect_replicas: 0,
+            scrub: None,
         }
     }
 }

@@ -52,8 +52,15 @@ impl Store {
         if metadata.kind != Kind::File {
             return Err(StoreError::NotFound { replica: id.clone() });
         }
-        let replica =
-            Replica::new(id.clone(), file, &metadata, attributes, inner.disk.clone(), inner.open.clone());
+        let replica = Replica::new(
+            id.clone(),
+            file,
+            &metadata,
+            attributes,
+            inner.blocks().get(id).cloned(),
+            inner.disk.clone(),
+            inner.open.clone(),
+        );
         let is_current = |replica: &Replica| {
             // In this order: what has its name and no longer a claim, has been made durable.
             let found = inner.disk.stat(&path)?;
@@ -116,6 +123,7 @@ impl Store {
         self.inner.disk.remove(&path).map_err(|source| missing_or(id, "remove the file", source))?;
         removed();
         self.inner.open.remove(id);
+        self.inner.blocks().remove(id);
         self.inner.space.changed(allocated, 0);
         Ok(())
     }
@@ -143,6 +151,15 @@ impl Store {
             }
             Ok(())
         })
+    }
+
+    /// Keeps the CRC32C of each block of 1 MiB, of a replica that was just found to be as it was stored. Blocks.
+    pub fn set_blocks(&self, id: &ReplicaId, blocks: Vec<u32>) -> Result<(), StoreError> {
+        let replica = self.open(id)?;
+        let blocks: Arc<[u32]> = blocks.into();
+        self.inner.blocks().insert(id.clone(), blocks.clone());
+        replica.change().blocks = Some(blocks);
+        Ok(())
     }
 
     /// Gives a replica another state, durably, with the reason where it becomes broken. Blocks.
@@ -187,7 +204,7 @@ impl Store {
             self.inner.space.changed(change.allocated, allocated);
             self.inner.counts.remove(change.attributes.state);
             self.inner.counts.add(attributes.state);
-            *change = Change { attributes, allocated, deleted: false };
+            *change = Change { attributes, allocated, deleted: false, blocks: change.blocks.clone() };
         }
         drop(change);
         Ok(replica.stat())

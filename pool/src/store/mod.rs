@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -100,6 +101,7 @@ struct Inner {
     open: Arc<OpenReplicas>,
     /// Ids that an upload has claimed; bounded by the number of transfers.
     uploading: Mutex<Claims>,
+    blocks: Mutex<HashMap<ReplicaId, Arc<[u32]>>>,
     counts: Counts,
     max_file_size: Option<u64>,
     direct: bool,
@@ -130,6 +132,7 @@ impl Store {
             directories,
             open: Arc::default(),
             uploading: Mutex::default(),
+            blocks: Mutex::default(),
             counts,
             max_file_size: config.max_file_size,
             direct: config.direct,
@@ -166,6 +169,10 @@ impl Store {
 }
 
 impl Inner {
+    fn blocks(&self) -> MutexGuard<'_, HashMap<ReplicaId, Arc<[u32]>>> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn claims(&self) -> MutexGuard<'_, Claims> {
         // Each change is one insertion or removal.
         self.uploading.lock().unwrap_or_else(PoisonError::into_inner)

@@ -71,6 +71,7 @@ pub(super) struct Change {
     pub attributes: Attributes,
     pub allocated: u64,
     pub deleted: bool,
+    pub blocks: Option<Arc<[u32]>>,
 }
 
 impl Replica {
@@ -79,10 +80,11 @@ impl Replica {
         file: File,
         metadata: &Metadata,
         attributes: Attributes,
+        blocks: Option<Arc<[u32]>>,
         disk: Arc<dyn Disk>,
         readers: Arc<OpenReplicas>,
     ) -> Self {
-        let change = Mutex::new(Change { attributes, allocated: metadata.allocated, deleted: false });
+        let change = Mutex::new(Change { attributes, allocated: metadata.allocated, deleted: false, blocks });
         let identity = Identity::of(metadata);
         Self { id, file, identity, disk, direct: OnceLock::new(), change, readers }
     }
@@ -123,6 +125,11 @@ impl Replica {
     /// Its attributes, as they are now.
     pub fn attributes(&self) -> Attributes {
         self.change().attributes.clone()
+    }
+
+    /// CRC32C of each of its blocks of 1 MiB, where they are known.
+    pub fn blocks(&self) -> Option<Arc<[u32]>> {
+        self.change().blocks.clone()
     }
 
     /// Its state, as it is now.

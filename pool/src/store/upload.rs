@@ -58,6 +58,8 @@ pub struct Commit {
     pub size: u64,
     /// Whole-file checksums: lower-case hex by the algorithm's name.
     pub checksums: BTreeMap<String, String>,
+    /// CRC32C of each block of 1 MiB.
+    pub blocks: Vec<u32>,
     /// When the replica was made.
     pub created_at: Timestamp,
 }
@@ -239,6 +241,7 @@ impl Admission {
     fn finish(self, file: &File, commit: Commit) -> Result<ReplicaStat, StoreError> {
         let attributes = self.attributes(&commit);
         let metadata = self.make_whole(file, &attributes)?;
+        self.claim.store.blocks().insert(self.spec.replica.clone(), commit.blocks.into());
         self.make_visible(file, &metadata, &attributes)?;
         let store = &self.claim.store;
         store.counts.add(attributes.state);

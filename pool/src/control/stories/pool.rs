@@ -114,6 +114,7 @@ impl Stage {
             let checksums =
                 [("adler32".to_owned(), crate::checksum::Checksum::adler32(adler32(data)).hex().to_string())];
             let commit = Commit {
+                blocks: Vec::new(),
                 size: data.len() as u64,
                 checksums: checksums.into_iter().collect(),
                 created_at: jiff::Timestamp::now(),

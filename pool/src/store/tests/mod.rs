@@ -64,6 +64,7 @@ fn commit_of(data: &[u8]) -> Commit {
     let mut adler = simd_adler32::Adler32::new();
     adler.write(data);
     Commit {
+        blocks: Vec::new(),
         size: data.len() as u64,
         checksums: BTreeMap::from([("adler32".to_owned(), format!("{:08x}", adler.finish()))]),
         created_at: "2026-01-31T08:30:00Z".parse::<Timestamp>().unwrap(),

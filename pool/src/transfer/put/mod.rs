@@ -206,7 +206,7 @@ fn commit_of(size: u64, checksums: &[Checksum]) -> Commit {
         .iter()
         .map(|checksum| (checksum.algorithm().name().to_owned(), checksum.hex().to_string()))
         .collect();
-    Commit { size, checksums, created_at: Timestamp::now() }
+    Commit { size, checksums, blocks: Vec::new(), created_at: Timestamp::now() }
 }
 
 fn compare(expected: &[Checksum], actual: &[Checksum]) -> Result<(), Failure> {
