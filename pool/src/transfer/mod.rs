@@ -20,7 +20,7 @@ pub mod connection;
 pub mod desk;
 pub mod failure;
 mod get;
-mod input;
+pub(crate) mod input;
 pub mod lifecycle;
 pub mod link;
 pub mod port;
