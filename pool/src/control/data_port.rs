@@ -14,6 +14,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
 use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 use tracing::{info, warn};
@@ -30,6 +31,7 @@ use crate::http1;
 use crate::store::Store;
 use crate::transfer::Desk;
 use crate::transfer::port::{Counters, Port, Settings, accept};
+use crate::transfer::source::Reading;
 
 /// Threads for file-system calls. They wait for the disk more than they work.
 const BLOCKING_THREADS: usize = 32;
@@ -121,6 +123,7 @@ pub fn start(
     }
 
     let digests = DigestPool::new(shards.min(processors)).map_err(DataPortError::Threads)?;
+    let reading = Reading::new(Arc::clone(&store), config.io_mode, config.verify_reads);
     let port = Arc::new(Port {
         desk,
         store,
@@ -134,7 +137,7 @@ pub fn start(
             io_mode: config.io_mode,
             algorithms: config.checksums,
         },
-        recent: Default::default(),
+        reading: Arc::new(reading),
         counters: Counters::default(),
     });
     let blocking = Blocking::new(BLOCKING_THREADS);
@@ -252,6 +255,47 @@ impl fmt::Debug for PortCollector {
     }
 }
 
+impl PortCollector {
+    /// What was read, by what was checked of it.
+    fn encode_reading(&self, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+        let counters = self.port.reading.counters();
+        let bytes = [
+            (
+                "pool_verified_direct",
+                "Bytes read past the page cache that agreed with their block checksums",
+                &counters.verified_direct_bytes,
+            ),
+            (
+                "pool_verified_cached",
+                "Bytes read through the page cache that agreed with their block checksums",
+                &counters.verified_cached_bytes,
+            ),
+            (
+                "pool_known_good",
+                "Bytes sent from the page cache where they had been checked before",
+                &counters.known_good_bytes,
+            ),
+            (
+                "pool_unverified",
+                "Bytes sent unchecked: their block checksums are not known, or verify_reads is off",
+                &counters.unverified_bytes,
+            ),
+        ];
+        let blocks = [
+            ("pool_bad_blocks", "Blocks that came otherwise than they were stored", &counters.bad_blocks),
+            ("pool_rescued_blocks", "Bad blocks that came right by another way", &counters.rescued_blocks),
+        ];
+        let bytes = bytes.map(|(name, help, count)| (name, help, Some(&Unit::Bytes), count));
+        let blocks = blocks.map(|(name, help, count)| (name, help, None, count));
+        for (name, help, unit, count) in bytes.into_iter().chain(blocks) {
+            let count = ConstCounter::new(count.load(Ordering::Relaxed));
+            let metric = encoder.encode_descriptor(name, help, unit, count.metric_type())?;
+            count.encode(metric)?;
+        }
+        Ok(())
+    }
+}
+
 impl Collector for PortCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let counters = &self.port.counters;
@@ -281,7 +325,7 @@ impl Collector for PortCollector {
             let metric = encoder.encode_descriptor(name, help, None, count.metric_type())?;
             count.encode(metric)?;
         }
-        Ok(())
+        self.encode_reading(&mut encoder)
     }
 }
 
