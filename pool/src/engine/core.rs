@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, LocalBoxFuture, select};
 
 use super::arena::Arena;
+use super::net::connect::ConnectOptions;
+use super::net::socket::SocketHandle;
 use super::net::zero_copy::Tally;
 use super::op::{Ended, Late, Operation, Table};
 use super::remote::Remote;
@@ -138,6 +141,15 @@ impl Core {
     /// Sends cached bytes of a file to a connection at once; see [`Ring::send_cached`].
     pub(super) fn send_cached(&self, socket: i32, file: i32, offset: u64, length: u32) -> io::Result<u32> {
         self.ring.borrow_mut().send_cached(socket, file, offset, length)
+    }
+
+    /// A socket to connect; see [`Ring::open_socket`].
+    pub(super) fn open_socket(
+        &self,
+        peer: SocketAddr,
+        options: &ConnectOptions,
+    ) -> io::Result<Rc<dyn SocketHandle>> {
+        self.ring.borrow_mut().open_socket(peer, options)
     }
 
     /// Starts an operation that owns `resources`.

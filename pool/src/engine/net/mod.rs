@@ -1,6 +1,7 @@
 //! Connections of a shard, and the listeners they come from.
 #![allow(unsafe_code)]
 
+pub mod connect;
 pub mod listener;
 pub mod socket;
 pub mod zero_copy;

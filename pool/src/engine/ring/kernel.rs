@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,8 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use super::{CANCEL_TOKEN, Completion, FIRST_INTERNAL_TOKEN, Job, Memory, Op, Ring, Stage};
 use crate::engine::arena::Arena;
 use crate::engine::blocking::Blocking;
+use crate::engine::net::connect::ConnectOptions;
+use crate::engine::net::socket::{KernelSocket, SocketHandle};
 use crate::engine::ring::probe::{self, Abilities, RingUnavailable};
 
 /// Submission entries; more operations than that between two waits are handed over early.
@@ -132,6 +136,10 @@ fn entry(op: Op, abilities: Abilities) -> squeue::Entry {
                 .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
                 .build()
         }
+        Op::Connect { socket, address } => {
+            opcode::Connect::new(types::Fd(socket), address.pointer.cast_const().cast(), address.length)
+                .build()
+        }
         Op::Receive { socket, memory, fill } => {
             opcode::Recv::new(types::Fd(socket), memory.pointer, memory.length)
                 .flags(if fill { libc::MSG_WAITALL } else { 0 })
@@ -228,6 +236,14 @@ impl Ring for KernelRing {
         let mut offset = offset;
         let sent = rustix::fs::sendfile(socket, file, Some(&mut offset), length as usize)?;
         Ok(u32::try_from(sent).unwrap_or(length))
+    }
+
+    fn open_socket(
+        &mut self,
+        peer: SocketAddr,
+        options: &ConnectOptions,
+    ) -> io::Result<Rc<dyn SocketHandle>> {
+        Ok(Rc::new(KernelSocket::unconnected(peer, options)?))
     }
 
     fn offload(&mut self, job: Job) -> io::Result<()> {

@@ -4,7 +4,12 @@ pub mod kernel;
 pub mod probe;
 
 use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use super::net::connect::ConnectOptions;
+use super::net::socket::SocketHandle;
 
 /// Memory that an operation reads or fills.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +29,13 @@ pub enum Op {
     Accept {
         /// The listening socket.
         listener: i32,
+    },
+    /// Connect a socket that [`Ring::open_socket`] made.
+    Connect {
+        /// The socket.
+        socket: i32,
+        /// To whom: a `sockaddr`.
+        address: Memory,
     },
     /// Receive into memory. 0 at the end of the stream.
     Receive {
@@ -147,6 +159,10 @@ pub trait Ring {
     ///
     /// The caller has seen that the range is cached; else the thread waits for the disk.
     fn send_cached(&mut self, socket: i32, file: i32, offset: u64, length: u32) -> io::Result<u32>;
+
+    /// Makes a socket that an [`Op::Connect`] can connect to `peer`.
+    fn open_socket(&mut self, peer: SocketAddr, options: &ConnectOptions)
+    -> io::Result<Rc<dyn SocketHandle>>;
 
     /// Has a job run on a thread that may block.
     fn offload(&mut self, job: Job) -> io::Result<()>;

@@ -7,11 +7,15 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::disk::SimDisk;
 use super::net::{FIRST_SOCKET, SimNet};
 use super::random::Random;
+use crate::engine::net::connect::{ConnectOptions, Peer};
+use crate::engine::net::socket::SocketHandle;
 use crate::engine::ring::{CANCEL_TOKEN, Completion, Job, Memory, Op, Ring, Stage};
 
 /// How often things go wrong, in thousandths of all operations.
@@ -172,6 +176,15 @@ impl SimRing {
                 }
                 Ok(1)
             }
+            Op::Connect { socket, address } => {
+                if per_mille(&mut self.random, self.faults.reset) {
+                    Err(io::Error::from_raw_os_error(libc::ECONNREFUSED))
+                } else {
+                    // SAFETY: the memory is a `Peer` that belongs to this operation (contract of `push`).
+                    let peer = unsafe { Peer::read(address) };
+                    peer.and_then(|peer| self.net.connect(socket, peer))
+                }
+            }
             Op::Accept { .. } => Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)),
             Op::Cancel { .. } => return None,
         };
@@ -304,6 +317,14 @@ impl Ring for SimRing {
             return Ok(0);
         }
         Ok(self.net.send(socket, &bytes[..count])? as u32)
+    }
+
+    fn open_socket(
+        &mut self,
+        peer: SocketAddr,
+        _options: &ConnectOptions,
+    ) -> io::Result<Rc<dyn SocketHandle>> {
+        Ok(self.net.open_socket(peer))
     }
 
     fn offload(&mut self, job: Job) -> io::Result<()> {
