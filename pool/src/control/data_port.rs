@@ -12,20 +12,22 @@ use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Unit;
 use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 use tracing::{info, warn};
 
 use super::metrics::Metrics;
+use super::read_metrics::ReadingCollector;
 use crate::checksum::DigestPool;
 use crate::config::Config;
 use crate::engine::arena::SLOT_BYTES;
 use crate::engine::blocking::Blocking;
 use crate::engine::core::Core;
 use crate::engine::net::listener::{self, Listener};
+use crate::engine::net::zero_copy::Tally;
 use crate::engine::shard::{Shard, StartError};
 use crate::http1;
 use crate::store::Store;
@@ -153,8 +155,10 @@ pub fn start(
         let gauges = Arc::clone(gauges);
         shard.submit(|core| watch(core, gauges)).map_err(DataPortError::Threads)?;
     }
+    let zero_copy = started.iter().map(|shard| Arc::clone(&shard.facts().zero_copy)).collect();
     metrics.register(|registry| {
-        registry.register_collector(Box::new(PortCollector { port: Arc::clone(&port) }))
+        registry.register_collector(Box::new(ReadingCollector::of(&port.reading)));
+        registry.register_collector(Box::new(PortCollector { port: Arc::clone(&port), zero_copy }))
     });
     Ok(Arc::new(Shards { address, gauges, running: Mutex::new(started) }))
 }
@@ -247,52 +251,12 @@ async fn watch(core: Rc<Core>, gauges: Arc<Gauges>) {
 /// The port's own counters, read when Prometheus asks.
 struct PortCollector {
     port: Arc<Port>,
+    zero_copy: Vec<Arc<Tally>>,
 }
 
 impl fmt::Debug for PortCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PortCollector").finish_non_exhaustive()
-    }
-}
-
-impl PortCollector {
-    /// What was read, by what was checked of it.
-    fn encode_reading(&self, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
-        let counters = self.port.reading.counters();
-        let bytes = [
-            (
-                "pool_verified_direct",
-                "Bytes read past the page cache that agreed with their block checksums",
-                &counters.verified_direct_bytes,
-            ),
-            (
-                "pool_verified_cached",
-                "Bytes read through the page cache that agreed with their block checksums",
-                &counters.verified_cached_bytes,
-            ),
-            (
-                "pool_known_good",
-                "Bytes sent from the page cache where they had been checked before",
-                &counters.known_good_bytes,
-            ),
-            (
-                "pool_unverified",
-                "Bytes sent unchecked: their block checksums are not known, or verify_reads is off",
-                &counters.unverified_bytes,
-            ),
-        ];
-        let blocks = [
-            ("pool_bad_blocks", "Blocks that came otherwise than they were stored", &counters.bad_blocks),
-            ("pool_rescued_blocks", "Bad blocks that came right by another way", &counters.rescued_blocks),
-        ];
-        let bytes = bytes.map(|(name, help, count)| (name, help, Some(&Unit::Bytes), count));
-        let blocks = blocks.map(|(name, help, count)| (name, help, None, count));
-        for (name, help, unit, count) in bytes.into_iter().chain(blocks) {
-            let count = ConstCounter::new(count.load(Ordering::Relaxed));
-            let metric = encoder.encode_descriptor(name, help, unit, count.metric_type())?;
-            count.encode(metric)?;
-        }
-        Ok(())
     }
 }
 
@@ -325,7 +289,21 @@ impl Collector for PortCollector {
             let metric = encoder.encode_descriptor(name, help, None, count.metric_type())?;
             count.encode(metric)?;
         }
-        self.encode_reading(&mut encoder)
+        let mut metric = encoder.encode_descriptor(
+            "zero_copy_connections",
+            "Connections on which sending without a copy was tried, by what came of it: working; copied (the network \
+             card cannot, so it was given up); slow (the client paused, so it was given up)",
+            None,
+            MetricType::Counter,
+        )?;
+        let none = Tally::default().read().map(|(name, _)| (name, 0));
+        let tallies = self.zero_copy.iter().map(|tally| tally.read());
+        let sum = tallies.fold(none, |sum, tally| std::array::from_fn(|i| (sum[i].0, sum[i].1 + tally[i].1)));
+        for (outcome, count) in sum {
+            let count = ConstCounter::new(count);
+            count.encode(metric.encode_family(&[("outcome", outcome)])?)?;
+        }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::io;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,10 +157,11 @@ impl<'a> Sender<'a> {
 
     /// Sends a piece. True when the client paused before its end.
     async fn send_piece(&self, piece: Piece, offset: &mut u64) -> Result<bool, SendError> {
-        let Piece { mut slot, mut part, .. } = piece;
+        let Piece { slot, mut part, .. } = piece;
+        let mut slot = Rc::new(slot);
         self.claim.enter(Limit::Network);
         while !part.is_empty() {
-            let (result, back) = self.connection.send_within(slot, part.clone(), false, PATIENCE).await;
+            let (result, back) = self.connection.send_slot_within(slot, part.clone(), PATIENCE).await;
             slot = back;
             let (count, paused) = result.map_err(SendError::Connection)?;
             part.start += count;
