@@ -14,6 +14,7 @@ use super::{
 use crate::checksum::Algorithm;
 use crate::engine::file::IoMode;
 use crate::transfer::request::{DEFAULT_QUEUE, Door};
+use crate::transfer::source::VerifyReads;
 
 /// Least I/O buffer memory: every shard needs a few slots of 1 MiB.
 const LEAST_BUFFER_MEMORY_BYTES: u64 = 8 << 20;
@@ -45,6 +46,9 @@ pub struct File {
     /// `"direct"`: past the page cache, where the file system can. `"dontcache"`: through it, but not kept in it.
     /// `"buffered"`: through it. Default: `"direct"`.
     io_mode: Option<IoMode>,
+    /// What is held against the checksums of its blocks before it is sent. `"from-disk"`: what comes from the disk,
+    /// each time it does; `"always"`: every byte each time; `"never"`: nothing. Default: `"from-disk"`.
+    verify_reads: Option<VerifyReads>,
     /// Checksums computed for every upload beside adler32: `"md5"`, `"crc32"`, `"crc32c"`, `"sha1"`, `"sha256"`,
     /// `"sha512"`. md5 and sha cost a processor for every 0.6 to 2 GB/s. Default: none.
     #[serde(default)]
@@ -203,6 +207,7 @@ impl File {
             );
         }
         config.io_mode = self.io_mode.unwrap_or(config.io_mode);
+        config.verify_reads = self.verify_reads.unwrap_or(config.verify_reads);
         config.checksums = self.checksums.iter().map(|name| name.0).collect();
         config.data_listen = self.data.listen.unwrap_or(config.data_listen);
         config.data_advertise = advertise(self.data.advertise, config.data_listen)?;

@@ -18,6 +18,7 @@ pub use self::error::ConfigError;
 use self::units::ByteSize;
 use crate::checksum::AlgorithmSet;
 use crate::engine::file::IoMode;
+use crate::transfer::source::VerifyReads;
 
 /// A validated configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +39,8 @@ pub struct Config {
     pub buffer_memory_bytes: Option<u64>,
     /// How bytes come to the disk.
     pub io_mode: IoMode,
+    /// What is checked before it is sent.
+    pub verify_reads: VerifyReads,
     /// Computed for every upload beside adler32.
     pub checksums: AlgorithmSet,
     /// Where clients come to.
@@ -169,6 +172,7 @@ impl Config {
             shards: 0,
             buffer_memory_bytes: None,
             io_mode: IoMode::Direct,
+            verify_reads: VerifyReads::FromDisk,
             checksums: AlgorithmSet::EMPTY,
             data_listen: SocketAddr::from(([0, 0, 0, 0], 2881)),
             data_advertise: None,
@@ -236,6 +240,7 @@ impl fmt::Display for Config {
             size(self.buffer_memory_bytes, "32 MiB, or 8 MiB for each shard")
         )?;
         writeln!(f, "  io_mode        {}", self.io_mode)?;
+        writeln!(f, "  verify_reads   {}", self.verify_reads)?;
         for queue in &self.queues {
             let QueueLimits { name, max_running, max_waiting } = queue;
             writeln!(f, "  queue          {name}: {max_running} at once, {max_waiting} waiting")?;
