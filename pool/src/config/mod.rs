@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod file;
+mod tpc;
 pub mod units;
 
 use std::collections::BTreeMap;
@@ -59,6 +60,8 @@ pub struct Config {
     pub limits: Limits,
     /// URLs of doors by their names.
     pub doors: BTreeMap<String, String>,
+    /// Remote servers of third-party copies.
+    pub tpc: crate::remote::Settings,
 }
 
 /// What one queue may hold.
@@ -186,6 +189,7 @@ impl Config {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             doors: BTreeMap::new(),
+            tpc: crate::remote::Settings::default(),
             root,
         }
     }

@@ -245,7 +245,8 @@ impl Client {
 
     /// RFC 9112 §3, with `Host` first.
     fn request_head(&self, question: &Question, url: &RemoteUrl) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", question.method, url.target(), url.authority());
+        let mut head =
+            format!("{} {} HTTP/1.1\r\nHost: {}\r\n", question.method, url.target(), url.authority());
         let mut field = |name: &str, value: &str| {
             head.push_str(name);
             head.push_str(": ");
@@ -284,7 +285,8 @@ impl Client {
         }
         match head.header("location") {
             Some(location) => {
-                let next = url.join(location).map_err(|error| RemoteError::Redirect { from: from(), error })?;
+                let next =
+                    url.join(location).map_err(|error| RemoteError::Redirect { from: from(), error })?;
                 Ok(Some(next))
             }
             None => Err(RemoteError::NoLocation { from: from(), status: head.status() }),

@@ -73,8 +73,9 @@ impl<'a> Race<'a, Attempt<'a>> {
             if let Some(address) = self.waiting.pop() {
                 self.tried.push((address, "Connection timed out".to_owned()));
                 let (core, options) = (self.core, options.clone());
-                self.running
-                    .push(Box::pin(async move { (address, Connection::connect(core, address, &options).await) }));
+                self.running.push(Box::pin(async move {
+                    (address, Connection::connect(core, address, &options).await)
+                }));
             } else if self.running.is_empty() {
                 return None;
             }

@@ -149,7 +149,11 @@ mod tests {
     #[test]
     fn what_is_the_pools_own_is_left_out() {
         let mut fields: Vec<_> = OURS.iter().map(|name| (*name, "1")).collect();
-        fields.extend([("TRANSFER-encoding", "chunked"), ("Proxy-Authorization", "x"), ("ClientInfo", "job-id=7")]);
+        fields.extend([
+            ("TRANSFER-encoding", "chunked"),
+            ("Proxy-Authorization", "x"),
+            ("ClientInfo", "job-id=7"),
+        ]);
         assert_eq!(names(&headers(&fields).unwrap(), false), ["ClientInfo"]);
     }
 

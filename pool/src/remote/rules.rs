@@ -93,8 +93,12 @@ impl Rules {
             Kind::Public => Ok(()),
             Kind::Never(kind) => denied(kind, None),
             Kind::Loopback if !self.loopback => denied("a loopback address", Some("tpc.allow_loopback")),
-            Kind::LinkLocal if !self.link_local => denied("a link-local address", Some("tpc.allow_link_local")),
-            Kind::Private if !self.private => denied("an address of a private network", Some("tpc.allow_private")),
+            Kind::LinkLocal if !self.link_local => {
+                denied("a link-local address", Some("tpc.allow_link_local"))
+            }
+            Kind::Private if !self.private => {
+                denied("an address of a private network", Some("tpc.allow_private"))
+            }
             Kind::Loopback | Kind::LinkLocal | Kind::Private => Ok(()),
         }
     }
@@ -217,7 +221,9 @@ mod tests {
     #[test]
     fn ports_are_a_list_of_ranges() {
         let rules = Rules::default();
-        for (port, allowed) in [(22, false), (25, false), (80, true), (443, true), (1023, false), (1024, true)] {
+        for (port, allowed) in
+            [(22, false), (25, false), (80, true), (443, true), (1023, false), (1024, true)]
+        {
             assert_eq!(rules.check_port(port).is_ok(), allowed, "{port}");
         }
         let said = rules.check_port(22).unwrap_err().to_string();

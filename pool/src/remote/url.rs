@@ -199,7 +199,11 @@ mod tests {
             ("http://u:p@b/", Err(UrlError::UserInfo)),
         ];
         for (location, expected) in cases {
-            assert_eq!(from.join(location).map(|url| url.to_string()), expected.map(str::to_owned), "{location}");
+            assert_eq!(
+                from.join(location).map(|url| url.to_string()),
+                expected.map(str::to_owned),
+                "{location}"
+            );
         }
     }
 

@@ -21,6 +21,8 @@ pub struct Wire {
     origin: Origin,
     /// It served a request before, so the server may be about to close it.
     pub(super) reused: bool,
+    /// Bytes of the last request's head, while nothing says that they have arrived.
+    head_underway: usize,
     _place: Place,
 }
 
@@ -37,7 +39,7 @@ pub(super) enum First {
 impl Wire {
     pub(super) fn new(connection: Connection, origin: Origin, place: Place) -> Wire {
         let input = Input::new(connection, MAX_ANSWER_HEAD_BYTES);
-        Wire { input, origin, reused: false, _place: place }
+        Wire { input, origin, reused: false, head_underway: 0, _place: place }
     }
 
     /// Whom it leads to.
@@ -52,8 +54,15 @@ impl Wire {
         self.input.connection().peer()
     }
 
+    /// Bytes of the request's head that may not have arrived yet.
+    #[must_use]
+    pub fn head_underway(&self) -> u64 {
+        self.head_underway as u64
+    }
+
     /// Sends a request's head.
     pub(super) async fn send(&mut self, head: Vec<u8>, idle_timeout: Duration) -> Result<(), RemoteError> {
+        self.head_underway = head.len();
         let (sent, _) = self.input.connection().send_all(head, false, idle_timeout).await;
         sent.map_err(|error| self.broken(error))
     }
@@ -81,6 +90,7 @@ impl Wire {
                 match parse_answer(self.input.unread()).map_err(unusable)? {
                     ParsedAnswer::Complete { head, consumed } => {
                         self.input.consume(consumed);
+                        self.head_underway = 0;
                         match head.status() {
                             100 if wants_leave => return Ok(First::Continue),
                             // RFC 9110 §15.2: any number of them; RFC 9110 §7.8: we asked for no other protocol.
