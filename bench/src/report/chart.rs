@@ -27,7 +27,7 @@ pub fn draw(section: &Section, chart: Chart) -> String {
         Chart::Bars(figure) => {
             let drawn = section.rows.iter().filter_map(|row| {
                 let spread = row.figure(figure)?;
-                let name = name_of(section, row, None);
+                let name = section.name_of(row, None);
                 let range = (spread.runs.len() > 1).then_some((spread.min, spread.max));
                 Some((name, spread.median, range, number(spread.median, figure.decimals)))
             });
@@ -40,7 +40,7 @@ pub fn draw(section: &Section, chart: Chart) -> String {
                 let (Some(spread), Some(place)) = (row.figure(figure), place_of(&places, row, along)) else {
                     continue;
                 };
-                let name = name_of(section, row, Some(along));
+                let name = section.name_of(row, Some(along));
                 let point = (place, spread.median, number(spread.median, figure.decimals));
                 match lines.iter_mut().find(|line| line.name == name) {
                     Some(line) => line.points.push(point),
@@ -62,7 +62,7 @@ pub fn draw(section: &Section, chart: Chart) -> String {
                 places = shown.iter().map(|(name, _)| (*name).to_owned()).collect();
                 let points = shown.iter().enumerate();
                 let points = points.map(|(place, (_, value))| (place, *value as f64, microseconds(*value)));
-                lines.push(Line { name: name_of(section, row, None), points: points.collect() });
+                lines.push(Line { name: section.name_of(row, None), points: points.collect() });
             }
             let shown = |value: f64| microseconds(value as u64);
             caption("Latency", &lines_chart(&places, &lines, true, &shown), &legend(&lines))
@@ -74,19 +74,6 @@ pub fn draw(section: &Section, chart: Chart) -> String {
 struct Line {
     name: String,
     points: Vec<(usize, f64, String)>,
-}
-
-/// The labels of a row that tell it from others, without that of one key.
-fn name_of(section: &Section, row: &Row, without: Option<&str>) -> String {
-    let varies = |key: &str| {
-        let mut values = section.rows.iter().map(|row| row.labels.iter().find(|label| label.key == key));
-        let first = values.next();
-        values.any(|value| Some(value) != first)
-    };
-    let labels = row.labels.iter().filter(|label| Some(label.key) != without);
-    let telling: Vec<String> =
-        labels.clone().filter(|label| varies(label.key)).map(|label| label.value.shown()).collect();
-    if telling.is_empty() && without.is_none() { row.shown() } else { telling.join(", ") }
 }
 
 fn places(section: &Section, along: &str) -> Vec<String> {

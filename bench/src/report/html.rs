@@ -57,8 +57,10 @@ pub fn write(report: &Report) -> String {
 
 fn section(section: &Section) -> String {
     let mut text = format!("<section><h2>{}</h2>", escape(&section.title));
-    if !section.about.is_empty() {
-        text += &format!("<p>{}</p>", escape(&section.about));
+    for line in [&section.about, &section.common_labels()] {
+        if !line.is_empty() {
+            text += &format!("<p>{}</p>", escape(line));
+        }
     }
     text += "<div class=\"charts\">";
     text += &section.charts.iter().map(|kind| chart::draw(section, *kind)).collect::<String>();

@@ -13,6 +13,10 @@ pub use section::{Chart, Label, Row, Section, Value};
 
 use crate::measure::{Machine, NoiseWatch, Percentiles};
 
+/// What to do about runs that differ.
+const UNSTEADY_REMEDY: &str = "runs that differ much were disturbed, by other work or a changing clock: ask for more --runs, or measure at a \
+     quieter hour";
+
 /// A whole measurement.
 #[derive(Debug)]
 pub struct Report {
@@ -62,7 +66,11 @@ impl Making {
     /// Ends: everything was measured.
     pub fn finish(self) -> Report {
         let (machine, mut doubts) = self.noise.finish();
-        doubts.extend(self.sections.iter().flat_map(Section::doubts));
+        let unsteady: Vec<String> = self.sections.iter().filter_map(Section::doubts).collect();
+        if !unsteady.is_empty() {
+            doubts.extend(unsteady);
+            doubts.push(UNSTEADY_REMEDY.to_owned());
+        }
         Report {
             command: self.command,
             started_at: self.started_at,

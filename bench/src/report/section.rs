@@ -117,23 +117,38 @@ impl Row {
     fn untrusted(&self) -> Option<&(&'static Figure, Spread)> {
         self.figures.iter().find(|(figure, spread)| figure.judged && !spread.is_trusted())
     }
-
-    /// What it is, in words.
-    pub fn shown(&self) -> String {
-        self.labels.iter().map(|label| label.value.shown()).collect::<Vec<_>>().join(", ")
-    }
 }
 
 impl Section {
-    /// The labels' columns: key and title.
+    /// The columns of the labels that tell rows apart: key and title.
     pub fn label_columns(&self) -> Vec<(&'static str, &'static str)> {
         let mut columns = Vec::new();
         for label in self.rows.iter().flat_map(|row| &row.labels) {
-            if !columns.contains(&(label.key, label.title)) {
+            if !columns.contains(&(label.key, label.title)) && self.varies(label.key) {
                 columns.push((label.key, label.title));
             }
         }
         columns
+    }
+
+    /// What else holds for all rows: the labels that are the same everywhere, in words.
+    pub fn common_labels(&self) -> String {
+        let labels = self.rows.first().map(|row| row.labels.iter()).into_iter().flatten();
+        let same = labels.filter(|label| !self.varies(label.key));
+        same.map(|label| format!("{}: {}", label.title, label.value.shown())).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The labels of a row that tell it from others, in words, without that of one key.
+    pub fn name_of(&self, row: &Row, without: Option<&str>) -> String {
+        let labels = row.labels.iter().filter(|label| Some(label.key) != without && self.varies(label.key));
+        labels.map(|label| label.value.shown()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether rows differ in a label. A row alone differs in all of them.
+    fn varies(&self, key: &str) -> bool {
+        let mut values = self.rows.iter().map(|row| row.labels.iter().find(|label| label.key == key));
+        let first = values.next();
+        self.rows.len() == 1 || values.any(|value| Some(value) != first)
     }
 
     /// The figures' columns.
@@ -162,14 +177,13 @@ impl Section {
         let (row, spread, figure) =
             unsteady.iter().max_by(|one, other| one.1.width().total_cmp(&other.1.width()))?;
         Some(format!(
-            "{}: the runs of {} of {} rows differ too much to conclude from (worst: {}, {} by {:.0} %); other work, or \
-             a changing clock, disturbs this machine: more --runs, or a quieter hour",
+            "{}: {} of {} rows are unsteady, nothing can be concluded from them (worst: {}, runs differ by {:.0} % in {})",
             self.title,
             unsteady.len(),
             self.rows.len(),
-            row.shown(),
-            figure.title,
-            spread.width() * 100.0
+            self.name_of(row, None),
+            spread.width() * 100.0,
+            figure.title
         ))
     }
 }

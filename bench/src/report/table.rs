@@ -15,8 +15,10 @@ pub fn write(report: &Report) -> String {
     }
     for section in &report.sections {
         text += &format!("\n{}\n", section.title);
-        if !section.about.is_empty() {
-            text += &format!("{}\n", section.about);
+        for line in [&section.about, &section.common_labels()] {
+            if !line.is_empty() {
+                text += &format!("{line}\n");
+            }
         }
         text += &table(section);
     }
