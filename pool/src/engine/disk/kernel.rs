@@ -192,6 +192,10 @@ impl Disk for KernelDisk {
         Ok(fs::linkat(CWD, fd_path(file), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(fs::rename(from, to)?)
+    }
+
     fn open(&self, path: &Path, mode: ReadMode) -> io::Result<File> {
         open_for_reading(path, OFlags::NOFOLLOW, mode)
     }
@@ -353,6 +357,12 @@ impl Disk for KernelDisk {
         // Whole pages are counted, so a range that begins or ends inside one would come out longer than it is.
         let bytes = |pages: u64| pages.saturating_mul(page_bytes).min(length);
         Ok(Some(Cached { cached: bytes(cached), dirty: bytes(dirty) }))
+    }
+
+    fn has_unnamed_files(&self, dir: &Path) -> io::Result<bool> {
+        let file = self.create_unnamed(dir)?;
+        let unnamed = kernel_file(&file)?.temporary().is_none();
+        Ok(unnamed)
     }
 }
 
