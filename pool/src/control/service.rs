@@ -538,7 +538,11 @@ fn store_status(error: &StoreError) -> Status {
         StoreError::Attributes { .. }
         | StoreError::WrongLength { .. }
         | StoreError::ChecksumDiffers { .. } => (tonic::Code::DataLoss, FailureCode::ReplicaBroken),
-        StoreError::Io { .. } | StoreError::Pool { .. } => (tonic::Code::Internal, FailureCode::DiskError),
+        StoreError::ReadOnly { .. } => (tonic::Code::Unavailable, FailureCode::DiskError),
+        StoreError::BlockCount { .. } => (tonic::Code::Internal, FailureCode::Internal),
+        StoreError::Io { .. } | StoreError::Pool { .. } | StoreError::Index { .. } => {
+            (tonic::Code::Internal, FailureCode::DiskError)
+        }
     };
     coded(code, failure, &error.to_string())
 }
