@@ -6,9 +6,11 @@
 
 mod arguments;
 mod checksum;
+mod child;
 mod disk;
 mod http;
 mod measure;
+mod net;
 mod pool;
 mod report;
 mod target;
@@ -33,6 +35,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Disk(disk::Options),
+    Net(net::Options),
     Pool(pool::Options),
     Checksum(checksum::Options),
 }
@@ -52,6 +55,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
     let interrupt = Interrupt::listen()?;
     let result = match command {
         Command::Disk(options) => disk::run(options, &interrupt),
+        Command::Net(options) => net::run(options, &interrupt),
         Command::Pool(options) => pool::run(options, &interrupt),
         Command::Checksum(options) => checksum::run(options, &interrupt),
     };

@@ -171,7 +171,7 @@ impl<'a> Bench<'a> {
             }
         };
         let mut rows: Vec<Row> = Vec::new();
-        let mut best = 0.0f64;
+        let (mut best, mut saturated) = (0.0f64, false);
         for clients in steps {
             progress.more(plan.rounds().into());
             let name = |clients: &u32| format!("{}, {clients} clients", case.title());
@@ -184,6 +184,7 @@ impl<'a> Bench<'a> {
             }
             let reached = rows.last().and_then(|row| row.figure(main)).map_or(0.0, |spread| spread.median);
             if self.options.parallel.is_none() && reached < best * (1.0 + LEAST_GAIN) {
+                saturated = true;
                 break;
             }
             best = best.max(reached);
@@ -194,9 +195,8 @@ impl<'a> Bench<'a> {
         if self.cpu.is_some() {
             charts.insert(1, Chart::Bars(if case.is_small() { &CPU_PER_REQUEST } else { &CPU }));
         }
-        let saturated = rows.len() > 1 && self.options.parallel.is_none();
         let about = match saturated {
-            true => format!("{}; it ended where more clients gained less than 5 %", case.about()),
+            true => format!("{}; it was saturated where more clients gained less than 5 %", case.about()),
             false => case.about().to_owned(),
         };
         Ok(Section { name: case.name(), title: case.title(), about, charts, rows })
