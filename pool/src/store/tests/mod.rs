@@ -17,6 +17,7 @@ mod index_file;
 mod interchange;
 mod limits;
 mod mix;
+mod rebuild;
 mod results;
 mod upload;
 
