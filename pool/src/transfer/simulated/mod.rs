@@ -27,7 +27,7 @@ use penstock_door_proto::v1;
 
 use self::client::{read_as_client, upload_as_client};
 use self::rot::Rot;
-use self::site::{port, serve};
+use self::site::{PATH, REPLICA, port, serve};
 use super::connection::TRANSFER_KEY;
 use super::source::{Reading, VerifyReads};
 use super::*;
@@ -42,8 +42,6 @@ use crate::store::{ReplicaId, ReplicaState, Store, StoreConfig, StoreError};
 /// Runs in a normal test; a campaign sets PENSTOCK_SIM_SEEDS.
 const SEEDS: u64 = 2000;
 const TURNS: usize = 3_000_000;
-const PATH: &str = "/atlas/run7.root";
-const REPLICA: &str = "replica-1";
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 #[test]
