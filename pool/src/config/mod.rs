@@ -6,11 +6,13 @@
 
 pub mod error;
 pub mod file;
+mod tpc;
 pub mod units;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,8 +59,12 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How many there may be.
     pub limits: Limits,
+    /// The background verification of all replicas.
+    pub scrub: Scrub,
     /// URLs of doors by their names.
     pub doors: BTreeMap<String, String>,
+    /// Remote servers of third-party copies.
+    pub tpc: crate::remote::Settings,
 }
 
 /// What one queue may hold.
@@ -150,6 +156,24 @@ impl Default for Limits {
     }
 }
 
+/// The background verification of all replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scrub {
+    /// The most that it reads; `None`: it never starts by itself.
+    pub rate_bytes_per_second: Option<NonZeroU64>,
+    /// From the start of one pass to the start of the next.
+    pub period: Duration,
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self {
+            rate_bytes_per_second: NonZeroU64::new(50 << 20),
+            period: Duration::from_secs(30 * 24 * 60 * 60),
+        }
+    }
+}
+
 /// I/O buffers unless configured.
 pub const DEFAULT_BUFFER_MEMORY_BYTES: u64 = 32 << 20;
 /// Space that is never used unless configured: a file system that is full to the brim becomes slow and fails strangely.
@@ -185,7 +209,9 @@ impl Config {
             }],
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            scrub: Scrub::default(),
             doors: BTreeMap::new(),
+            tpc: crate::remote::Settings::default(),
             root,
         }
     }
@@ -244,6 +270,13 @@ impl fmt::Display for Config {
         for queue in &self.queues {
             let QueueLimits { name, max_running, max_waiting } = queue;
             writeln!(f, "  queue          {name}: {max_running} at once, {max_waiting} waiting")?;
+        }
+        match self.scrub.rate_bytes_per_second {
+            Some(rate) => {
+                let (rate, days) = (ByteSize(rate.get()), self.scrub.period.as_secs_f64() / 86_400.0);
+                writeln!(f, "  scrub          {rate}/s, a pass every {days} d")?;
+            }
+            None => writeln!(f, "  scrub          on request only")?,
         }
         for (name, url) in &self.doors {
             writeln!(f, "  door           {name}: {url}")?;

@@ -132,6 +132,14 @@ impl SimDisk {
         Self { shared: Arc::new(Mutex::new(state.after_crash())) }
     }
 
+    /// The process is killed: this disk is dead for it, and what the next process finds is given back. Nothing is
+    /// lost but files without a name; what was not synced still can be, by a [`SimDisk::crash`] after that.
+    pub fn kill(&self) -> Self {
+        let mut state = self.state();
+        state.faults.kill();
+        Self { shared: Arc::new(Mutex::new(state.after_kill())) }
+    }
+
     /// The ring writes to a file; all of `data`. Below what was allocated only, as the pool means to do always.
     pub fn ring_write(&self, raw: i32, data: &[u8], offset: u64) -> io::Result<usize> {
         let mut state = self.state();
@@ -300,6 +308,12 @@ impl Disk for SimDisk {
             inode.changed_at = now;
             Ok(())
         })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.faults.enter(Call::Rename)?;
+        state.rename(from, to)
     }
 
     fn open(&self, path: &Path, mode: ReadMode) -> io::Result<File> {
@@ -521,6 +535,14 @@ impl Disk for SimDisk {
             state.inode(inode)?.content.evict(offset, length);
             Ok(())
         })
+    }
+
+    fn has_unnamed_files(&self, _dir: &Path) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn allows_background_work(&self) -> bool {
+        false
     }
 }
 
