@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use penstock_door_proto::v1;
+use rustix::io::Errno;
 
 use super::*;
 use crate::checksum::BlockChecksums;
 use crate::engine::disk::Disk;
 use crate::engine::sim::disk::{Cache, SimDisk, SimDiskConfig};
+use crate::engine::sim::faults::{Call, FaultPlan};
 use crate::engine::sim::ring::RingFaults;
 use crate::engine::sim::world::World;
 use crate::store::{Commit, StoreConfig, UploadSpec};
@@ -350,7 +352,31 @@ fn a_good_copy_in_the_page_cache_is_sent_when_the_disk_gives_wrong_bytes() {
     site.disk.set_cache(Cache::Cold);
     assert_eq!(site.get(0..SIZE), Got::All);
     assert_eq!(site.count(|counters| &counters.rescued_blocks), 1);
+    // And the replica is served on, but to be looked at soon.
     assert_eq!(site.state(), ReplicaState::Ready);
+    let suspect = site.store.stat(&site.id()).unwrap().attributes.suspect_because.unwrap();
+    assert!(suspect.contains("block 1 "), "{suspect}");
+}
+
+#[test]
+fn a_read_error_fails_the_transfer_with_its_text_and_makes_the_replica_suspect() {
+    for range in [0..SIZE, 0..10, MIB..MIB + 10] {
+        let mut site = Site::new(Cache::Cold, VerifyReads::FromDisk);
+        site.disk.set_faults(FaultPlan::none().fail(Call::RingRead, 1.0, Errno::IO));
+        let small = range.end - range.start < 100;
+        match site.get(range) {
+            Got::Refused(500, text) if small => assert!(text.contains("Input/output error"), "{text}"),
+            got => assert_eq!((got, small), (Got::Cut(0), false)),
+        }
+        let (code, text) = site.failure();
+        assert_eq!(code, FailureCode::DiskError);
+        assert!(text.contains("reading at byte ") && text.contains("Input/output error"), "{text}");
+        let attributes = site.store.stat(&site.id()).unwrap().attributes;
+        assert!(attributes.suspect_because.is_some_and(|because| because.contains("Input/output error")));
+        // It is served as soon as the disk reads again.
+        site.disk.set_faults(FaultPlan::none());
+        assert_eq!((attributes.state, site.get(0..SIZE)), (ReplicaState::Ready, Got::All));
+    }
 }
 
 #[test]
