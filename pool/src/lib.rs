@@ -4,6 +4,7 @@
 //!
 //! * [`control`]: what doors and admins talk to (gRPC, queues, admin port), on tokio.
 //! * [`config`]: the configuration file.
+//! * [`scrub`]: verification of replicas on the disk, of one or, in the background, of all.
 //! * [`transfer`]: what a transfer is, and how GET and PUT move its bytes, on the shards.
 //! * [`http1`]: heads, ranges, chunked coding and digest headers of the data port.
 //! * [`checksum`]: algorithms, their combination, digests off the data path.
@@ -15,5 +16,6 @@ pub mod config;
 pub mod control;
 pub mod engine;
 pub mod http1;
+pub mod scrub;
 pub mod store;
 pub mod transfer;
