@@ -16,4 +16,5 @@ pub mod control;
 pub mod engine;
 pub mod http1;
 pub mod store;
+pub mod tls;
 pub mod transfer;

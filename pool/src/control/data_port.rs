@@ -145,7 +145,7 @@ pub fn start(
     for ((shard, descriptor), gauges) in started.iter().zip(listeners).zip(&gauges) {
         let port = Arc::clone(&port);
         shard
-            .submit(|core| accept(Rc::clone(&core), port, Listener::new(core, descriptor)))
+            .submit(|core| accept(Rc::clone(&core), port, Listener::new(core, descriptor), None))
             .map_err(DataPortError::Threads)?;
         let gauges = Arc::clone(gauges);
         shard.submit(|core| watch(core, gauges)).map_err(DataPortError::Threads)?;

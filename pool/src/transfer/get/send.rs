@@ -16,9 +16,9 @@ use std::time::Duration;
 use crate::engine::arena::{SLOT_BYTES, Slot};
 use crate::engine::disk::File;
 use crate::engine::file::{self, DIRECT_ALIGNMENT, IoMode};
-use crate::engine::net::Connection;
 use crate::engine::op::Operation;
 use crate::store::Replica;
+use crate::tls::Wire;
 use crate::transfer::port::Port;
 use crate::transfer::{Claim, Limit};
 
@@ -61,7 +61,7 @@ pub enum SendError {
 
 /// Sends parts of one replica over one connection.
 pub struct Sender<'a> {
-    connection: &'a Connection,
+    connection: &'a Wire,
     replica: &'a Arc<Replica>,
     port: &'a Port,
     claim: &'a Claim,
@@ -82,7 +82,7 @@ enum Way {
 impl<'a> Sender<'a> {
     /// For one request.
     pub fn new(
-        connection: &'a Connection,
+        connection: &'a Wire,
         replica: &'a Arc<Replica>,
         port: &'a Port,
         claim: &'a Claim,
@@ -170,7 +170,7 @@ impl<'a> Sender<'a> {
             Ok(Some(cached)) => cached.cached,
             Ok(None) | Err(_) => 0,
         };
-        if cached >= length {
+        if cached >= length && self.connection.can_send_cached() {
             return Way::Cached;
         }
         let buffered = match self.port.settings.io_mode {
