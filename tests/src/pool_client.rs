@@ -45,6 +45,39 @@ impl PoolClient {
             tokio::time::timeout(PATIENCE, calls(client)).await.expect("the pool answers in time")
         })
     }
+
+    /// One replica as the pool tells of it.
+    #[must_use]
+    pub fn replica(&self, id: &str) -> proto::ReplicaInfo {
+        self.call(async |mut client| {
+            let request = proto::StatReplicaRequest { replica_id: id.to_owned() };
+            client.stat_replica(request).await.expect("the pool has the replica").into_inner()
+        })
+    }
+
+    /// All replicas as the pool lists them.
+    #[must_use]
+    pub fn replicas(&self) -> Vec<proto::ReplicaInfo> {
+        self.call(async |mut client| {
+            let request = proto::ListReplicasRequest::default();
+            let mut list = client.list_replicas(request).await.expect("the pool lists").into_inner();
+            let mut replicas = Vec::new();
+            while let Some(replica) = list.message().await.expect("the list goes on to its end") {
+                replicas.push(replica);
+            }
+            replicas
+        })
+    }
+
+    /// The pool's state.
+    #[must_use]
+    pub fn status(&self) -> proto::PoolStatus {
+        self.call(async |mut client| {
+            let request = proto::WatchStatusRequest::default();
+            let mut states = client.watch_status(request).await.expect("the pool tells").into_inner();
+            states.message().await.expect("the stream goes on").expect("there is a state at once")
+        })
+    }
 }
 
 /// What a door asks for when a client wants to upload.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use rustix::time::{ClockId, clock_gettime};
@@ -25,6 +26,7 @@ use crate::engine::arena::SLOT_BYTES;
 use crate::engine::blocking::Blocking;
 use crate::engine::core::Core;
 use crate::engine::net::listener::{self, Listener};
+use crate::engine::net::zero_copy::Tally;
 use crate::engine::shard::{Shard, StartError};
 use crate::http1;
 use crate::store::Store;
@@ -150,8 +152,9 @@ pub fn start(
         let gauges = Arc::clone(gauges);
         shard.submit(|core| watch(core, gauges)).map_err(DataPortError::Threads)?;
     }
+    let zero_copy = started.iter().map(|shard| Arc::clone(&shard.facts().zero_copy)).collect();
     metrics.register(|registry| {
-        registry.register_collector(Box::new(PortCollector { port: Arc::clone(&port) }))
+        registry.register_collector(Box::new(PortCollector { port: Arc::clone(&port), zero_copy }))
     });
     Ok(Arc::new(Shards { address, gauges, running: Mutex::new(started) }))
 }
@@ -244,6 +247,7 @@ async fn watch(core: Rc<Core>, gauges: Arc<Gauges>) {
 /// The port's own counters, read when Prometheus asks.
 struct PortCollector {
     port: Arc<Port>,
+    zero_copy: Vec<Arc<Tally>>,
 }
 
 impl fmt::Debug for PortCollector {
@@ -280,6 +284,20 @@ impl Collector for PortCollector {
             let count = ConstCounter::new(count.load(Ordering::Relaxed) as u64);
             let metric = encoder.encode_descriptor(name, help, None, count.metric_type())?;
             count.encode(metric)?;
+        }
+        let mut metric = encoder.encode_descriptor(
+            "zero_copy_connections",
+            "Connections on which sending without a copy was tried, by what came of it: working; copied (the network \
+             card cannot, so it was given up); slow (the client paused, so it was given up)",
+            None,
+            MetricType::Counter,
+        )?;
+        let none = Tally::default().read().map(|(name, _)| (name, 0));
+        let tallies = self.zero_copy.iter().map(|tally| tally.read());
+        let sum = tallies.fold(none, |sum, tally| std::array::from_fn(|i| (sum[i].0, sum[i].1 + tally[i].1)));
+        for (outcome, count) in sum {
+            let count = ConstCounter::new(count);
+            count.encode(metric.encode_family(&[("outcome", outcome)])?)?;
         }
         Ok(())
     }

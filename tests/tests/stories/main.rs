@@ -16,4 +16,5 @@ mod ranges;
 mod readme;
 mod redirect;
 mod restart;
+mod volumes;
 mod webdav;

@@ -55,6 +55,14 @@ pub enum Op {
         /// More follows at once: do not send a short segment for it (MSG_MORE).
         more: bool,
     },
+    /// Send from memory without copying it, where the network card can. Two completions: the result, and
+    /// [`Stage::Released`] when nothing reads the memory any more, which is when the other side has acknowledged.
+    SendZeroCopy {
+        /// The connection.
+        socket: i32,
+        /// What.
+        memory: Memory,
+    },
     /// Read a file at an offset.
     Read {
         /// The file.
@@ -98,6 +106,29 @@ pub struct Completion {
     pub token: u64,
     /// The system call's result: a count, a descriptor, or a negative errno.
     pub result: i32,
+    /// Whether this is the last that is heard of the operation.
+    pub stage: Stage,
+}
+
+impl Completion {
+    /// The end of an operation that completes once.
+    pub fn ended(token: u64, result: i32) -> Completion {
+        Completion { token, result, stage: Stage::Ended }
+    }
+}
+
+/// How far a completion brings its operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The result, and the end.
+    Ended,
+    /// The result; the memory is still being read, until [`Stage::Released`].
+    Result,
+    /// The end: the memory is free. The kernel tells whether it had copied it after all.
+    Released {
+        /// It had, so that asking it not to was in vain.
+        copied: bool,
+    },
 }
 
 /// Tokens from here on belong to the ring itself.

@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -297,13 +298,14 @@ impl<'a> Sender<'a> {
     /// Sends a part of a slot. True when the client paused before its end.
     async fn send_slot(
         &self,
-        mut slot: Slot,
+        slot: Slot,
         mut part: Range<usize>,
         offset: &mut u64,
     ) -> Result<bool, SendError> {
         self.claim.enter(Limit::Network);
+        let mut slot = Rc::new(slot);
         while !part.is_empty() {
-            let (result, back) = self.connection.send_within(slot, part.clone(), false, PATIENCE).await;
+            let (result, back) = self.connection.send_slot_within(slot, part.clone(), PATIENCE).await;
             slot = back;
             let (count, paused) = result.map_err(SendError::Connection)?;
             part.start += count;
