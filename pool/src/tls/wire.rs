@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::stream::{TlsFacts, TlsStream};
+use crate::engine::arena::Slot;
 use crate::engine::buffer::{Source, Target};
 use crate::engine::core::Core;
 use crate::engine::disk::File;
@@ -101,6 +102,19 @@ impl Wire {
         match self {
             Wire::Plain(connection) => connection.send_within(buffer, part, more, patience).await,
             Wire::Tls(stream) => stream.send_within(buffer, part, more, patience).await,
+        }
+    }
+
+    /// Sends part of a slot; see [`Connection::send_slot_within`]. What is encrypted first is copied anyhow.
+    pub async fn send_slot_within(
+        &self,
+        slot: Rc<Slot>,
+        part: Range<usize>,
+        patience: Duration,
+    ) -> (io::Result<(usize, bool)>, Rc<Slot>) {
+        match self {
+            Wire::Plain(connection) => connection.send_slot_within(slot, part, patience).await,
+            Wire::Tls(stream) => stream.send_within(slot, part, false, patience).await,
         }
     }
 
