@@ -26,7 +26,7 @@ pub mod server;
 mod spare;
 pub mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod watch;
 pub mod wire;
 

@@ -231,7 +231,7 @@ impl TlsStream {
 
     async fn shake_hands(&self, limit: Duration) -> Result<(), HandshakeError> {
         loop {
-            let (reached, waits) = {
+            let (reached, over, tickets_wait) = {
                 let state = &mut *self.state.borrow_mut();
                 let is_server = matches!(state.machine, Machine::Server(_));
                 // RFC 8446 §5.1: a record begins with its type, none of which is a letter; a method does.
@@ -244,26 +244,29 @@ impl TlsStream {
                 let reached = run.reached.clone();
                 state.ran(run);
                 // The tickets that end a server's handshake with TLS 1.3 may go with the first answer.
-                let tickets = is_server
-                    && matches!(reached, Ok(Reached::Open(_) | Reached::Full))
-                    && state.machine.common().protocol_version() == Some(ProtocolVersion::TLSv1_3);
-                (reached, tickets)
+                let common = state.machine.common();
+                let tickets = is_server && common.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+                // A server could send earlier already; but to whom, it knows only now.
+                let over = !common.is_handshaking();
+                (reached, over, over && tickets)
             };
-            if !waits {
+            if !tickets_wait {
                 // An alert that tells the other side why not is sent, too.
                 let sent = self.flush(limit).await;
                 if reached.is_ok() && !sent? {
                     return Err(HandshakeError::Timeout(limit));
                 }
             }
-            let state = &mut *self.state.borrow_mut();
-            match reached? {
-                Reached::Open(_) | Reached::Full => {
+            reached?;
+            {
+                let state = &mut *self.state.borrow_mut();
+                if over {
                     state.overhead_bytes = state.machine.overhead_bytes();
                     return Ok(());
                 }
-                Reached::Handshake if state.closed => return Err(HandshakeError::Closed),
-                Reached::Handshake => {}
+                if state.closed {
+                    return Err(HandshakeError::Closed);
+                }
             }
             match self.receive_ciphertext(HANDSHAKE_RECEIVE_BYTES, false, limit).await? {
                 Received::Bytes(_) => {}
@@ -335,19 +338,24 @@ impl TlsStream {
                 }
                 match &state.receive_failure {
                     Some(_) if count > 0 => return Ok(Received::Bytes(count)),
-                    Some(failure) => {
-                        let error = failure.error();
-                        return self.tell(error).await;
-                    }
+                    Some(failure) => Err(failure.error()),
                     None if state.closed && count > 0 => return Ok(Received::Bytes(count)),
                     None if state.closed => return Ok(Received::End),
                     None if paused && count > 0 && !fill => return Ok(Received::Bytes(count)),
                     None if paused => return Ok(Received::Paused(count)),
-                    None => {}
+                    None => {
+                        let wanted = (part.end - filled).min(batch_bytes);
+                        let wanted = if fill { wanted } else { wanted.max(LEAST_RECEIVE_BYTES) };
+                        Ok(certain_to_come(wanted, state.overhead_bytes, state.incoming.bytes()))
+                    }
                 }
-                let wanted = (part.end - filled).min(batch_bytes);
-                let wanted = if fill { wanted } else { wanted.max(LEAST_RECEIVE_BYTES) };
-                certain_to_come(wanted, state.overhead_bytes, state.incoming.bytes())
+            };
+            let asked = match asked {
+                Ok(asked) => asked,
+                Err(error) => {
+                    self.send_alert(&error).await;
+                    return Err(error);
+                }
             };
             // What is there beyond the first batch is taken, too, but not waited for.
             let more = filled > part.start && !fill;
@@ -393,15 +401,12 @@ impl TlsStream {
         received
     }
 
-    /// An error of the protocol: the other side is told before the caller.
-    async fn tell(&self, error: io::Error) -> io::Result<Received> {
-        let alert = std::mem::take(&mut self.state.borrow_mut().outgoing);
-        if error.kind() == io::ErrorKind::InvalidData && !alert.is_empty() {
-            let length = alert.len();
+    /// Tells the other side of an error of the protocol.
+    async fn send_alert(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::InvalidData {
             // Whether it arrives or not, the connection is over.
-            let _ = self.tcp.send_within(alert, 0..length, false, FLUSH_PATIENCE).await;
+            let _ = self.flush(FLUSH_PATIENCE).await;
         }
-        Err(error)
     }
 
     /// Sends part of a buffer, for at most `patience`; as [`Connection::send_within`]. What was encrypted for a socket

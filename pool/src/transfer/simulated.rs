@@ -13,10 +13,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use penstock_door_proto::v1;
+use rustls::pki_types::ServerName;
 
 use super::connection::{self, TRANSFER_KEY};
 use super::port::{Counters, Port, Settings};
@@ -30,6 +31,9 @@ use crate::engine::sim::ring::RingFaults;
 use crate::engine::sim::world::World;
 use crate::http1;
 use crate::store::{ReplicaId, Store, StoreConfig, StoreError};
+use crate::tls::client::ClientFiles;
+use crate::tls::tests::Authority;
+use crate::tls::{ClientTls, ServerTls, Wire};
 
 /// Runs in a normal test; a campaign sets PENSTOCK_SIM_SEEDS.
 const SEEDS: u64 = 2000;
@@ -65,6 +69,44 @@ fn whatever_happens_a_transfer_is_whole_or_nothing_and_leaves_nothing_in_use() {
     }
 }
 
+/// Handshakes cost more than all the rest of a run.
+const TLS_SEEDS: u64 = SEEDS / 8;
+
+#[test]
+fn over_tls_it_is_no_different() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("PENSTOCK_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("PENSTOCK_SIM_SEEDS").unwrap_or(TLS_SEEDS),
+    };
+    let mut tally = Tally::default();
+    for seed in seeds {
+        match std::panic::catch_unwind(|| Run { tls: true, ..Run::new(seed) }.go()) {
+            Ok(outcome) => tally.add(&outcome),
+            Err(panic) => {
+                eprintln!("seed {seed} failed over TLS; repeat it with PENSTOCK_SIM_SEED={seed}");
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    eprintln!("{tally:?}");
+    if tally.runs >= TLS_SEEDS {
+        assert!(tally.stored > tally.runs / 3 && tally.whole_reads > tally.runs / 4, "{tally:?}");
+        assert!(tally.broken_uploads > 0 && tally.broken_reads > 0, "{tally:?}");
+    }
+}
+
+/// The data port's certificate, and a client that believes it.
+fn keys() -> &'static (ServerTls, ClientTls) {
+    static KEYS: OnceLock<(ServerTls, ClientTls)> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        let authority = Authority::new();
+        let server = ServerTls::load(authority.issue("pool", &["pool.example.org"])).unwrap();
+        let files = ClientFiles { authorities: authority.certificate(), identity: None };
+        (server, ClientTls::load(files).unwrap())
+    })
+}
+
 #[derive(Debug, Default)]
 struct Tally {
     runs: u64,
@@ -98,6 +140,7 @@ struct Outcomes {
 
 /// What a run is going to be, all from the seed.
 struct Run {
+    tls: bool,
     seed: u64,
     random: Random,
     content: Vec<u8>,
@@ -150,6 +193,7 @@ impl Run {
         let vanishes = unkind && random.chance(0.15);
         let cancels = unkind && random.chance(0.15);
         Run {
+            tls: false,
             chunked: random.chance(0.4),
             expect: random.chance(0.5),
             capacity: 1 + random.below(200_000) as usize,
@@ -215,7 +259,7 @@ impl Run {
         let kind = v1::transfer_request::Kind::Put(v1::Put::default());
         let (port, transfer) = port(store, self.io_mode, "put-1", kind);
         let (server, client) = world.connect(self.capacity);
-        world.spawn(serve(port, server));
+        world.spawn(serve(port, server, self.tls));
         // The door: keeps what was stored.
         let (core, watched) = (Rc::clone(world.core()), Arc::clone(&transfer));
         let client_done = Rc::new(Cell::new(false));
@@ -236,10 +280,12 @@ impl Run {
         let status = Rc::new(Cell::new(None));
         let request = self.put_head(transfer.capability());
         let (body, expect) = (self.body(), self.expect);
-        let vanish_after = self.vanish_after;
+        let (vanish_after, tls) = (self.vanish_after, self.tls);
         let result = Rc::clone(&status);
         world.spawn(async move {
-            result.set(upload_as_client(&client, request, body, expect, vanish_after).await.ok().flatten());
+            if let Ok(client) = open(client, tls).await {
+                result.set(upload_as_client(&client, request, body, expect, vanish_after).await.ok().flatten());
+            }
             client_done.set(true);
         });
         assert!(world.run(TURNS), "the upload never ends");
@@ -312,7 +358,7 @@ impl Run {
         let (port, transfer) =
             port(store, self.io_mode, "get-1", v1::transfer_request::Kind::Get(v1::Get::default()));
         let (server, client) = world.connect(self.capacity);
-        world.spawn(serve(port, server));
+        world.spawn(serve(port, server, self.tls));
         let size = self.content.len() as u64;
         let range = self.random.chance(0.5).then(|| {
             let start = self.random.below(size.max(1));
@@ -329,9 +375,11 @@ impl Run {
         request += "Connection: close\r\n\r\n";
         let received = Rc::new(RefCell::new(None));
         let result = Rc::clone(&received);
-        let thinking = self.random.chance(0.2);
+        let (thinking, tls) = (self.random.chance(0.2), self.tls);
         world.spawn(async move {
-            *result.borrow_mut() = read_as_client(&client, request.into_bytes(), thinking).await.ok();
+            if let Ok(client) = open(client, tls).await {
+                *result.borrow_mut() = read_as_client(&client, request.into_bytes(), thinking).await.ok();
+            }
         });
         assert!(world.run(TURNS), "the download never ends");
         let received = received.borrow_mut().take();
@@ -373,8 +421,23 @@ fn replica_file(disk: &SimDisk) -> PathBuf {
         .expect("the replica has a file")
 }
 
-async fn serve(port: Arc<Port>, connection: Connection) {
-    connection::serve(&port, connection).await;
+async fn serve(port: Arc<Port>, connection: Connection, tls: bool) {
+    if !tls {
+        return connection::serve(&port, connection).await;
+    }
+    if let Ok(stream) = keys().0.accept(connection, TEN_MINUTES).await {
+        connection::serve(&port, stream).await;
+    }
+}
+
+/// The client's end.
+async fn open(connection: Connection, tls: bool) -> io::Result<Wire> {
+    if !tls {
+        return Ok(connection.into());
+    }
+    let name = ServerName::try_from("pool.example.org").unwrap();
+    let stream = keys().1.connect(connection, name, TEN_MINUTES).await;
+    stream.map(Wire::from).map_err(io::Error::other)
 }
 
 #[derive(Debug)]
@@ -445,7 +508,7 @@ fn port(
 
 /// Gives the final status, or `None` when the connection ended without one.
 async fn upload_as_client(
-    client: &Connection,
+    client: &Wire,
     head: Vec<u8>,
     body: Vec<u8>,
     expect: bool,
@@ -471,7 +534,7 @@ async fn upload_as_client(
     // A refusal may come while the body is still on its way.
     match (read_head(client, &mut answer).await, sent) {
         (Ok((status, _)), _) => {
-            client.shutdown_send();
+            client.end(TEN_MINUTES).await;
             Ok(Some(status))
         }
         (Err(error), Ok(())) | (_, Err(error)) => Err(error),
@@ -480,7 +543,7 @@ async fn upload_as_client(
 
 /// Gives the status, what came of the body, and how long it should have been.
 async fn read_as_client(
-    client: &Connection,
+    client: &Wire,
     head: Vec<u8>,
     thinking: bool,
 ) -> io::Result<(u16, Vec<u8>, usize)> {
@@ -503,7 +566,7 @@ async fn read_as_client(
 }
 
 /// Reads up to the end of a head; what came behind it is left in `rest`. Gives status and Content-Length.
-async fn read_head(client: &Connection, rest: &mut Vec<u8>) -> io::Result<(u16, usize)> {
+async fn read_head(client: &Wire, rest: &mut Vec<u8>) -> io::Result<(u16, usize)> {
     loop {
         if let Some(end) = rest.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&rest[..end]).into_owned();
@@ -523,7 +586,7 @@ async fn read_head(client: &Connection, rest: &mut Vec<u8>) -> io::Result<(u16, 
     }
 }
 
-async fn receive(client: &Connection, most: usize) -> io::Result<Vec<u8>> {
+async fn receive(client: &Wire, most: usize) -> io::Result<Vec<u8>> {
     let (received, mut buffer) = client.receive_within(vec![0; most], 0..most, false, TEN_MINUTES).await;
     let count = match received? {
         Received::Bytes(count) => count,
