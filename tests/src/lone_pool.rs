@@ -30,6 +30,7 @@ pub struct LonePool {
     /// Where its numbers are.
     pub admin: SocketAddr,
     root: PathBuf,
+    socket: PathBuf,
     // Goes with the pool when the story has given no directory.
     _room: Option<Room>,
 }
@@ -48,14 +49,24 @@ impl LonePool {
     #[must_use]
     pub fn start_at(root: &Path, directory: &Path, more: &str) -> LonePool {
         let [data, admin] = ports::free();
-        let config = directory.join("pool.toml");
+        // Not in the root: a story's disk may be too full for it.
+        let (config, socket) = (directory.join("pool.toml"), directory.join("grpc.sock"));
         let text = format!(
             "name = \"pool01\"\nroot = \"{}\"\nbuffer_memory = \"16 MiB\"\nreserve = 0\n{more}[data]\nlisten = \"{data}\"\n\
-             [admin]\nlisten = \"{admin}\"\n",
-            root.display()
+             [admin]\nlisten = \"{admin}\"\n[grpc]\nsocket = \"{}\"\n",
+            root.display(),
+            socket.display()
         );
         fs::write(&config, text).expect("the directory can be written");
-        LonePool { daemon: start_pool(&config), config, data, admin, root: root.to_owned(), _room: None }
+        LonePool {
+            daemon: start_pool(&config),
+            config,
+            data,
+            admin,
+            root: root.to_owned(),
+            socket,
+            _room: None,
+        }
     }
 
     /// Where its replicas are.
@@ -67,7 +78,7 @@ impl LonePool {
     /// Where doors come to.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.root.join("grpc.sock")
+        self.socket.clone()
     }
 
     /// A door's connection to it.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use penstock_door_proto::v1;
@@ -10,12 +11,13 @@ use serde::Deserialize;
 use super::units::{ByteSize, Period};
 use super::{
     Config, DEFAULT_DATA_TLS_PORT, DEFAULT_MAX_RUNNING, DEFAULT_MAX_WAITING, DataTls, GrpcEndpoint, Limits,
-    QueueLimits, Timeouts, TlsFiles,
+    QueueLimits, Scrub, Timeouts, TlsFiles,
 };
 use crate::checksum::Algorithm;
 use crate::engine::file::IoMode;
 use crate::tls::server::ServerFiles;
 use crate::transfer::request::{DEFAULT_QUEUE, Door};
+use crate::transfer::source::VerifyReads;
 
 /// Least I/O buffer memory: every shard needs a few slots of 1 MiB.
 const LEAST_BUFFER_MEMORY_BYTES: u64 = 8 << 20;
@@ -47,6 +49,9 @@ pub struct File {
     /// `"direct"`: past the page cache, where the file system can. `"dontcache"`: through it, but not kept in it.
     /// `"buffered"`: through it. Default: `"direct"`.
     io_mode: Option<IoMode>,
+    /// What is held against the checksums of its blocks before it is sent. `"from-disk"`: what comes from the disk,
+    /// each time it does; `"always"`: every byte each time; `"never"`: nothing. Default: `"from-disk"`.
+    verify_reads: Option<VerifyReads>,
     /// Checksums computed for every upload beside adler32: `"md5"`, `"crc32"`, `"crc32c"`, `"sha1"`, `"sha256"`,
     /// `"sha512"`. md5 and sha cost a processor for every 0.6 to 2 GB/s. Default: none.
     #[serde(default)]
@@ -68,6 +73,9 @@ pub struct File {
     /// How many there may be.
     #[serde(default)]
     limits: LimitKeys,
+    /// The background verification of all replicas.
+    #[serde(default)]
+    scrub: ScrubKeys,
     /// URLs of doors by name (`door1 = "https://door1.example.org:2880"`): where clients with an old or unknown URL
     /// are sent back to. Doors that connect are learned by themselves. Default: none.
     #[serde(default)]
@@ -158,6 +166,15 @@ struct LimitKeys {
     transfers: Option<usize>,
 }
 
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct ScrubKeys {
+    /// Bytes per second that it reads at most; 0: it never starts by itself. Default: 50 MiB.
+    rate: Option<ByteSize>,
+    /// From the start of one pass over all replicas to the start of the next. Default: 30 d.
+    period: Option<Period>,
+}
+
 /// A checksum algorithm by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChecksumName(pub Algorithm);
@@ -215,6 +232,7 @@ impl File {
             );
         }
         config.io_mode = self.io_mode.unwrap_or(config.io_mode);
+        config.verify_reads = self.verify_reads.unwrap_or(config.verify_reads);
         config.checksums = self.checksums.iter().map(|name| name.0).collect();
         config.data_listen = self.data.listen.unwrap_or(config.data_listen);
         config.data_tls = self.data.validate_tls(config.data_listen)?;
@@ -245,6 +263,7 @@ impl File {
         }
         config.timeouts = self.timeouts.validate()?;
         config.limits = self.limits.validate()?;
+        config.scrub = self.scrub.validate()?;
         for (name, url) in &self.doors {
             let door = v1::DoorIdentity { name: name.clone(), url: url.clone() };
             if let Err(error) = Door::try_from(door) {
@@ -432,6 +451,22 @@ impl LimitKeys {
             }
         }
         Ok(limits)
+    }
+}
+
+impl ScrubKeys {
+    fn validate(self) -> Result<Scrub, Wrong> {
+        let mut scrub = Scrub::default();
+        if let Some(rate) = self.rate {
+            scrub.rate_bytes_per_second = NonZeroU64::new(rate.0);
+        }
+        if let Some(period) = self.period {
+            scrub.period = period.0;
+            if period.0.is_zero() {
+                return wrong("scrub.period", "must not be 0; to switch scrubbing off, set scrub.rate to 0");
+            }
+        }
+        Ok(scrub)
     }
 }
 

@@ -61,6 +61,9 @@ drain = "1 h"
 [limits]
 connections = 100
 transfers = 50
+[scrub]
+rate = "10 MiB"
+period = "7 d"
 [doors]
 door1 = "https://door1.example.org:2880"
 "#,
@@ -77,6 +80,8 @@ door1 = "https://door1.example.org:2880"
     assert_eq!(config.timeouts.idle, Duration::from_secs(120));
     assert_eq!(config.timeouts.linger, Duration::ZERO);
     assert_eq!((config.limits.connections, config.limits.transfers), (100, 50));
+    assert_eq!(config.scrub.rate_bytes_per_second.map(NonZeroU64::get), Some(10 << 20));
+    assert_eq!(config.scrub.period, Duration::from_secs(7 * 86_400));
     assert_eq!(config.doors["door1"], "https://door1.example.org:2880");
     let shown = config.to_string();
     assert!(shown.contains("10 TiB") && shown.contains("pool01.example.org:2881"), "{shown}");
@@ -180,6 +185,10 @@ fn whatever_is_wrong_is_named_with_file_line_and_key() {
         (with("[timeouts]\nidle = \"soon\""), "pool.toml:6: timeouts.idle: \"soon\" is not a length of time"),
         (with("[limits]\ntransfers = 0"), "pool.toml:6: limits.transfers: must not be 0"),
         (with("[limits]\ntransfers = -5"), "pool.toml:6: limits.transfers: invalid value: integer `-5`"),
+        (
+            with("[scrub]\nperiod = 0"),
+            "pool.toml:6: scrub.period: must not be 0; to switch scrubbing off, set scrub.rate to 0",
+        ),
         (with("[doors]\nd = \"door:2880\""), "pool.toml:6: doors.d: door.url: must be http:// or https://"),
         ("name = ".into(), "pool.toml:1: name: "),
         ("name = \"a\"\nname = \"b\"".into(), "pool.toml:2: name: duplicate key"),
@@ -201,6 +210,13 @@ fn tls_is_reached_at_the_plain_ports_host_unless_told_otherwise() {
         "name = \"p\"\nroot = \"/r\"\n[data]\nlisten = \"[::]:1\"\nadvertise = \"pool1:1\"\n{cert}"
     ));
     assert_eq!(named.advertise.as_deref(), Some("pool1:2884"));
+}
+
+#[test]
+fn scrubbing_is_switched_off_by_a_rate_of_nothing() {
+    let config = parse(&format!("{GOOD}[scrub]\nrate = 0\n")).unwrap();
+    assert_eq!(config.scrub, Scrub { rate_bytes_per_second: None, ..Scrub::default() });
+    assert!(config.to_string().contains("scrub          on request only"), "{config}");
 }
 
 #[test]

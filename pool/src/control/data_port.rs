@@ -21,6 +21,7 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use super::metrics::Metrics;
+use super::read_metrics::ReadingCollector;
 use crate::checksum::DigestPool;
 use crate::config::Config;
 use crate::engine::arena::SLOT_BYTES;
@@ -35,6 +36,7 @@ use crate::tls::ServerTls;
 use crate::tls::certificate::CertificateError;
 use crate::transfer::Desk;
 use crate::transfer::port::{Counters, Port, Settings, accept};
+use crate::transfer::source::Reading;
 
 /// Threads for file-system calls. They wait for the disk more than they work.
 const BLOCKING_THREADS: usize = 32;
@@ -134,6 +136,7 @@ pub fn start(
     }
 
     let digests = DigestPool::new(shards.min(processors)).map_err(DataPortError::Threads)?;
+    let reading = Reading::new(Arc::clone(&store), config.io_mode, config.verify_reads);
     let port = Arc::new(Port {
         desk,
         store,
@@ -147,7 +150,7 @@ pub fn start(
             io_mode: config.io_mode,
             algorithms: config.checksums,
         },
-        recent: Default::default(),
+        reading: Arc::new(reading),
         counters: Counters::default(),
     });
     let blocking = Blocking::new(BLOCKING_THREADS);
@@ -174,6 +177,7 @@ pub fn start(
     let zero_copy = started.iter().map(|shard| Arc::clone(&shard.facts().zero_copy)).collect();
     metrics.register(|registry| {
         let tls = keys.as_ref().map(|(_, tls)| Arc::clone(tls));
+        registry.register_collector(Box::new(ReadingCollector::of(&port.reading)));
         registry.register_collector(Box::new(PortCollector { port: Arc::clone(&port), zero_copy, tls }))
     });
     Ok(Arc::new(Shards { address, secure: keys, gauges, running: Mutex::new(started) }))

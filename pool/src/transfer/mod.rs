@@ -8,6 +8,7 @@
 //! * [`progress`], [`link`]: counters that shards write and control reads.
 //! * [`record`], [`failure`]: how a transfer ended.
 //! * [`port`], [`connection`]: the data port and its connections; `get`, `put`: how bytes move, on the shards.
+//! * [`source`]: a replica's bytes, checked, for whoever sends them.
 //! * [`capability`], [`clock`]: the secret in the URL, and the time.
 //!
 //! Nothing here blocks beyond a short mutex, and nothing here knows control.
@@ -30,6 +31,7 @@ pub mod record;
 pub mod request;
 #[cfg(test)]
 mod simulated;
+pub mod source;
 pub mod state;
 #[cfg(test)]
 mod stories;

@@ -21,6 +21,7 @@ use rustls::pki_types::ServerName;
 
 use super::connection::{self, TRANSFER_KEY};
 use super::port::{Counters, Port, Settings};
+use super::source::{Reading, VerifyReads};
 use super::*;
 use crate::checksum::AlgorithmSet;
 use crate::engine::file::IoMode;
@@ -153,6 +154,7 @@ struct Run {
     direct: bool,
     io_mode: IoMode,
     wrong_digest: bool,
+    verify: VerifyReads,
     /// The client vanishes, or the door cancels, after so many bytes.
     vanish_after: Option<usize>,
     cancel_after: Option<Duration>,
@@ -203,6 +205,8 @@ impl Run {
             wrong_digest: random.chance(0.1),
             vanish_after: vanishes.then(|| random.below(size as u64 + 1) as usize),
             cancel_after: cancels.then(|| Duration::from_micros(random.below(20_000))),
+            verify: [VerifyReads::Always, VerifyReads::FromDisk, VerifyReads::FromDisk, VerifyReads::Never]
+                [random.below(4) as usize],
             cache,
             seed,
             content,
@@ -235,11 +239,13 @@ impl Run {
         let store = Arc::new(Store::open_root(Arc::new(disk.clone()), &config).unwrap());
         let idle_handles = disk.open_handles();
         let mut world = World::new(self.seed, self.faults, disk.clone(), self.slots).unwrap();
-        let mut outcomes = Outcomes { upload: self.upload(&mut world, &store), ..Outcomes::default() };
+        let reading = Arc::new(Reading::new(Arc::clone(&store), self.io_mode, self.verify));
+        let mut outcomes =
+            Outcomes { upload: self.upload(&mut world, &store, &reading), ..Outcomes::default() };
         self.check_upload(outcomes.upload, &store, &disk);
         if outcomes.upload == Some(201) {
             for _ in 0..1 + self.random.below(3) {
-                match self.read(&mut world, &store) {
+                match self.read(&mut world, &store, &reading) {
                     true => outcomes.whole_reads += 1,
                     false => outcomes.broken_reads += 1,
                 }
@@ -255,9 +261,9 @@ impl Run {
         outcomes
     }
 
-    fn upload(&mut self, world: &mut World, store: &Arc<Store>) -> Option<u16> {
+    fn upload(&mut self, world: &mut World, store: &Arc<Store>, reading: &Arc<Reading>) -> Option<u16> {
         let kind = v1::transfer_request::Kind::Put(v1::Put::default());
-        let (port, transfer) = port(store, self.io_mode, "put-1", kind);
+        let (port, transfer) = port(store, reading, self.io_mode, "put-1", kind);
         let (server, client) = world.connect(self.capacity);
         world.spawn(serve(port, server, self.tls));
         // The door: keeps what was stored.
@@ -354,9 +360,9 @@ impl Run {
     }
 
     /// True when the client got all that it asked for.
-    fn read(&mut self, world: &mut World, store: &Arc<Store>) -> bool {
+    fn read(&mut self, world: &mut World, store: &Arc<Store>, reading: &Arc<Reading>) -> bool {
         let (port, transfer) =
-            port(store, self.io_mode, "get-1", v1::transfer_request::Kind::Get(v1::Get::default()));
+            port(store, reading, self.io_mode, "get-1", v1::transfer_request::Kind::Get(v1::Get::default()));
         let (server, client) = world.connect(self.capacity);
         world.spawn(serve(port, server, self.tls));
         let size = self.content.len() as u64;
@@ -472,6 +478,7 @@ impl Desk for OneTransfer {
 
 fn port(
     store: &Arc<Store>,
+    reading: &Arc<Reading>,
     io_mode: IoMode,
     id: &str,
     kind: v1::transfer_request::Kind,
@@ -500,7 +507,7 @@ fn port(
             io_mode,
             algorithms: AlgorithmSet::EMPTY,
         },
-        recent: Default::default(),
+        reading: Arc::clone(reading),
         counters: Counters::default(),
     };
     (Arc::new(port), transfer)

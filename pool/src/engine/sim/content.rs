@@ -124,6 +124,9 @@ impl Content {
         self.durable_shape = self.shape.clone();
     }
 
+    /// The cache drops what it has of a range and is not dirty.
+    pub fn evict(&mut self, _offset: u64, _length: u64) {}
+
     /// The medium refused: what was dirty is believed clean, and never gets there.
     pub fn lose(&mut self) {
         self.dirty.clear();

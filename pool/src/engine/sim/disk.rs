@@ -476,6 +476,13 @@ impl Disk for SimDisk {
             Ok(Some(Cached { cached, dirty }))
         })
     }
+
+    fn drop_cached(&self, file: &File, offset: u64, length: u64) -> io::Result<()> {
+        self.with(Call::DropCached, file, |state, inode| {
+            state.inode(inode)?.content.evict(offset, length);
+            Ok(())
+        })
+    }
 }
 
 impl SimDisk {
