@@ -169,11 +169,16 @@ impl Machine {
 /// What both sides' connections of rustls have in common.
 trait Records {
     type Data;
+    fn common(&self) -> &CommonState;
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
 }
 
 impl Records for UnbufferedServerConnection {
     type Data = ServerConnectionData;
+
+    fn common(&self) -> &CommonState {
+        self
+    }
 
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
@@ -182,6 +187,10 @@ impl Records for UnbufferedServerConnection {
 
 impl Records for UnbufferedClientConnection {
     type Data = ClientConnectionData;
+
+    fn common(&self) -> &CommonState {
+        self
+    }
 
     fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
@@ -286,15 +295,16 @@ fn finish<D>(mut traffic: WriteTraffic<'_, D>, then: Then<'_>) -> Result<Reached
     })
 }
 
-/// After an error: what the other side is to be told of it.
+/// After an error: what the other side is to be told of it. What came must not be looked at again, so the machine runs
+/// only as often as it has something to say, which it says before it looks.
 fn alerts<R: Records>(connection: &mut R, incoming: &mut [u8], outgoing: &mut Vec<u8>) {
-    while let Ok(ConnectionState::EncodeTlsData(mut message)) = connection.process(incoming).state {
+    while connection.common().wants_write() {
+        let Ok(ConnectionState::EncodeTlsData(mut message)) = connection.process(incoming).state else {
+            return;
+        };
         let start = outgoing.len();
         outgoing.resize(start + MESSAGE_BYTES, 0);
         let count = message.encode(&mut outgoing[start..]).unwrap_or(0);
         outgoing.truncate(start + count);
-        if count == 0 {
-            return;
-        }
     }
 }

@@ -290,7 +290,8 @@ impl Run {
         let result = Rc::clone(&status);
         world.spawn(async move {
             if let Ok(client) = open(client, tls).await {
-                result.set(upload_as_client(&client, request, body, expect, vanish_after).await.ok().flatten());
+                result
+                    .set(upload_as_client(&client, request, body, expect, vanish_after).await.ok().flatten());
             }
             client_done.set(true);
         });
@@ -549,11 +550,7 @@ async fn upload_as_client(
 }
 
 /// Gives the status, what came of the body, and how long it should have been.
-async fn read_as_client(
-    client: &Wire,
-    head: Vec<u8>,
-    thinking: bool,
-) -> io::Result<(u16, Vec<u8>, usize)> {
+async fn read_as_client(client: &Wire, head: Vec<u8>, thinking: bool) -> io::Result<(u16, Vec<u8>, usize)> {
     client.send_all(head, false, TEN_MINUTES).await.0?;
     let mut body = Vec::new();
     let (status, length) = read_head(client, &mut body).await?;

@@ -16,5 +16,6 @@ mod ranges;
 mod readme;
 mod redirect;
 mod restart;
+mod tls;
 mod volumes;
 mod webdav;
