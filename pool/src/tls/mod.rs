@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! wire         what transfers use: a connection with or without TLS, by the same calls
-//!   stream     a TLS connection of a shard: what is received, sent, and kept between calls
+//!   stream     a TLS connection of a shard: receives and sends
+//!     state    what it keeps between calls
 //!     machine  the protocol, without input and output
 //!     incoming what came and is not used up
 //!     spare    the buffers for ciphertext, which connections take turns with
@@ -24,6 +25,7 @@ mod incoming;
 mod machine;
 pub mod server;
 mod spare;
+mod state;
 pub mod stream;
 #[cfg(test)]
 pub(crate) mod tests;

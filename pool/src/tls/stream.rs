@@ -16,17 +16,15 @@ use std::time::Duration;
 
 use rustls::{HandshakeKind, ProtocolVersion};
 
-use super::incoming::Incoming;
-use super::machine::{Machine, Plaintext, Reached, Run, certain_to_come, encrypted_room};
+use super::machine::{Machine, Plaintext, certain_to_come};
 use super::spare::{self, BATCH_BYTES};
+use super::state::{Failure, State, given_up};
 use crate::engine::buffer::{Source, Target};
 use crate::engine::core::Core;
 use crate::engine::net::{Connection, Received};
 
 /// What is encrypted at once for a socket that was full lately: what it does not take has to be kept.
 const SLOW_BATCH_BYTES: usize = 32 << 10;
-/// The first batches, before the socket has shown that it takes more.
-const FIRST_BATCH_BYTES: usize = 64 << 10;
 /// One receive during the handshake.
 const HANDSHAKE_RECEIVE_BYTES: usize = 4 << 10;
 /// Least plaintext that a receive asks for: what a record can hold comes in one call.
@@ -68,149 +66,6 @@ pub enum HandshakeError {
 pub struct TlsStream {
     tcp: Connection,
     state: Rc<RefCell<State>>,
-}
-
-struct State {
-    machine: Machine,
-    /// Ciphertext that came and is not used up.
-    incoming: Incoming,
-    /// Plaintext that came beside what was wanted: less than a record, mostly.
-    plain: Vec<u8>,
-    /// So much of it was given away.
-    plain_taken: usize,
-    /// Ciphertext that is to be sent before anything else.
-    outgoing: Vec<u8>,
-    /// Plaintext in `outgoing` that the sender was not told of: it is at the start of what it sends next.
-    ahead: usize,
-    /// Plaintext that is encrypted at once.
-    batch_bytes: usize,
-    /// See [`Machine::overhead_bytes`].
-    overhead_bytes: usize,
-    /// The other side has said that nothing more will come.
-    closed: bool,
-    /// A receive is under way, or was given up.
-    receiving: bool,
-    /// A send is under way, or was given up.
-    sending: bool,
-    /// Nothing can be received any more.
-    receive_failure: Option<Failure>,
-    /// Nothing can be sent any more.
-    send_failure: Option<Failure>,
-}
-
-/// An error that stays.
-#[derive(Clone)]
-struct Failure {
-    kind: io::ErrorKind,
-    text: String,
-}
-
-impl Failure {
-    fn new(kind: io::ErrorKind, text: impl Into<String>) -> Failure {
-        Failure { kind, text: text.into() }
-    }
-
-    fn error(&self) -> io::Error {
-        io::Error::new(self.kind, self.text.clone())
-    }
-}
-
-fn given_up() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::ConnectionAborted,
-        "an operation on this TLS connection was given up before",
-    )
-}
-
-impl State {
-    fn new(machine: Machine) -> State {
-        State {
-            machine,
-            incoming: Incoming::default(),
-            plain: Vec::new(),
-            plain_taken: 0,
-            outgoing: Vec::new(),
-            ahead: 0,
-            batch_bytes: FIRST_BATCH_BYTES,
-            overhead_bytes: 0,
-            closed: false,
-            receiving: false,
-            sending: false,
-            receive_failure: None,
-            send_failure: None,
-        }
-    }
-
-    /// Takes plaintext that is here, decrypting what is to be decrypted. Gives how much it was.
-    fn take(&mut self, wanted: &mut [u8]) -> usize {
-        let here = &self.plain[self.plain_taken..];
-        let count = here.len().min(wanted.len());
-        wanted[..count].copy_from_slice(&here[..count]);
-        self.plain_taken += count;
-        if self.plain_taken < self.plain.len() {
-            return count;
-        }
-        (self.plain, self.plain_taken) = (Vec::new(), 0);
-        if count == wanted.len() || self.incoming.is_empty() || self.receive_failure.is_some() {
-            return count;
-        }
-        let mut plain = Plaintext { wanted: &mut wanted[count..], filled: 0, rest: &mut self.plain };
-        let run = self.machine.receive(self.incoming.bytes_mut(), &mut self.outgoing, &mut plain);
-        let filled = plain.filled;
-        self.ran(run);
-        count + filled
-    }
-
-    /// Keeps what a run of the machine has changed. Gives how much it encrypted.
-    fn ran(&mut self, run: Run) -> Option<usize> {
-        self.incoming.consume(run.used);
-        self.closed |= run.closed;
-        match run.reached {
-            Ok(Reached::Open(count)) => Some(count),
-            Ok(Reached::Handshake | Reached::Full) => None,
-            Err(error) => {
-                let failure = Failure::new(io::ErrorKind::InvalidData, format!("TLS: {error}"));
-                self.receive_failure.get_or_insert_with(|| failure.clone());
-                self.send_failure.get_or_insert(failure);
-                None
-            }
-        }
-    }
-
-    /// Encrypts into a buffer behind what is to be sent before. Gives the buffer and the number of bytes in it.
-    fn encrypt(&mut self, bytes: &[u8]) -> io::Result<(Vec<u8>, usize)> {
-        let before = std::mem::take(&mut self.outgoing);
-        let start = before.len();
-        let mut buffer = spare::take(start + encrypted_room(bytes.len()));
-        buffer[..start].copy_from_slice(&before);
-        let run = self.machine.encrypt(
-            bytes,
-            &mut buffer[start..],
-            self.incoming.bytes_mut(),
-            &mut self.outgoing,
-            &mut self.plain,
-        );
-        let Some(count) = self.ran(run) else {
-            let unknown = || Failure::new(io::ErrorKind::NotConnected, "TLS: the connection is not open");
-            return Err(self.send_failure.get_or_insert_with(unknown).error());
-        };
-        if self.outgoing.is_empty() {
-            return Ok((buffer, start + count));
-        }
-        // What the protocol had to say (an answer to a change of keys) comes before what was encrypted after it.
-        let messages = std::mem::take(&mut self.outgoing);
-        let mut joined = before;
-        joined.extend_from_slice(&messages);
-        joined.extend_from_slice(&buffer[start..start + count]);
-        spare::give_back(buffer);
-        let length = joined.len();
-        Ok((joined, length))
-    }
-
-    /// Keeps ciphertext that was not sent, before what has come up meanwhile.
-    fn keep(&mut self, unsent: &[u8]) {
-        self.outgoing.splice(..0, unsent.iter().copied());
-    }
 }
 
 impl TlsStream {
@@ -262,6 +117,7 @@ impl TlsStream {
                 let state = &mut *self.state.borrow_mut();
                 if over {
                     state.overhead_bytes = state.machine.overhead_bytes();
+                    state.may_wait = state.outgoing.len();
                     return Ok(());
                 }
                 if state.closed {
@@ -357,6 +213,10 @@ impl TlsStream {
                     return Err(error);
                 }
             };
+            if self.state.borrow().has_news() {
+                // Whether it can be sent or not, there may be more to receive.
+                let _ = self.flush(FLUSH_PATIENCE).await;
+            }
             // What is there beyond the first batch is taken, too, but not waited for.
             let more = filled > part.start && !fill;
             let patience = if more { Duration::ZERO } else { due_at.saturating_duration_since(core.now()) };
@@ -453,11 +313,12 @@ impl TlsStream {
                 if let Some(failure) = &state.send_failure {
                     return Err(failure.error());
                 }
-                if std::mem::replace(&mut state.sending, true) {
+                if state.sending {
                     return Err(given_up());
                 }
                 let chunk = (part.end - at).min(state.batch_bytes);
                 let (ciphertext, length) = state.encrypt(&buffer.bytes()[at..at + chunk])?;
+                state.sending = true;
                 (chunk, ciphertext, length)
             };
             let more = more || at + chunk < part.end;
@@ -475,8 +336,9 @@ impl TlsStream {
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => {
-                        let failure = Failure::new(error.kind(), error.to_string());
-                        self.state.borrow_mut().send_failure = Some(failure);
+                        let state = &mut *self.state.borrow_mut();
+                        state.send_failure = Some(Failure::new(error.kind(), error.to_string()));
+                        state.sending = false;
                         return Err(error);
                     }
                 }
@@ -515,6 +377,7 @@ impl TlsStream {
                 if std::mem::replace(&mut state.sending, true) {
                     return Err(given_up());
                 }
+                state.may_wait = 0;
                 std::mem::take(&mut state.outgoing)
             };
             let length = outgoing.len();
@@ -537,7 +400,8 @@ impl TlsStream {
         }
     }
 
-    /// Completes when there is something to receive (or the connection ended), with nothing held meanwhile.
+    /// Completes when there is something to receive (or the connection ended), with nothing held meanwhile. May be waited
+    /// for beside [`TlsStream::writable`].
     pub async fn readable(&self) -> io::Result<()> {
         {
             let state = self.state.borrow();
@@ -545,10 +409,6 @@ impl TlsStream {
             if here || state.closed || state.receive_failure.is_some() {
                 return Ok(());
             }
-        }
-        // Tickets and answers of the protocol need not wait for the next data. Should the socket be full, they do.
-        if self.state.borrow().ahead == 0 {
-            self.flush(FLUSH_PATIENCE).await?;
         }
         self.tcp.readable().await
     }
