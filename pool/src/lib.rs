@@ -20,4 +20,5 @@ pub mod http1;
 pub mod remote;
 pub mod scrub;
 pub mod store;
+pub mod tls;
 pub mod transfer;

@@ -67,7 +67,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let deadline = config.timeouts.drain;
     let pool = Pool::start(config).await?;
     println!("penstock-pool ready: {}", addresses(&pool));
-    signals.next().await;
+    signals.next(&pool).await;
     tracing::info!(deadline_seconds = deadline.as_secs(), "draining; a second signal ends at once");
     tokio::select! {
         remaining = pool.drain(deadline) => {
@@ -75,18 +75,26 @@ async fn serve(config: Config) -> anyhow::Result<()> {
                 tracing::warn!(remaining, "the drain deadline has passed; what still runs is ended");
             }
         }
-        () = signals.next() => tracing::warn!("a second signal: what still runs is ended"),
+        () = signals.next(&pool) => tracing::warn!("a second signal: what still runs is ended"),
     }
     pool.stop().await;
     Ok(())
 }
 
 fn addresses(pool: &RunningPool) -> String {
-    format!("data=http://{} admin=http://{} grpc={}", pool.data_addr(), pool.admin_addr(), pool.grpc_addr())
+    let secure =
+        pool.secure_data_addr().map_or_else(String::new, |address| format!(" tls=https://{address}"));
+    format!(
+        "data=http://{}{secure} admin=http://{} grpc={}",
+        pool.data_addr(),
+        pool.admin_addr(),
+        pool.grpc_addr()
+    )
 }
 
-/// SIGTERM (service managers) and SIGINT (Ctrl-C) mean the same.
+/// SIGTERM (service managers) and SIGINT (Ctrl-C) mean the same; SIGHUP has certificates read again.
 struct Signals {
+    hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -94,15 +102,20 @@ struct Signals {
 impl Signals {
     fn new() -> anyhow::Result<Self> {
         Ok(Self {
+            hangup: signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?,
             terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?,
         })
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    /// The next signal that means the end.
+    async fn next(&mut self, pool: &RunningPool) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => pool.reload().await,
+            }
         }
     }
 }

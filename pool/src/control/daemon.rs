@@ -28,12 +28,15 @@ use crate::engine::disk::KernelDisk;
 use crate::engine::file::IoMode;
 use crate::scrub::{Scrub, ScrubSettings};
 use crate::store::{OpenError, Store, StoreConfig};
+use crate::tls::ServerTls;
 use crate::transfer::{Capability, Clock, Desk, SystemClock, Timeouts};
 
 /// How often deadlines are looked at, and bytes counted.
 const TICK: Duration = Duration::from_millis(250);
 /// At the end: how long streams to doors may take to close, after the transfers have ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often the files of certificates are looked at.
+const RELOAD_PERIOD: Duration = Duration::from_secs(30);
 
 /// Why a pool did not start. The text says what to do.
 #[derive(Debug, Error)]
@@ -87,7 +90,11 @@ impl Pool {
 
     /// Checks all that can be checked without making or binding anything.
     pub fn check(config: &Config) -> Result<(), PoolError> {
-        Ok(listen::check(&config.grpc)?)
+        listen::check(&config.grpc)?;
+        if let Some(tls) = &config.data_tls {
+            ServerTls::load(tls.files.clone()).map_err(DataPortError::from)?;
+        }
+        Ok(())
     }
 
     /// Starts a pool with another data port.
@@ -125,6 +132,14 @@ impl Pool {
         let data_addr = data_port.address();
         let authority = config.data_advertise.clone().unwrap_or_else(|| data_addr.to_string());
         registry.set_data_url(format!("http://{authority}"));
+        if let Some(address) = data_port.secure_address() {
+            let advertise = config.data_tls.as_ref().and_then(|tls| tls.advertise.clone());
+            registry
+                .set_secure_data_url(format!("https://{}", advertise.unwrap_or_else(|| address.to_string())));
+        }
+        if let Some(tls) = data_port.tls() {
+            tell(tls);
+        }
 
         let scrub =
             Scrub::new(Arc::clone(&store), scrub_settings(&config), clock).map_err(PoolError::Threads)?;
@@ -157,6 +172,7 @@ impl Pool {
         let ticking = tokio::spawn(tick(Arc::clone(&registry), service, Arc::clone(&status), health.clone()));
         let keeping = tokio::spawn(keep(Arc::clone(&registry), Arc::clone(&results)));
         let admin = Arc::new(AdminPort::new(Arc::clone(&registry), status, metrics)).serve(admin_listener);
+        let reloading = tokio::spawn(reload_now_and_then(Arc::clone(&data_port)));
         info!(pool = config.name, root = %config.root.display(), data = %data_addr, admin = %admin_addr,
             grpc = %serving.address(), replicas = store.counts().all, "pool started");
         Ok(RunningPool {
@@ -172,6 +188,7 @@ impl Pool {
             keeping,
             results,
             scrub,
+            reloading,
         })
     }
 }
@@ -191,6 +208,7 @@ pub struct RunningPool {
     keeping: JoinHandle<()>,
     results: Arc<Results>,
     scrub: Arc<Scrub>,
+    reloading: JoinHandle<()>,
 }
 
 impl RunningPool {
@@ -216,6 +234,17 @@ impl RunningPool {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where clients come to that speak TLS.
+    #[must_use]
+    pub fn secure_data_addr(&self) -> Option<SocketAddr> {
+        self.data_port.secure_address()
+    }
+
+    /// Reads certificate and key again, changed or not.
+    pub async fn reload(&self) {
+        reload(&self.data_port, true).await;
     }
 
     /// Takes no new transfers and waits until those that run have ended, at most `deadline`. Gives the number that
@@ -251,6 +280,7 @@ impl RunningPool {
         let _ = tokio::task::spawn_blocking(move || self.results.flush()).await;
         self.admin.abort();
         self.ticking.abort();
+        self.reloading.abort();
         info!(pool = self.config.name, "pool stopped");
     }
 }
@@ -325,6 +355,35 @@ async fn keep(registry: Arc<Registry>, results: Arc<Results>) {
         let results = Arc::clone(&results);
         // Only the end of the runtime interrupts it.
         let _ = tokio::task::spawn_blocking(move || results.flush()).await;
+    }
+}
+
+/// Looks for new certificates, for as long as the pool runs.
+async fn reload_now_and_then(data_port: Arc<dyn DataPort>) {
+    loop {
+        tokio::time::sleep(RELOAD_PERIOD).await;
+        reload(&data_port, false).await;
+    }
+}
+
+async fn reload(data_port: &Arc<dyn DataPort>, force: bool) {
+    let Some(tls) = data_port.tls().cloned() else { return };
+    let reading = Arc::clone(&tls);
+    match tokio::task::spawn_blocking(move || reading.reload(force)).await {
+        Ok(Ok(true)) => tell(&tls),
+        Ok(Ok(false)) | Err(_) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the data port's new certificate is not used, the old one stays")
+        }
+    }
+}
+
+/// Says which certificate is in use, and what there is to worry about.
+fn tell(tls: &ServerTls) {
+    let days = tls.ends_at().and_then(|ends_at| ends_at.duration_since(SystemTime::now()).ok());
+    info!(days_left = days.map(|left| left.as_secs() / 86_400), "the data port's certificate was read");
+    if let Some(problem) = tls.worry(SystemTime::now()) {
+        tracing::warn!(problem, "the data port's certificate");
     }
 }
 

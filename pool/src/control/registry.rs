@@ -124,6 +124,8 @@ pub struct Registry {
     metrics: Arc<Metrics>,
     /// "http://host:port", known once the data port answers.
     data_url: OnceLock<String>,
+    /// "https://host:port", where the data port speaks TLS.
+    secure_data_url: OnceLock<String>,
     /// Where transfers go that the pool makes by itself.
     data_port: OnceLock<Weak<dyn DataPort>>,
     /// No new transfers.
@@ -185,6 +187,7 @@ impl Registry {
             doors: Doors::new(settings.doors.clone()),
             metrics,
             data_url: OnceLock::new(),
+            secure_data_url: OnceLock::new(),
             data_port: OnceLock::new(),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -219,6 +222,17 @@ impl Registry {
     #[must_use]
     pub fn data_url(&self) -> &str {
         self.data_url.get().map_or("", String::as_str)
+    }
+
+    /// Where clients are sent that came to the door by https: "https://host:port". Set once, before the first transfer.
+    pub fn set_secure_data_url(&self, url: String) {
+        let _ = self.secure_data_url.set(url);
+    }
+
+    /// Where the data port answers.
+    #[must_use]
+    pub fn data_urls(&self) -> Vec<String> {
+        [&self.data_url, &self.secure_data_url].into_iter().filter_map(OnceLock::get).cloned().collect()
     }
 
     /// The doors that are known.
@@ -472,7 +486,9 @@ impl Registry {
         let request = transfer.request();
         let path = utf8_percent_encode(&request.path, PATH_ENCODED);
         let capability = transfer.capability().expose();
-        let mut url = format!("{}{path}?{TRANSFER_KEY}={capability}", self.data_url());
+        let secure = self.secure_data_url.get().filter(|_| request.client.secure);
+        let base = secure.map_or_else(|| self.data_url(), String::as_str);
+        let mut url = format!("{base}{path}?{TRANSFER_KEY}={capability}");
         if !request.door.name.is_empty() {
             let door = utf8_percent_encode(&request.door.name, NON_ALPHANUMERIC);
             url.push_str(&format!("&{DOOR_KEY}={door}"));

@@ -135,6 +135,11 @@ impl StatusSource {
                 None
             }
         };
+        let mut features = features();
+        if let Some(tls) = self.data_port.tls() {
+            features.push("tls".to_owned());
+            problems.extend(tls.worry(SystemTime::now()));
+        }
         let queues = self.registry.queues();
         self.metrics.set_queues(&queues);
         let (in_rate, out_rate) = self.metrics.rates();
@@ -166,8 +171,8 @@ impl StatusSource {
                     waiting: number(queue.waiting),
                 })
                 .collect(),
-            data_urls: vec![self.registry.data_url().to_owned()],
-            features: features(),
+            data_urls: self.registry.data_urls(),
+            features,
             replicas: counts.all,
             broken_replicas: counts.broken,
             orphaned_replicas: counts.orphaned,

@@ -10,7 +10,7 @@ use super::url::{Origin, RemoteUrl};
 use super::wire::{First, Wire};
 use super::{Remotes, dial, idle};
 use crate::engine::core::Core;
-use crate::engine::net::{Connection, Received};
+use crate::engine::net::Received;
 use crate::http1::{AnswerBody, AnswerHead};
 
 /// A body of an answer that nobody wants is read up to that size, so that the connection can be used again.
@@ -53,7 +53,7 @@ pub enum Opened {
 }
 
 /// Is told of each connection that a request goes out on.
-pub type Watcher<'a> = &'a dyn Fn(&Connection);
+pub type Watcher<'a> = &'a dyn Fn(&crate::tls::Wire);
 
 /// The remote side of one transfer.
 pub struct Client {

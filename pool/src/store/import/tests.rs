@@ -132,7 +132,8 @@ fn files_without_believable_checksums_are_read() {
     let path = put(&disk, "contradictory", &data, Some(adler32(&data)));
     let file = disk.open(&path, ReadMode::Buffered).unwrap();
     disk.set_attribute(&file, STORM_ADLER32, b"00000001").unwrap();
-    let options = ImportOptions { checksums: [Algorithm::Md5].into_iter().collect(), ..ImportOptions::default() };
+    let options =
+        ImportOptions { checksums: [Algorithm::Md5].into_iter().collect(), ..ImportOptions::default() };
     let (report, list) = run(&disk, &options);
     assert_eq!((report.imported, report.read, report.bytes_read), (2, 2, 6 << 20));
     assert_eq!(list[0]["checksums"]["adler32"], format!("{:08x}", adler32(&data)));
@@ -186,14 +187,10 @@ fn an_import_that_is_cut_short_anywhere_is_finished_by_the_next() {
         drop(open(&disk));
         disk.set_faults(FaultPlan::none().crash_at(call));
         let options = ImportOptions { remove_names: seed % 2 == 1, ..ImportOptions::default() };
-        let _ = import(
-            Arc::new(disk.clone()),
-            &config(),
-            Path::new(OLD),
-            &options,
-            &mut Vec::new(),
-            &mut |_| true,
-        );
+        let _ =
+            import(Arc::new(disk.clone()), &config(), Path::new(OLD), &options, &mut Vec::new(), &mut |_| {
+                true
+            });
         let after = if seed < 2 { disk.kill() } else { disk.crash() };
         let (report, list) = run(&after, &options);
         assert_eq!(report.problems, 0, "seed {seed}, call {call}: {report:?}");

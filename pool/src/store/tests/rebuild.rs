@@ -94,6 +94,7 @@ fn a_rebuild_refuses_where_a_pool_runs_and_where_there_is_none() {
     let error = rebuild_on(&disk, RebuildDepth::Bytes).unwrap_err();
     assert!(error.to_string().starts_with("/pool is in use by another pool daemon"), "{error}");
     drop(store);
-    let error = rebuild(Arc::new(disk), Path::new("/else"), "p1", RebuildDepth::Bytes, &mut |_| true).unwrap_err();
+    let error =
+        rebuild(Arc::new(disk), Path::new("/else"), "p1", RebuildDepth::Bytes, &mut |_| true).unwrap_err();
     assert_eq!(error.to_string(), "/else is no pool's root: it has no penstock-pool.json");
 }
