@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod queue;
 mod read_metrics;
 pub mod registry;
+mod remote_metrics;
 pub mod replicas;
 pub mod service;
 pub mod status;

@@ -10,7 +10,7 @@
 mod failures;
 mod guard;
 #[cfg(test)]
-mod stories;
+pub(crate) mod stories;
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -6,6 +6,7 @@ mod pool;
 mod registry;
 mod replicas;
 mod secured;
+mod third_party;
 mod transfers;
 
 use penstock_door_proto::v1;

@@ -15,8 +15,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use v1::transfer_event::Event;
 
 use crate::config::Config;
-use crate::control::daemon::{Pool, RunningPool};
-use crate::control::data_port::{DataPort, EngineLoad};
+use crate::control::daemon::{Pool, RunningPool, StartDataPort};
+use crate::control::data_port::{self, DataPort, EngineLoad};
 use crate::store::{Commit, ReplicaId, Store, UploadSpec};
 use crate::transfer::{Capability, Claim, ClaimMethod, ConnectionInfo, Desk, Outcome, Refusal};
 
@@ -57,6 +57,20 @@ impl Stage {
     }
 
     pub(super) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::over(false, change).await
+    }
+
+    /// A pool with its real data path, which may ask servers on this machine.
+    pub(super) async fn with_shards(change: impl FnOnce(&mut Config)) -> Self {
+        let allow = |config: &mut Config| {
+            config.tpc.rules.loopback = true;
+            config.shards = 1;
+            change(config);
+        };
+        Self::over(true, allow).await
+    }
+
+    async fn over(shards: bool, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new("pool1", dir.path().join("root"));
         std::fs::create_dir(&config.root).unwrap();
@@ -66,7 +80,7 @@ impl Stage {
         config.data_advertise = Some("pool1.example.org:2881".into());
         change(&mut config);
         let socket = dir.path().join("root/grpc.sock");
-        let (pool, desk, store) = start(config).await;
+        let (pool, desk, store) = if shards { start_with_shards(config).await } else { start(config).await };
         let channel = connect(&socket).await;
         let client = PoolClient::new(channel.clone());
         Self { pool, desk, store, client, channel, _dir: dir }
@@ -161,13 +175,24 @@ pub(super) fn connection() -> ConnectionInfo {
 
 /// A pool whose data path is the test.
 pub(super) async fn start(config: Config) -> (RunningPool, Arc<dyn Desk>, Arc<Store>) {
+    start_over(config, Box::new(|_, _, _, _| Ok(Arc::new(NoDataPort)))).await
+}
+
+async fn start_with_shards(config: Config) -> (RunningPool, Arc<dyn Desk>, Arc<Store>) {
+    start_over(config, Box::new(data_port::start)).await
+}
+
+async fn start_over(
+    config: Config,
+    start_data_port: StartDataPort,
+) -> (RunningPool, Arc<dyn Desk>, Arc<Store>) {
     let parts = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&parts);
     let pool = Pool::start_with(
         config,
-        Box::new(move |desk, store, _, _| {
-            *keep.lock().unwrap() = Some((desk, store));
-            Ok(Arc::new(NoDataPort))
+        Box::new(move |desk, store, config, metrics| {
+            *keep.lock().unwrap() = Some((Arc::clone(&desk), Arc::clone(&store)));
+            start_data_port(desk, store, config, metrics)
         }),
     )
     .await

@@ -8,49 +8,49 @@ use std::time::Duration;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) method: String,
-    pub(super) target: String,
-    pub(super) headers: Vec<(String, String)>,
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(String, String)>,
     /// Requests of this method before it, over all connections.
-    pub(super) number: usize,
+    pub(crate) number: usize,
 }
 
 impl Request {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// First byte and last byte.
-    pub(super) fn range(&self) -> Option<(usize, usize)> {
+    pub(crate) fn range(&self) -> Option<(usize, usize)> {
         let (first, last) = self.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
         Some((first.parse().unwrap(), last.parse().unwrap()))
     }
 
-    pub(super) fn content_length(&self) -> usize {
+    pub(crate) fn content_length(&self) -> usize {
         self.header("content-length").map_or(0, |length| length.parse().unwrap())
     }
 }
 
 /// One connection, in the hands of a script.
-pub(super) struct Line {
-    pub(super) stream: TcpStream,
+pub(crate) struct Line {
+    pub(crate) stream: TcpStream,
 }
 
 impl Line {
     /// Sends text; a client that has gone is no matter.
-    pub(super) fn say(&mut self, text: impl AsRef<[u8]>) {
+    pub(crate) fn say(&mut self, text: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(text.as_ref());
     }
 
     /// A head with a length, and the body.
-    pub(super) fn answer(&mut self, status: &str, headers: &str, body: &[u8]) {
+    pub(crate) fn answer(&mut self, status: &str, headers: &str, body: &[u8]) {
         self.say(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n", body.len()));
         self.say(body);
     }
 
     /// Reads so many bytes of a body; fewer if the client closes.
-    pub(super) fn take(&mut self, length: usize) -> Vec<u8> {
+    pub(crate) fn take(&mut self, length: usize) -> Vec<u8> {
         let mut body = vec![0; length];
         let mut filled = 0;
         while filled < length {
@@ -64,20 +64,20 @@ impl Line {
     }
 
     /// Ends the connection with a reset.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         let _ = self.stream.shutdown(std::net::Shutdown::Read);
     }
 
     /// Stays silent until the client goes.
-    pub(super) fn wait_until_gone(&mut self) {
+    pub(crate) fn wait_until_gone(&mut self) {
         let _ = std::io::copy(&mut self.stream, &mut std::io::sink());
     }
 }
 
 /// What becomes of the connection after a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
+pub(crate) enum Then {
     Keep,
     Close,
 }
@@ -85,7 +85,7 @@ pub(super) enum Then {
 type Script = Arc<dyn Fn(&Request, &mut Line) -> Then + Send + Sync>;
 
 /// The server.
-pub(super) struct Far {
+pub(crate) struct Far {
     address: SocketAddr,
     state: Arc<FarState>,
 }
@@ -99,7 +99,7 @@ struct FarState {
 
 impl Far {
     /// Answers every request by the script.
-    pub(super) fn new(script: impl Fn(&Request, &mut Line) -> Then + Send + Sync + 'static) -> Far {
+    pub(crate) fn new(script: impl Fn(&Request, &mut Line) -> Then + Send + Sync + 'static) -> Far {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(FarState::default());
@@ -119,29 +119,29 @@ impl Far {
     }
 
     /// Serves a file as a good server does, with ranges, an ETag and a digest.
-    pub(super) fn serving(file: Vec<u8>) -> Far {
+    pub(crate) fn serving(file: Vec<u8>) -> Far {
         Far::new(move |request, line| serve_file(&file, request, line))
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/far/file?authz=SECRET", self.address)
     }
 
     /// Requests so far: "HEAD /path", in order of arrival.
-    pub(super) fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.state.requests.lock().unwrap().clone()
     }
 
-    pub(super) fn methods(&self) -> Vec<String> {
+    pub(crate) fn methods(&self) -> Vec<String> {
         self.requests().into_iter().map(|request| request.method).collect()
     }
 
     /// Connections that were made.
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
     }
 }
@@ -155,7 +155,7 @@ impl Drop for Far {
 }
 
 /// HEAD and GET of a file.
-pub(super) fn serve_file(file: &[u8], request: &Request, line: &mut Line) -> Then {
+pub(crate) fn serve_file(file: &[u8], request: &Request, line: &mut Line) -> Then {
     let digest = super::adler32(file);
     let common = format!("ETag: \"v1\"\r\nAccept-Ranges: bytes\r\nDigest: adler32={}\r\n", digest.hex());
     match (request.method.as_str(), request.range()) {

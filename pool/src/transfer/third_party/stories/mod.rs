@@ -3,7 +3,7 @@
 //! Whatever a remote server does: the copy ends with its own one-line text, no file is left, no buffer, no promise of
 //! space, and no connection.
 
-mod far;
+pub(crate) mod far;
 mod hostile;
 mod pull;
 mod push;
@@ -283,7 +283,7 @@ fn remote(far: &Far) -> v1::Remote {
 }
 
 /// Bytes that do not repeat.
-fn bytes(length: usize) -> Vec<u8> {
+pub(crate) fn bytes(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     for (number, piece) in bytes.chunks_mut(8).enumerate() {
         let word = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).to_le_bytes();
@@ -292,7 +292,7 @@ fn bytes(length: usize) -> Vec<u8> {
     bytes
 }
 
-fn adler32(data: &[u8]) -> Checksum {
+pub(crate) fn adler32(data: &[u8]) -> Checksum {
     Checksum::adler32(adler32::adler32(data).unwrap())
 }
 
