@@ -22,6 +22,7 @@ use tracing::{info, warn};
 
 use super::metrics::Metrics;
 use super::read_metrics::ReadingCollector;
+use super::remote_metrics::RemoteCollector;
 use crate::checksum::DigestPool;
 use crate::config::Config;
 use crate::engine::arena::SLOT_BYTES;
@@ -185,6 +186,7 @@ pub fn start(
         registry.register_collector(Box::new(PortCollector { port: Arc::clone(&port), zero_copy, tls }))
     });
     let remotes = Remotes::new(config.tpc.clone());
+    metrics.register(|registry| registry.register_collector(Box::new(RemoteCollector::of(&remotes))));
     let third_party = Arc::new(ThirdParty { port, remotes });
     let next_shard = AtomicUsize::new(0);
     let running = Mutex::new(started);

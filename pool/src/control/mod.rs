@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod queue;
 mod read_metrics;
 pub mod registry;
+mod remote_metrics;
 pub mod replicas;
 pub mod results;
 pub mod service;

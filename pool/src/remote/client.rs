@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::error::{MAX_REDIRECTS, RemoteError};
@@ -233,10 +234,12 @@ impl Client {
         let origin = url.origin();
         loop {
             if let Some(wire) = idle::take(&self.core, origin).await {
+                self.remotes.reused.fetch_add(1, Ordering::Relaxed);
                 return Ok(wire);
             }
             if let Some(place) = self.remotes.places.take(origin) {
                 let connection = dial::dial(&self.core, &self.remotes, origin).await?;
+                self.remotes.made.fetch_add(1, Ordering::Relaxed);
                 return Ok(Wire::new(connection, origin.clone(), place));
             }
             self.core.sleep(PLACE_PERIOD).await;

@@ -8,6 +8,7 @@ mod registry;
 mod replicas;
 mod results;
 mod secured;
+mod third_party;
 mod transfers;
 
 use penstock_door_proto::v1;

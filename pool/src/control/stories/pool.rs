@@ -15,8 +15,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use v1::transfer_event::Event;
 
 use crate::config::Config;
-use crate::control::daemon::{Pool, PoolError, RunningPool};
-use crate::control::data_port::{DataPort, EngineLoad};
+use crate::control::daemon::{Pool, PoolError, RunningPool, StartDataPort};
+use crate::control::data_port::{self, DataPort, EngineLoad};
 use crate::store::{Commit, ReplicaId, Store, UploadSpec};
 use crate::transfer::{Capability, Claim, ClaimMethod, ConnectionInfo, Desk, Outcome, Refusal};
 
@@ -61,6 +61,20 @@ impl Stage {
     }
 
     pub(super) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::over(false, change).await
+    }
+
+    /// A pool with its real data path, which may ask servers on this machine.
+    pub(super) async fn with_shards(change: impl FnOnce(&mut Config)) -> Self {
+        let allow = |config: &mut Config| {
+            config.tpc.rules.loopback = true;
+            config.shards = 1;
+            change(config);
+        };
+        Self::over(true, allow).await
+    }
+
+    async fn over(shards: bool, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new("pool1", dir.path().join("root"));
         std::fs::create_dir(&config.root).unwrap();
@@ -69,8 +83,9 @@ impl Stage {
         config.admin_listen = "127.0.0.1:0".parse().unwrap();
         config.data_advertise = Some("pool1.example.org:2881".into());
         change(&mut config);
-        let parts = start(config.clone()).await.unwrap();
-        Self::over(parts, config, dir).await
+        let parts =
+            if shards { start_with_shards(config.clone()).await } else { start(config.clone()).await };
+        Self::over(parts.unwrap(), config, dir).await
     }
 
     async fn over((pool, desk, store): Parts, config: Config, dir: TempDir) -> Self {
@@ -190,13 +205,21 @@ pub(super) fn connection() -> ConnectionInfo {
 
 /// A pool whose data path is the test.
 pub(super) async fn start(config: Config) -> Result<Parts, PoolError> {
+    start_over(config, Box::new(|_, _, _, _| Ok(Arc::new(NoDataPort)))).await
+}
+
+async fn start_with_shards(config: Config) -> Result<Parts, PoolError> {
+    start_over(config, Box::new(data_port::start)).await
+}
+
+async fn start_over(config: Config, start_data_port: StartDataPort) -> Result<Parts, PoolError> {
     let parts = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&parts);
     let pool = Pool::start_with(
         config,
-        Box::new(move |desk, store, _, _| {
-            *keep.lock().unwrap() = Some((desk, store));
-            Ok(Arc::new(NoDataPort))
+        Box::new(move |desk, store, config, metrics| {
+            *keep.lock().unwrap() = Some((Arc::clone(&desk), Arc::clone(&store)));
+            start_data_port(desk, store, config, metrics)
         }),
     )
     .await?;
