@@ -197,6 +197,10 @@ impl Disk for KernelDisk {
         Ok(fs::linkat(CWD, fd_path(file), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(fs::rename(from, to)?)
+    }
+
     fn open(&self, path: &Path, mode: ReadMode) -> io::Result<File> {
         open_for_reading(path, OFlags::NOFOLLOW, mode)
     }
@@ -366,6 +370,12 @@ impl Disk for KernelDisk {
         let end = offset.saturating_add(length).checked_next_multiple_of(LARGEST_FOLIO_BYTES);
         let length = NonZeroU64::new(end.unwrap_or(u64::MAX) - start);
         Ok(fs::fadvise(fd_of(file)?, start, length, Advice::DontNeed)?)
+    }
+
+    fn has_unnamed_files(&self, dir: &Path) -> io::Result<bool> {
+        let file = self.create_unnamed(dir)?;
+        let unnamed = kernel_file(&file)?.temporary().is_none();
+        Ok(unnamed)
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Call {
     CreateUnnamed,
     /// `Disk::link`
     Link,
+    /// `Disk::rename`
+    Rename,
     /// `Disk::open`, `Disk::reopen`
     Open,
     /// `Disk::lock`
