@@ -265,6 +265,7 @@ impl State {
             next_inode: self.next_inode,
             next_raw: self.next_raw,
             ticks: self.ticks,
+            evicts: false,
         }
     }
 
