@@ -51,10 +51,10 @@ impl Station {
     pub fn notes(&self) -> Vec<String> {
         let facts = self.shards.first().map(Shard::facts);
         let unpinned = facts.and_then(|facts| facts.unpinned.as_ref());
-        unpinned
-            .map(|reason| format!("The shards are not pinned to processors: {reason}."))
-            .into_iter()
-            .collect()
+        let mut notes =
+            vec![format!("sendfile: from a file in {}, all of which is in the page cache.", self.place)];
+        notes.extend(unpinned.map(|reason| format!("The shards are not pinned to processors: {reason}.")));
+        notes
     }
 
     /// Gives the shard of a stream its task.
