@@ -18,6 +18,7 @@ pub mod follow;
 pub mod listen;
 pub mod metrics;
 pub mod queue;
+mod read_metrics;
 pub mod registry;
 pub mod replicas;
 pub mod service;

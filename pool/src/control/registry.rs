@@ -15,6 +15,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use thiserror::Error;
 use tracing::info;
 
+use super::data_port::DataPort;
 use super::doors::Doors;
 use super::entry::{Bell, Entry};
 use super::metrics::Metrics;
@@ -22,7 +23,7 @@ use super::queue::{QueueError, QueueLimits, QueueStatus, Queues, Turn};
 use crate::transfer::connection::{DOOR_KEY, TRANSFER_KEY};
 use crate::transfer::request::RequestError;
 use crate::transfer::{
-    Capability, Claim, ClaimMethod, Clock, Desk, Failure, Kind, Moment, Refusal, State, Timeouts, Transfer,
+    Capability, Claim, ClaimMethod, Clock, Desk, Failure, Moment, Refusal, State, Timeouts, Transfer,
     TransferId, TransferRequest, Verdict,
 };
 
@@ -121,6 +122,8 @@ pub struct Registry {
     metrics: Arc<Metrics>,
     /// "http://host:port", known once the data port answers.
     data_url: OnceLock<String>,
+    /// Where transfers go that the pool makes by itself.
+    data_port: OnceLock<Weak<dyn DataPort>>,
     /// No new transfers.
     draining: AtomicBool,
     /// No claims either.
@@ -169,6 +172,7 @@ impl Registry {
             doors: Doors::new(settings.doors.clone()),
             metrics,
             data_url: OnceLock::new(),
+            data_port: OnceLock::new(),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             drain_ends_us: AtomicU64::new(NO_DEADLINE),
@@ -188,6 +192,12 @@ impl Registry {
     pub fn set_data_url(&self, url: String) {
         // A second address would not be known to those who have the first.
         let _ = self.data_url.set(url);
+    }
+
+    /// Who carries out the transfers that the pool makes by itself. Set once, before the first transfer.
+    pub fn set_data_port(&self, data_port: &Arc<dyn DataPort>) {
+        // A second one would not have those that the first one has.
+        let _ = self.data_port.set(Arc::downgrade(data_port));
     }
 
     /// Where clients are sent.
@@ -241,7 +251,7 @@ impl Registry {
         if self.draining() {
             return Err(StartError::Draining);
         }
-        if let Kind::Put(_) = request.kind
+        if request.kind.stores()
             && let Some(by) = table.uploads.get(&request.replica)
         {
             return Err(StartError::UploadRuns { replica: request.replica, by: by.clone() });
@@ -250,7 +260,7 @@ impl Registry {
             return Err(StartError::TooMany { limit: self.settings.max_transfers });
         }
         let turn = table.queues.enqueue(&queue, request.priority, id.clone())?;
-        if let Kind::Put(_) = request.kind {
+        if request.kind.stores() {
             table.uploads.insert(request.replica.clone(), id.clone());
         }
         let bell = Arc::new(Bell::new(id.clone(), self.me.clone()));
@@ -269,7 +279,7 @@ impl Registry {
         table.rows.insert(id, row);
         let admitted = table.admit_all(&queue);
         drop(table);
-        admit(admitted);
+        self.admit(admitted);
         Ok(entry)
     }
 
@@ -442,8 +452,10 @@ impl Registry {
             admitted = table.admit_all(&request.queue);
         }
         if first_time {
-            table.uploads.remove(&request.replica);
-            let stored = matches!((&state, &request.kind), (State::Done(_), Kind::Put(_)));
+            if request.kind.stores() {
+                table.uploads.remove(&request.replica);
+            }
+            let stored = matches!(state, State::Done(_)) && request.kind.stores();
             if !stored {
                 table.forgettable.insert(number, id.clone());
             }
@@ -457,7 +469,23 @@ impl Registry {
             self.metrics.ended(&transfer);
             log_end(&transfer, &state);
         }
-        admit(admitted);
+        self.admit(admitted);
+    }
+
+    /// Admits transfers that were taken out of a queue, and starts those that need no client. One that was cancelled
+    /// meanwhile has settled itself.
+    fn admit(&self, transfers: Vec<Arc<Transfer>>) {
+        for transfer in transfers {
+            if transfer.admit().is_err() || !transfer.request().kind.runs_by_itself() {
+                continue;
+            }
+            match self.data_port.get().and_then(Weak::upgrade) {
+                Some(data_port) => data_port.launch(&transfer),
+                None => {
+                    transfer.abort(Failure::shutdown("the pool's data port does not run"));
+                }
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -496,13 +524,6 @@ impl Table {
             self.forget(id);
         }
         oldest.is_some()
-    }
-}
-
-/// Admits transfers that were taken out of a queue. One that was cancelled meanwhile has settled itself.
-fn admit(transfers: Vec<Arc<Transfer>>) {
-    for transfer in transfers {
-        let _ = transfer.admit();
     }
 }
 

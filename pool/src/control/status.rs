@@ -13,7 +13,8 @@ use crate::store::Store;
 
 /// What this release can do beyond GET and PUT.
 fn features() -> Vec<String> {
-    let mut features = vec!["verify-replica".to_owned()];
+    let mut features = vec!["verify-replica".to_owned(), "verified-reads".to_owned()];
+    features.extend(["pull", "push"].map(str::to_owned));
     features.extend(Algorithm::ALL.iter().map(|algorithm| format!("checksum:{algorithm}")));
     features
 }

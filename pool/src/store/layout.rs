@@ -4,6 +4,7 @@
 //! <root>/lock                  held while a daemon uses the root
 //! <root>/penstock-pool.json    whose pool this is: refused when it is another one's
 //! <root>/data/3f/a0/<id>       the replicas
+//! <root>/index/                what is known of them without looking: [`super::index`]
 //! ```
 
 use std::io;
@@ -22,6 +23,7 @@ const FORMAT_VERSION: u32 = 1;
 const MARKER_NAME: &str = "penstock-pool.json";
 const LOCK_NAME: &str = "lock";
 const DATA_NAME: &str = "data";
+const INDEX_NAME: &str = "index";
 /// A marker is some hundred bytes; more is no marker.
 const MARKER_MAX_BYTES: usize = 64 * 1024;
 /// A process id and a line feed.
@@ -66,6 +68,11 @@ impl Layout {
     /// The directory that holds every replica.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// The directory of the index.
+    pub fn index(&self) -> PathBuf {
+        self.root.join(INDEX_NAME)
     }
 
     /// The directory of 256 shelves.

@@ -16,6 +16,8 @@ pub enum Call {
     CreateUnnamed,
     /// `Disk::link`
     Link,
+    /// `Disk::rename`
+    Rename,
     /// `Disk::open`, `Disk::reopen`
     Open,
     /// `Disk::lock`
@@ -52,6 +54,8 @@ pub enum Call {
     Space,
     /// `Disk::cached`
     Cached,
+    /// `Disk::drop_cached`
+    DropCached,
     /// A write of the ring.
     RingWrite,
     /// A read of the ring.

@@ -117,6 +117,11 @@ fn disk_usage(disk: &dyn crate::engine::disk::Disk, path: &Path) -> u64 {
     metadata.allocated + below.iter().map(|name| disk_usage(disk, &path.join(name))).sum::<u64>()
 }
 
+/// Takes the index away, so that the next start looks at every file.
+fn remove_index(disk: &dyn crate::engine::disk::Disk, root: &Path) {
+    disk.remove(&root.join("index/replicas.redb")).unwrap();
+}
+
 fn used(store: &Store) -> u64 {
     store.space().unwrap().used
 }
