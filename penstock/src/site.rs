@@ -127,8 +127,8 @@ async fn start_door(
     config.url = settings.url.clone();
     config.anonymous = settings.anonymous;
     config.create_parents = settings.create_parents;
-    // Both ends of a first copy are this one machine mostly.
-    config.copy.allow_loopback = true;
+    // As the pool does it: both ends of a first copy are this one machine mostly.
+    config.copy.allow_loopback = settings.listen.ip().is_loopback();
     let door = Door::start(config).await?;
     if !door.wait_for_pools(MEETING_TIME).await {
         let pools_are_silent = format!("the door did not find its pool within {} s", MEETING_TIME.as_secs());
