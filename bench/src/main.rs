@@ -1,15 +1,30 @@
-//! `penstock-bench`: measures what a pool is made of, on the machine where it is to run.
+//! `penstock-bench`: measures what a pool is made of, on the machine where it is to run. Wiring only.
 //!
-//! One file per subcommand; each prints a table for people or, with `--json`, one object for machines.
+//! A folder for each subcommand; `measure` has the runs, `report` what is written of them, `target` and `terminal`
+//! what they touch.
 #![forbid(unsafe_code)]
 
-mod byte_size;
+mod arguments;
 mod checksum;
-mod spread;
+mod child;
+mod disk;
+mod http;
+mod measure;
+mod net;
+mod pool;
+mod report;
+mod target;
+mod terminal;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use terminal::{EXIT_CODE, Interrupt, Interrupted};
 
 /// Measures what a Penstock pool is made of, on this machine.
+///
+/// Every subcommand prints tables, or one JSON object (--json), and a page with charts if it is wanted (--html). Nothing is
+/// touched that was not made for the measurement, and what was made is removed, after Ctrl-C too.
 #[derive(Debug, Parser)]
 #[command(name = "penstock-bench", version)]
 struct Arguments {
@@ -19,17 +34,41 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// How fast one core computes each checksum
+    Disk(disk::Options),
+    Net(net::Options),
+    Pool(pool::Options),
     Checksum(checksum::Options),
 }
 
-fn main() -> anyhow::Result<()> {
-    if cfg!(debug_assertions) {
-        eprintln!("warning: built without optimisation; measure with cargo run --release -p penstock-bench");
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("penstock-bench: {}", one_line(&error));
+            if error.is::<Interrupted>() { ExitCode::from(EXIT_CODE) } else { ExitCode::FAILURE }
+        }
     }
-    match Arguments::parse().command {
-        Command::Checksum(options) => checksum::run(&options, &mut std::io::stdout(), &mut std::io::stderr()),
-    }
+}
+
+fn run(command: &Command) -> anyhow::Result<()> {
+    let interrupt = Interrupt::listen()?;
+    let result = match command {
+        Command::Disk(options) => disk::run(options, &interrupt),
+        Command::Net(options) => net::run(options, &interrupt),
+        Command::Pool(options) => pool::run(options, &interrupt),
+        Command::Checksum(options) => checksum::run(options, &interrupt),
+    };
+    // What an interrupt has cut short fails in many ways; this is the reason.
+    result.map_err(|error| if interrupt.came() { Interrupted.into() } else { error })
+}
+
+/// An error with its causes, but for those whose words it has already.
+fn one_line(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |line, cause| {
+        let cause = cause.to_string();
+        if line.contains(&cause) { line } else { format!("{line}: {cause}") }
+    })
 }
 
 #[cfg(test)]

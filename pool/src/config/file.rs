@@ -2,18 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use penstock_door_proto::v1;
 use serde::Deserialize;
 
+use super::tpc::TpcKeys;
 use super::units::{ByteSize, Period};
 use super::{
-    Config, DEFAULT_MAX_RUNNING, DEFAULT_MAX_WAITING, GrpcEndpoint, Limits, QueueLimits, Timeouts, TlsFiles,
+    Config, DEFAULT_MAX_RUNNING, DEFAULT_MAX_WAITING, GrpcEndpoint, Limits, QueueLimits, Scrub, Timeouts,
+    TlsFiles,
 };
 use crate::checksum::Algorithm;
 use crate::engine::file::IoMode;
 use crate::transfer::request::{DEFAULT_QUEUE, Door};
+use crate::transfer::source::VerifyReads;
 
 /// Least I/O buffer memory: every shard needs a few slots of 1 MiB.
 const LEAST_BUFFER_MEMORY_BYTES: u64 = 8 << 20;
@@ -45,6 +49,9 @@ pub struct File {
     /// `"direct"`: past the page cache, where the file system can. `"dontcache"`: through it, but not kept in it.
     /// `"buffered"`: through it. Default: `"direct"`.
     io_mode: Option<IoMode>,
+    /// What is held against the checksums of its blocks before it is sent. `"from-disk"`: what comes from the disk,
+    /// each time it does; `"always"`: every byte each time; `"never"`: nothing. Default: `"from-disk"`.
+    verify_reads: Option<VerifyReads>,
     /// Checksums computed for every upload beside adler32: `"md5"`, `"crc32"`, `"crc32c"`, `"sha1"`, `"sha256"`,
     /// `"sha512"`. md5 and sha cost a processor for every 0.6 to 2 GB/s. Default: none.
     #[serde(default)]
@@ -66,10 +73,16 @@ pub struct File {
     /// How many there may be.
     #[serde(default)]
     limits: LimitKeys,
+    /// The background verification of all replicas.
+    #[serde(default)]
+    scrub: ScrubKeys,
     /// URLs of doors by name (`door1 = "https://door1.example.org:2880"`): where clients with an old or unknown URL
     /// are sent back to. Doors that connect are learned by themselves. Default: none.
     #[serde(default)]
     doors: BTreeMap<String, String>,
+    /// Third-party copies: the pool as a client of remote servers.
+    #[serde(default)]
+    tpc: TpcKeys,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -146,6 +159,15 @@ struct LimitKeys {
     transfers: Option<usize>,
 }
 
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct ScrubKeys {
+    /// Bytes per second that it reads at most; 0: it never starts by itself. Default: 50 MiB.
+    rate: Option<ByteSize>,
+    /// From the start of one pass over all replicas to the start of the next. Default: 30 d.
+    period: Option<Period>,
+}
+
 /// A checksum algorithm by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChecksumName(pub Algorithm);
@@ -162,12 +184,12 @@ impl<'de> Deserialize<'de> for ChecksumName {
 
 /// A key whose value makes no sense.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(in crate::config) struct Wrong {
     pub(super) key: String,
     pub(super) problem: String,
 }
 
-fn wrong<T>(key: impl Into<String>, problem: impl Into<String>) -> Result<T, Wrong> {
+pub(super) fn wrong<T>(key: impl Into<String>, problem: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { key: key.into(), problem: problem.into() })
 }
 
@@ -203,6 +225,7 @@ impl File {
             );
         }
         config.io_mode = self.io_mode.unwrap_or(config.io_mode);
+        config.verify_reads = self.verify_reads.unwrap_or(config.verify_reads);
         config.checksums = self.checksums.iter().map(|name| name.0).collect();
         config.data_listen = self.data.listen.unwrap_or(config.data_listen);
         config.data_advertise = advertise(self.data.advertise, config.data_listen)?;
@@ -225,6 +248,7 @@ impl File {
         }
         config.timeouts = self.timeouts.validate()?;
         config.limits = self.limits.validate()?;
+        config.scrub = self.scrub.validate()?;
         for (name, url) in &self.doors {
             let door = v1::DoorIdentity { name: name.clone(), url: url.clone() };
             if let Err(error) = Door::try_from(door) {
@@ -232,6 +256,7 @@ impl File {
             }
         }
         config.doors = self.doors;
+        config.tpc = self.tpc.validate()?;
         Ok(config)
     }
 }
@@ -369,6 +394,22 @@ impl LimitKeys {
             }
         }
         Ok(limits)
+    }
+}
+
+impl ScrubKeys {
+    fn validate(self) -> Result<Scrub, Wrong> {
+        let mut scrub = Scrub::default();
+        if let Some(rate) = self.rate {
+            scrub.rate_bytes_per_second = NonZeroU64::new(rate.0);
+        }
+        if let Some(period) = self.period {
+            scrub.period = period.0;
+            if period.0.is_zero() {
+                return wrong("scrub.period", "must not be 0; to switch scrubbing off, set scrub.rate to 0");
+            }
+        }
+        Ok(scrub)
     }
 }
 

@@ -6,11 +6,13 @@
 
 pub mod error;
 pub mod file;
+mod tpc;
 pub mod units;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ pub use self::error::ConfigError;
 use self::units::ByteSize;
 use crate::checksum::AlgorithmSet;
 use crate::engine::file::IoMode;
+use crate::transfer::source::VerifyReads;
 
 /// A validated configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +41,8 @@ pub struct Config {
     pub buffer_memory_bytes: Option<u64>,
     /// How bytes come to the disk.
     pub io_mode: IoMode,
+    /// What is checked before it is sent.
+    pub verify_reads: VerifyReads,
     /// Computed for every upload beside adler32.
     pub checksums: AlgorithmSet,
     /// Where clients come to.
@@ -54,8 +59,12 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How many there may be.
     pub limits: Limits,
+    /// The background verification of all replicas.
+    pub scrub: Scrub,
     /// URLs of doors by their names.
     pub doors: BTreeMap<String, String>,
+    /// Remote servers of third-party copies.
+    pub tpc: crate::remote::Settings,
 }
 
 /// What one queue may hold.
@@ -147,6 +156,24 @@ impl Default for Limits {
     }
 }
 
+/// The background verification of all replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scrub {
+    /// The most that it reads; `None`: it never starts by itself.
+    pub rate_bytes_per_second: Option<NonZeroU64>,
+    /// From the start of one pass to the start of the next.
+    pub period: Duration,
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self {
+            rate_bytes_per_second: NonZeroU64::new(50 << 20),
+            period: Duration::from_secs(30 * 24 * 60 * 60),
+        }
+    }
+}
+
 /// I/O buffers unless configured.
 pub const DEFAULT_BUFFER_MEMORY_BYTES: u64 = 32 << 20;
 /// Space that is never used unless configured: a file system that is full to the brim becomes slow and fails strangely.
@@ -169,6 +196,7 @@ impl Config {
             shards: 0,
             buffer_memory_bytes: None,
             io_mode: IoMode::Direct,
+            verify_reads: VerifyReads::FromDisk,
             checksums: AlgorithmSet::EMPTY,
             data_listen: SocketAddr::from(([0, 0, 0, 0], 2881)),
             data_advertise: None,
@@ -181,7 +209,9 @@ impl Config {
             }],
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            scrub: Scrub::default(),
             doors: BTreeMap::new(),
+            tpc: crate::remote::Settings::default(),
             root,
         }
     }
@@ -236,9 +266,17 @@ impl fmt::Display for Config {
             size(self.buffer_memory_bytes, "32 MiB, or 8 MiB for each shard")
         )?;
         writeln!(f, "  io_mode        {}", self.io_mode)?;
+        writeln!(f, "  verify_reads   {}", self.verify_reads)?;
         for queue in &self.queues {
             let QueueLimits { name, max_running, max_waiting } = queue;
             writeln!(f, "  queue          {name}: {max_running} at once, {max_waiting} waiting")?;
+        }
+        match self.scrub.rate_bytes_per_second {
+            Some(rate) => {
+                let (rate, days) = (ByteSize(rate.get()), self.scrub.period.as_secs_f64() / 86_400.0);
+                writeln!(f, "  scrub          {rate}/s, a pass every {days} d")?;
+            }
+            None => writeln!(f, "  scrub          on request only")?,
         }
         for (name, url) in &self.doors {
             writeln!(f, "  door           {name}: {url}")?;

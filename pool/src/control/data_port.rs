@@ -6,12 +6,13 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use rustix::time::{ClockId, clock_gettime};
@@ -19,17 +20,22 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use super::metrics::Metrics;
+use super::read_metrics::ReadingCollector;
 use crate::checksum::DigestPool;
 use crate::config::Config;
 use crate::engine::arena::SLOT_BYTES;
 use crate::engine::blocking::Blocking;
 use crate::engine::core::Core;
 use crate::engine::net::listener::{self, Listener};
+use crate::engine::net::zero_copy::Tally;
 use crate::engine::shard::{Shard, StartError};
 use crate::http1;
+use crate::remote::Remotes;
 use crate::store::Store;
-use crate::transfer::Desk;
 use crate::transfer::port::{Counters, Port, Settings, accept};
+use crate::transfer::source::Reading;
+use crate::transfer::third_party::ThirdParty;
+use crate::transfer::{Desk, Failure, Transfer};
 
 /// Threads for file-system calls. They wait for the disk more than they work.
 const BLOCKING_THREADS: usize = 32;
@@ -57,6 +63,8 @@ pub trait DataPort: Send + Sync + fmt::Debug {
     fn address(&self) -> SocketAddr;
     /// How busy it is.
     fn load(&self) -> EngineLoad;
+    /// Starts a transfer that the pool makes by itself, whose turn has come.
+    fn launch(&self, transfer: &Arc<Transfer>);
     /// Closes all connections and ends its threads. Blocks until they have ended.
     fn stop(&self);
 }
@@ -121,6 +129,7 @@ pub fn start(
     }
 
     let digests = DigestPool::new(shards.min(processors)).map_err(DataPortError::Threads)?;
+    let reading = Reading::new(Arc::clone(&store), config.io_mode, config.verify_reads);
     let port = Arc::new(Port {
         desk,
         store,
@@ -134,7 +143,7 @@ pub fn start(
             io_mode: config.io_mode,
             algorithms: config.checksums,
         },
-        recent: Default::default(),
+        reading: Arc::new(reading),
         counters: Counters::default(),
     });
     let blocking = Blocking::new(BLOCKING_THREADS);
@@ -150,10 +159,15 @@ pub fn start(
         let gauges = Arc::clone(gauges);
         shard.submit(|core| watch(core, gauges)).map_err(DataPortError::Threads)?;
     }
+    let zero_copy = started.iter().map(|shard| Arc::clone(&shard.facts().zero_copy)).collect();
     metrics.register(|registry| {
-        registry.register_collector(Box::new(PortCollector { port: Arc::clone(&port) }))
+        registry.register_collector(Box::new(ReadingCollector::of(&port.reading)));
+        registry.register_collector(Box::new(PortCollector { port: Arc::clone(&port), zero_copy }))
     });
-    Ok(Arc::new(Shards { address, gauges, running: Mutex::new(started) }))
+    let remotes = Remotes::new(config.tpc.clone());
+    let third_party = Arc::new(ThirdParty { port, remotes });
+    let next_shard = AtomicUsize::new(0);
+    Ok(Arc::new(Shards { address, gauges, running: Mutex::new(started), third_party, next_shard }))
 }
 
 /// Buffers of all shards unless configured: [`crate::config::DEFAULT_BUFFER_MEMORY_BYTES`] in slots.
@@ -180,6 +194,9 @@ struct Shards {
     address: SocketAddr,
     gauges: Vec<Arc<Gauges>>,
     running: Mutex<Vec<Shard>>,
+    third_party: Arc<ThirdParty>,
+    /// Third-party copies go to the shards in turn.
+    next_shard: AtomicUsize,
 }
 
 impl fmt::Debug for Shards {
@@ -200,6 +217,22 @@ impl DataPort for Shards {
         EngineLoad {
             buffers_used: if slots == 0 { 0.0 } else { used as f64 / slots as f64 },
             busiest_shard: busiest.unwrap_or(0) as f64 / WHOLE,
+        }
+    }
+
+    fn launch(&self, transfer: &Arc<Transfer>) {
+        // `None`: it has ended meanwhile.
+        let Some(claim) = transfer.claim_for_pool() else { return };
+        let third_party = Arc::clone(&self.third_party);
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.next_shard.fetch_add(1, Ordering::Relaxed) % running.len().max(1);
+        let submitted = match running.get(number) {
+            Some(shard) => shard.submit(move |core| third_party.run(core, claim)),
+            None => Err(io::Error::other("the pool is stopping")),
+        };
+        drop(running);
+        if let Err(error) = submitted {
+            transfer.abort(Failure::shutdown(format!("the copy cannot begin: {error}")));
         }
     }
 
@@ -244,6 +277,7 @@ async fn watch(core: Rc<Core>, gauges: Arc<Gauges>) {
 /// The port's own counters, read when Prometheus asks.
 struct PortCollector {
     port: Arc<Port>,
+    zero_copy: Vec<Arc<Tally>>,
 }
 
 impl fmt::Debug for PortCollector {
@@ -280,6 +314,20 @@ impl Collector for PortCollector {
             let count = ConstCounter::new(count.load(Ordering::Relaxed) as u64);
             let metric = encoder.encode_descriptor(name, help, None, count.metric_type())?;
             count.encode(metric)?;
+        }
+        let mut metric = encoder.encode_descriptor(
+            "zero_copy_connections",
+            "Connections on which sending without a copy was tried, by what came of it: working; copied (the network \
+             card cannot, so it was given up); slow (the client paused, so it was given up)",
+            None,
+            MetricType::Counter,
+        )?;
+        let none = Tally::default().read().map(|(name, _)| (name, 0));
+        let tallies = self.zero_copy.iter().map(|tally| tally.read());
+        let sum = tallies.fold(none, |sum, tally| std::array::from_fn(|i| (sum[i].0, sum[i].1 + tally[i].1)));
+        for (outcome, count) in sum {
+            let count = ConstCounter::new(count);
+            count.encode(metric.encode_family(&[("outcome", outcome)])?)?;
         }
         Ok(())
     }

@@ -26,8 +26,9 @@ pub const DOOR_KEY: &str = "penstock-door";
 
 /// A connection without a request for that long gives its buffer back.
 const BUFFER_PATIENCE: Duration = Duration::from_secs(1);
-/// What a client may still send after it was refused, and for how long, so that it can read why.
-const LINGER_BYTES: usize = 256 << 10;
+/// What a client may still send after it was refused, and for how long, so that it can read why: what fast networks
+/// bring before a client that is busy with sending looks at the answer.
+const LINGER_BYTES: usize = 64 << 20;
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// What becomes of the connection after an answer.

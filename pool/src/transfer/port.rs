@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::connection;
 use super::desk::Desk;
-use super::get::Recent;
+use super::source::Reading;
 use crate::checksum::{AlgorithmSet, DigestPool};
 use crate::engine::core::Core;
 use crate::engine::file::IoMode;
@@ -44,8 +44,8 @@ pub struct Port {
     pub digests: Option<Arc<DigestPool>>,
     /// Limits and times.
     pub settings: Settings,
-    /// What was read lately.
-    pub recent: Recent,
+    /// How replicas are read.
+    pub reading: Arc<Reading>,
     /// What the port counts.
     pub counters: Counters,
 }

@@ -2,9 +2,11 @@
 //! real ports, with the data path's part played by the test.
 
 mod admin;
+mod health;
 mod pool;
 mod registry;
 mod replicas;
+mod results;
 mod secured;
 mod transfers;
 

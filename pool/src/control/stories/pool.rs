@@ -15,7 +15,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use v1::transfer_event::Event;
 
 use crate::config::Config;
-use crate::control::daemon::{Pool, RunningPool};
+use crate::control::daemon::{Pool, PoolError, RunningPool};
 use crate::control::data_port::{DataPort, EngineLoad};
 use crate::store::{Commit, ReplicaId, Store, UploadSpec};
 use crate::transfer::{Capability, Claim, ClaimMethod, ConnectionInfo, Desk, Outcome, Refusal};
@@ -36,8 +36,13 @@ impl DataPort for NoDataPort {
         EngineLoad { buffers_used: 0.25, busiest_shard: 0.5 }
     }
 
+    fn launch(&self, _transfer: &Arc<crate::transfer::Transfer>) {}
+
     fn stop(&self) {}
 }
+
+/// A running pool, and what its data path would have.
+type Parts = (RunningPool, Arc<dyn Desk>, Arc<Store>);
 
 /// A running pool, and what the shards would have in hand.
 pub(super) struct Stage {
@@ -46,7 +51,8 @@ pub(super) struct Stage {
     pub(super) store: Arc<Store>,
     pub(super) client: PoolClient<Channel>,
     pub(super) channel: Channel,
-    _dir: TempDir,
+    config: Config,
+    dir: TempDir,
 }
 
 impl Stage {
@@ -63,11 +69,30 @@ impl Stage {
         config.admin_listen = "127.0.0.1:0".parse().unwrap();
         config.data_advertise = Some("pool1.example.org:2881".into());
         change(&mut config);
-        let socket = dir.path().join("root/grpc.sock");
-        let (pool, desk, store) = start(config).await;
-        let channel = connect(&socket).await;
+        let parts = start(config.clone()).await.unwrap();
+        Self::over(parts, config, dir).await
+    }
+
+    async fn over((pool, desk, store): Parts, config: Config, dir: TempDir) -> Self {
+        let channel = connect(&dir.path().join("root/grpc.sock")).await;
         let client = PoolClient::new(channel.clone());
-        Self { pool, desk, store, client, channel, _dir: dir }
+        Self { pool, desk, store, client, channel, config, dir }
+    }
+
+    /// The daemon ends and starts again.
+    pub(super) async fn restart(self) -> Self {
+        let Self { pool, desk, store, client, channel, config, dir } = self;
+        pool.stop().await;
+        drop((desk, store, client, channel));
+        let gone = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match start(config.clone()).await {
+                Ok(parts) => return Self::over(parts, config, dir).await,
+                // The last tasks of the old one still hold the directory; a process that ends holds nothing.
+                Err(error) if tokio::time::Instant::now() >= gone => panic!("no second life: {error}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
     }
 
     /// Starts a transfer and follows it.
@@ -101,11 +126,16 @@ impl Stage {
 
     /// Brings a replica into the store, as an upload would.
     pub(super) async fn store(&self, replica: &str, data: &'static [u8]) {
+        self.store_by("t", replica, data).await;
+    }
+
+    async fn store_by(&self, transfer: &str, replica: &str, data: &'static [u8]) {
+        let transfer = transfer.to_owned();
         let (store, id) = (Arc::clone(&self.store), ReplicaId::new(replica).unwrap());
         let stored = tokio::task::spawn_blocking(move || {
             let spec = UploadSpec {
                 replica: id,
-                transfer: "t".into(),
+                transfer,
                 path: "/p".into(),
                 class: String::new(),
                 size: Some(data.len() as u64),
@@ -128,7 +158,8 @@ impl Stage {
     pub(super) async fn upload(&self, url: &str, replica: &str) -> Claim {
         let mut claim = self.come(url, ClaimMethod::Put).unwrap();
         claim.started(connection()).unwrap();
-        self.store(replica, b"abc").await;
+        let transfer = claim.transfer().request().id.to_string();
+        self.store_by(&transfer, replica, b"abc").await;
         claim.moved(3);
         claim.finishing().unwrap();
         claim.finish(Outcome::Stored { size: 3, checksums: vec![] }).unwrap();
@@ -158,7 +189,7 @@ pub(super) fn connection() -> ConnectionInfo {
 }
 
 /// A pool whose data path is the test.
-pub(super) async fn start(config: Config) -> (RunningPool, Arc<dyn Desk>, Arc<Store>) {
+pub(super) async fn start(config: Config) -> Result<Parts, PoolError> {
     let parts = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&parts);
     let pool = Pool::start_with(
@@ -168,10 +199,9 @@ pub(super) async fn start(config: Config) -> (RunningPool, Arc<dyn Desk>, Arc<St
             Ok(Arc::new(NoDataPort))
         }),
     )
-    .await
-    .unwrap();
+    .await?;
     let (desk, store) = parts.lock().unwrap().take().unwrap();
-    (pool, desk, store)
+    Ok((pool, desk, store))
 }
 
 async fn connect(socket: &Path) -> Channel {

@@ -142,6 +142,9 @@ pub trait Disk: Send + Sync + 'static {
     fn space(&self, path: &Path) -> io::Result<FsSpace>;
     /// How much of a range is in the page cache (cachestat, Linux 6.5). `None` where the kernel cannot tell.
     fn cached(&self, file: &File, offset: u64, length: u64) -> io::Result<Option<Cached>>;
+    /// Has the page cache drop what it has of a range, as far as that is on the disk (posix_fadvise DONTNEED). May drop
+    /// some of what is around it. No promise: what somebody uses at this moment stays.
+    fn drop_cached(&self, file: &File, offset: u64, length: u64) -> io::Result<()>;
     /// Whether `create_unnamed` in `dir` makes files that truly have no name, so that a crash leaves nothing of them.
     fn has_unnamed_files(&self, dir: &Path) -> io::Result<bool>;
     /// Whether those who use this disk may work on it from threads of their own. Not on a simulated one, where the

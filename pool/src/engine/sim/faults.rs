@@ -56,6 +56,8 @@ pub enum Call {
     Space,
     /// `Disk::cached`
     Cached,
+    /// `Disk::drop_cached`
+    DropCached,
     /// A write of the ring.
     RingWrite,
     /// A read of the ring.

@@ -5,25 +5,29 @@ use serde::Serialize;
 /// Runs that differ by more than this share of their median were disturbed.
 const TRUSTED_SPREAD: f64 = 0.2;
 
-/// The slowest, the middle and the fastest of some runs.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// The smallest, the middle and the largest result of some runs, and all of them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Spread {
-    /// The smallest rate.
+    /// The smallest.
     pub min: f64,
     /// The middle one; of an even number of runs the mean of the two in the middle.
     pub median: f64,
-    /// The largest rate.
+    /// The largest.
     pub max: f64,
+    /// Each, in the order of the runs.
+    pub runs: Vec<f64>,
 }
 
 impl Spread {
     /// Of these runs; `None` if there are none.
-    pub fn of(mut runs: Vec<f64>) -> Option<Self> {
-        runs.sort_by(f64::total_cmp);
-        let (min, max) = (*runs.first()?, *runs.last()?);
-        let middle = runs.len() / 2;
-        let median = if runs.len() % 2 == 1 { runs[middle] } else { (runs[middle - 1] + runs[middle]) / 2.0 };
-        Some(Self { min, median, max })
+    pub fn of(runs: Vec<f64>) -> Option<Self> {
+        let mut sorted = runs.clone();
+        sorted.sort_by(f64::total_cmp);
+        let (min, max) = (*sorted.first()?, *sorted.last()?);
+        let middle = sorted.len() / 2;
+        let median =
+            if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 };
+        Some(Self { min, median, max, runs })
     }
 
     /// How far the runs lie apart, as a share of the median.
@@ -42,9 +46,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_run_is_the_median() {
+    fn the_middle_run_is_the_median_and_the_order_is_kept() {
         let spread = Spread::of(vec![3.0, 1.0, 2.0, 9.0, 2.5]).unwrap();
-        assert_eq!(spread, Spread { min: 1.0, median: 2.5, max: 9.0 });
+        assert_eq!((spread.min, spread.median, spread.max), (1.0, 2.5, 9.0));
+        assert_eq!(spread.runs, [3.0, 1.0, 2.0, 9.0, 2.5]);
         assert_eq!(Spread::of(vec![1.0, 3.0]).unwrap().median, 2.0);
         assert_eq!(Spread::of(vec![]), None);
     }

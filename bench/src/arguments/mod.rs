@@ -1,0 +1,9 @@
+//! What the subcommands' options share: sizes, lists, times, and how results are wanted.
+
+mod byte_size;
+mod common;
+mod lists;
+
+pub use byte_size::{parse_byte_size, show_byte_size};
+pub use common::Common;
+pub use lists::{Count, Size, parse_duration};
