@@ -6,8 +6,12 @@
 
 mod arguments;
 mod checksum;
+mod child;
 mod disk;
+mod http;
 mod measure;
+mod net;
+mod pool;
 mod report;
 mod target;
 mod terminal;
@@ -31,6 +35,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Disk(disk::Options),
+    Net(net::Options),
+    Pool(pool::Options),
     Checksum(checksum::Options),
 }
 
@@ -47,10 +53,14 @@ fn main() -> ExitCode {
 
 fn run(command: &Command) -> anyhow::Result<()> {
     let interrupt = Interrupt::listen()?;
-    match command {
+    let result = match command {
         Command::Disk(options) => disk::run(options, &interrupt),
+        Command::Net(options) => net::run(options, &interrupt),
+        Command::Pool(options) => pool::run(options, &interrupt),
         Command::Checksum(options) => checksum::run(options, &interrupt),
-    }
+    };
+    // What an interrupt has cut short fails in many ways; this is the reason.
+    result.map_err(|error| if interrupt.came() { Interrupted.into() } else { error })
 }
 
 /// An error with its causes, but for those whose words it has already.

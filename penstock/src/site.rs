@@ -105,6 +105,8 @@ fn pool_settings(settings: &Settings, data: &Path, socket: &Path) -> PoolSetting
     config.max_file_size = settings.max_file_size;
     config.checksums = settings.checksums.iter().map(|name| name.0).collect();
     config.timeouts.drain = settings.drain;
+    // Who tries it on one machine has the other side there as well; what others reach must not lead them inside.
+    config.tpc.rules.loopback = settings.listen.ip().is_loopback();
     config
 }
 

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod attributes;
 pub mod binaries;
 pub mod certificates;
 pub mod cluster;

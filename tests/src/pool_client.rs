@@ -112,6 +112,28 @@ pub async fn ready_url(events: &mut tonic::Streaming<proto::TransferEvent>) -> S
     }
 }
 
+/// The `Finished` event, whatever comes before it; panics when the transfer ends otherwise.
+pub async fn finished(events: &mut tonic::Streaming<proto::TransferEvent>) -> proto::Finished {
+    use proto::transfer_event::Event;
+    loop {
+        match next(events).await {
+            Event::Finished(finished) => return finished,
+            Event::Queued(_) | Event::Ready(_) | Event::Started(_) | Event::Progress(_) => {}
+            other @ (Event::Failed(_) | Event::Cancelled(_)) => panic!("not finished but {other:?}"),
+        }
+    }
+}
+
+/// The door's word that an upload's name is there; returns whether the pool knew the transfer.
+pub async fn keep(client: &mut Client, id: &str) -> bool {
+    let request = proto::AcknowledgeRequest {
+        transfer_id: id.to_owned(),
+        disposition: proto::acknowledge_request::Disposition::Keep.into(),
+        ..Default::default()
+    };
+    client.acknowledge(request).await.expect("the pool takes the word").into_inner().known
+}
+
 /// The next event.
 pub async fn next(events: &mut tonic::Streaming<proto::TransferEvent>) -> proto::transfer_event::Event {
     let event = events.message().await.expect("the stream goes on").expect("there is another event");

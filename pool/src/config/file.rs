@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use penstock_door_proto::v1;
 use serde::Deserialize;
 
+use super::tpc::TpcKeys;
 use super::units::{ByteSize, Period};
 use super::{
     Config, DEFAULT_MAX_RUNNING, DEFAULT_MAX_WAITING, GrpcEndpoint, Limits, QueueLimits, Scrub, Timeouts,
@@ -79,6 +80,9 @@ pub struct File {
     /// are sent back to. Doors that connect are learned by themselves. Default: none.
     #[serde(default)]
     doors: BTreeMap<String, String>,
+    /// Third-party copies: the pool as a client of remote servers.
+    #[serde(default)]
+    tpc: TpcKeys,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -180,12 +184,12 @@ impl<'de> Deserialize<'de> for ChecksumName {
 
 /// A key whose value makes no sense.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(in crate::config) struct Wrong {
     pub(super) key: String,
     pub(super) problem: String,
 }
 
-fn wrong<T>(key: impl Into<String>, problem: impl Into<String>) -> Result<T, Wrong> {
+pub(super) fn wrong<T>(key: impl Into<String>, problem: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { key: key.into(), problem: problem.into() })
 }
 
@@ -252,6 +256,7 @@ impl File {
             }
         }
         config.doors = self.doors;
+        config.tpc = self.tpc.validate()?;
         Ok(config)
     }
 }

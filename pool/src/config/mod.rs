@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod file;
+mod tpc;
 pub mod units;
 
 use std::collections::BTreeMap;
@@ -62,6 +63,8 @@ pub struct Config {
     pub scrub: Scrub,
     /// URLs of doors by their names.
     pub doors: BTreeMap<String, String>,
+    /// Remote servers of third-party copies.
+    pub tpc: crate::remote::Settings,
 }
 
 /// What one queue may hold.
@@ -208,6 +211,7 @@ impl Config {
             limits: Limits::default(),
             scrub: Scrub::default(),
             doors: BTreeMap::new(),
+            tpc: crate::remote::Settings::default(),
             root,
         }
     }

@@ -62,6 +62,22 @@ rate = "10 MiB"
 period = "7 d"
 [doors]
 door1 = "https://door1.example.org:2880"
+[tpc]
+connect_timeout = "5 s"
+first_byte_timeout = "6 s"
+idle_timeout = "7 s"
+minimum_rate = 0
+rate_window = "8 s"
+deadline = "1 h"
+verification_timeout = "9 s"
+retries = 0
+max_streams = 4
+connections_per_host = 10
+keep_alive = 0
+allow_loopback = true
+allow_link_local = true
+allow_private = false
+ports = [443, "8000-8999"]
 "#,
     )
     .unwrap();
@@ -77,6 +93,14 @@ door1 = "https://door1.example.org:2880"
     assert_eq!(config.scrub.rate_bytes_per_second.map(NonZeroU64::get), Some(10 << 20));
     assert_eq!(config.scrub.period, Duration::from_secs(7 * 86_400));
     assert_eq!(config.doors["door1"], "https://door1.example.org:2880");
+    let tpc = &config.tpc;
+    assert_eq!((tpc.connect_timeout.as_secs(), tpc.first_byte_timeout.as_secs()), (5, 6));
+    assert_eq!((tpc.idle_timeout.as_secs(), tpc.rate_window.as_secs()), (7, 8));
+    assert_eq!((tpc.deadline.as_secs(), tpc.verification_timeout.as_secs()), (3600, 9));
+    assert_eq!((tpc.minimum_rate_bytes_per_second, tpc.retries, tpc.max_streams), (0, 0, 4));
+    assert_eq!((tpc.connections_per_host, tpc.keep_alive), (10, Duration::ZERO));
+    assert!(tpc.rules.loopback && tpc.rules.link_local && !tpc.rules.private);
+    assert_eq!(tpc.rules.ports.to_string(), "443, 8000-8999");
     let shown = config.to_string();
     assert!(shown.contains("10 TiB") && shown.contains("pool01.example.org:2881"), "{shown}");
 }
@@ -155,6 +179,12 @@ fn whatever_is_wrong_is_named_with_file_line_and_key() {
         (with("[[queues]]\nmax_running = 1"), "pool.toml:5: queues: missing field `name`"),
         (with("[timeouts]\nidle = 0"), "pool.toml:6: timeouts.idle: must not be 0"),
         (with("[timeouts]\nidle = \"soon\""), "pool.toml:6: timeouts.idle: \"soon\" is not a length of time"),
+        (with("[tpc]\nidle_timeout = 0"), "pool.toml:6: tpc.idle_timeout: must not be 0"),
+        (with("[tpc]\nmax_streams = 101"), "pool.toml:6: tpc.max_streams: must be from 1 to 100"),
+        (with("[tpc]\nconnections_per_host = 0"), "pool.toml:6: tpc.connections_per_host: must be from 1 to"),
+        (with("[tpc]\nretries = 101"), "pool.toml:6: tpc.retries: must be at most 100"),
+        (with("[tpc]\nports = [0]"), "pool.toml:6: tpc.ports: a port is a number from 1 to 65535"),
+        (with("[tpc]\nports = [\"90-80\"]"), "pool.toml:6: tpc.ports: a port is a number from 1 to 65535"),
         (with("[limits]\ntransfers = 0"), "pool.toml:6: limits.transfers: must not be 0"),
         (with("[limits]\ntransfers = -5"), "pool.toml:6: limits.transfers: invalid value: integer `-5`"),
         (

@@ -121,6 +121,7 @@ impl Pool {
         let admin_addr = admin_listener.local_addr().map_err(admin_error)?;
         let data_port =
             start_data_port(Arc::clone(&registry) as Arc<dyn Desk>, Arc::clone(&store), &config, &metrics)?;
+        registry.set_data_port(&data_port);
         let data_addr = data_port.address();
         let authority = config.data_advertise.clone().unwrap_or_else(|| data_addr.to_string());
         registry.set_data_url(format!("http://{authority}"));

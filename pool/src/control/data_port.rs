@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,10 +30,12 @@ use crate::engine::net::listener::{self, Listener};
 use crate::engine::net::zero_copy::Tally;
 use crate::engine::shard::{Shard, StartError};
 use crate::http1;
+use crate::remote::Remotes;
 use crate::store::Store;
-use crate::transfer::Desk;
 use crate::transfer::port::{Counters, Port, Settings, accept};
 use crate::transfer::source::Reading;
+use crate::transfer::third_party::ThirdParty;
+use crate::transfer::{Desk, Failure, Transfer};
 
 /// Threads for file-system calls. They wait for the disk more than they work.
 const BLOCKING_THREADS: usize = 32;
@@ -61,6 +63,8 @@ pub trait DataPort: Send + Sync + fmt::Debug {
     fn address(&self) -> SocketAddr;
     /// How busy it is.
     fn load(&self) -> EngineLoad;
+    /// Starts a transfer that the pool makes by itself, whose turn has come.
+    fn launch(&self, transfer: &Arc<Transfer>);
     /// Closes all connections and ends its threads. Blocks until they have ended.
     fn stop(&self);
 }
@@ -160,7 +164,10 @@ pub fn start(
         registry.register_collector(Box::new(ReadingCollector::of(&port.reading)));
         registry.register_collector(Box::new(PortCollector { port: Arc::clone(&port), zero_copy }))
     });
-    Ok(Arc::new(Shards { address, gauges, running: Mutex::new(started) }))
+    let remotes = Remotes::new(config.tpc.clone());
+    let third_party = Arc::new(ThirdParty { port, remotes });
+    let next_shard = AtomicUsize::new(0);
+    Ok(Arc::new(Shards { address, gauges, running: Mutex::new(started), third_party, next_shard }))
 }
 
 /// Buffers of all shards unless configured: [`crate::config::DEFAULT_BUFFER_MEMORY_BYTES`] in slots.
@@ -187,6 +194,9 @@ struct Shards {
     address: SocketAddr,
     gauges: Vec<Arc<Gauges>>,
     running: Mutex<Vec<Shard>>,
+    third_party: Arc<ThirdParty>,
+    /// Third-party copies go to the shards in turn.
+    next_shard: AtomicUsize,
 }
 
 impl fmt::Debug for Shards {
@@ -207,6 +217,22 @@ impl DataPort for Shards {
         EngineLoad {
             buffers_used: if slots == 0 { 0.0 } else { used as f64 / slots as f64 },
             busiest_shard: busiest.unwrap_or(0) as f64 / WHOLE,
+        }
+    }
+
+    fn launch(&self, transfer: &Arc<Transfer>) {
+        // `None`: it has ended meanwhile.
+        let Some(claim) = transfer.claim_for_pool() else { return };
+        let third_party = Arc::clone(&self.third_party);
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.next_shard.fetch_add(1, Ordering::Relaxed) % running.len().max(1);
+        let submitted = match running.get(number) {
+            Some(shard) => shard.submit(move |core| third_party.run(core, claim)),
+            None => Err(io::Error::other("the pool is stopping")),
+        };
+        drop(running);
+        if let Err(error) = submitted {
+            transfer.abort(Failure::shutdown(format!("the copy cannot begin: {error}")));
         }
     }
 

@@ -168,6 +168,11 @@ impl Follower {
         if matches!(self.told, Told::Ready | Told::Started | Told::Finishing) {
             return Ok(());
         }
+        if transfer.request().kind.runs_by_itself() {
+            // Nobody is to come.
+            self.told = Told::Ready;
+            return Ok(());
+        }
         let expires_at = state.ready_at().map(|at| (at.wall() + self.registry.timeouts().client).into());
         let url = self.registry.redirect_url(transfer);
         self.tell(transfer, Event::Ready(v1::Ready { url, expires_at })).await?;

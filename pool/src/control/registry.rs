@@ -16,9 +16,10 @@ use thiserror::Error;
 use tokio::sync::Notify;
 use tracing::info;
 
+use super::data_port::DataPort;
 use super::doors::Doors;
 use super::entry::{Bell, Entry, Subject};
-use super::kept::{Kept, makes_replica};
+use super::kept::Kept;
 use super::metrics::Metrics;
 use super::queue::{QueueError, QueueLimits, QueueStatus, Queues, Turn};
 use crate::transfer::connection::{DOOR_KEY, TRANSFER_KEY};
@@ -123,6 +124,8 @@ pub struct Registry {
     metrics: Arc<Metrics>,
     /// "http://host:port", known once the data port answers.
     data_url: OnceLock<String>,
+    /// Where transfers go that the pool makes by itself.
+    data_port: OnceLock<Weak<dyn DataPort>>,
     /// No new transfers.
     draining: AtomicBool,
     /// No claims either.
@@ -182,6 +185,7 @@ impl Registry {
             doors: Doors::new(settings.doors.clone()),
             metrics,
             data_url: OnceLock::new(),
+            data_port: OnceLock::new(),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             drain_ends_us: AtomicU64::new(NO_DEADLINE),
@@ -203,6 +207,12 @@ impl Registry {
     pub fn set_data_url(&self, url: String) {
         // A second address would not be known to those who have the first.
         let _ = self.data_url.set(url);
+    }
+
+    /// Who carries out the transfers that the pool makes by itself. Set once, before the first transfer.
+    pub fn set_data_port(&self, data_port: &Arc<dyn DataPort>) {
+        // A second one would not have those that the first one has.
+        let _ = self.data_port.set(Arc::downgrade(data_port));
     }
 
     /// Where clients are sent.
@@ -256,15 +266,16 @@ impl Registry {
         if self.draining() {
             return Err(StartError::Draining);
         }
-        let uploads = makes_replica(request.kind.name());
-        if uploads && let Some(by) = table.uploads.get(&request.replica) {
+        if request.kind.stores()
+            && let Some(by) = table.uploads.get(&request.replica)
+        {
             return Err(StartError::UploadRuns { replica: request.replica, by: by.clone() });
         }
         if table.rows.len() >= self.settings.max_transfers && !table.forget_oldest() {
             return Err(StartError::TooMany { limit: self.settings.max_transfers });
         }
         let turn = table.queues.enqueue(&queue, request.priority, id.clone())?;
-        if uploads {
+        if request.kind.stores() {
             table.uploads.insert(request.replica.clone(), id.clone());
         }
         let bell = Arc::new(Bell::new(id.clone(), self.me.clone()));
@@ -277,7 +288,7 @@ impl Registry {
         table.keep(&entry);
         let admitted = table.admit_all(&queue);
         drop(table);
-        admit(admitted);
+        self.admit(admitted);
         Ok(entry)
     }
 
@@ -500,7 +511,9 @@ impl Registry {
             admitted = table.admit_all(&request.queue);
         }
         if first_time {
-            table.uploads.remove(&request.replica);
+            if request.kind.stores() {
+                table.uploads.remove(&request.replica);
+            }
             if !entry.has_stored() {
                 table.forgettable.insert(number, id.clone());
             }
@@ -516,7 +529,23 @@ impl Registry {
             self.metrics.ended(&transfer);
             log_end(&transfer, &state);
         }
-        admit(admitted);
+        self.admit(admitted);
+    }
+
+    /// Admits transfers that were taken out of a queue, and starts those that need no client. One that was cancelled
+    /// meanwhile has settled itself.
+    fn admit(&self, transfers: Vec<Arc<Transfer>>) {
+        for transfer in transfers {
+            if transfer.admit().is_err() || !transfer.request().kind.runs_by_itself() {
+                continue;
+            }
+            match self.data_port.get().and_then(Weak::upgrade) {
+                Some(data_port) => data_port.launch(&transfer),
+                None => {
+                    transfer.abort(Failure::shutdown("the pool's data port does not run"));
+                }
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -566,13 +595,6 @@ impl Table {
             self.forget(id);
         }
         oldest.is_some()
-    }
-}
-
-/// Admits transfers that were taken out of a queue. One that was cancelled meanwhile has settled itself.
-fn admit(transfers: Vec<Arc<Transfer>>) {
-    for transfer in transfers {
-        let _ = transfer.admit();
     }
 }
 

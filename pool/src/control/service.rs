@@ -114,7 +114,7 @@ impl PoolService {
         }
     }
 
-    /// Checks that need the disk, before a transfer is taken. Gives the replica that a GET will read.
+    /// Checks that need the disk, before a transfer is taken. Gives the replica that a GET or a push will read.
     async fn check_replica(&self, asked: &v1::TransferRequest) -> Result<Option<Arc<Replica>>, Status> {
         let request = TransferRequest::try_from(asked.clone()).map_err(request_status)?;
         let id = replica_id(&request.replica)?;
@@ -123,10 +123,12 @@ impl PoolService {
             blocking(&self.shared.store, move |store| store.open(&id)).await?
         };
         match (&request.kind, known) {
-            (Kind::Get(_), Err(error)) => Err(store_status(&error)),
-            (Kind::Get(get), Ok(replica)) => match replica.state() {
+            (Kind::Get(_) | Kind::Push(_), Err(error)) => Err(store_status(&error)),
+            (kind @ (Kind::Get(_) | Kind::Push(_)), Ok(replica)) => match replica.state() {
                 ReplicaState::Ready | ReplicaState::Orphaned => Ok(Some(replica)),
-                ReplicaState::Broken if get.allow_broken => Ok(Some(replica)),
+                ReplicaState::Broken if matches!(kind, Kind::Get(get) if get.allow_broken) => {
+                    Ok(Some(replica))
+                }
                 ReplicaState::Broken => Err(coded(
                     tonic::Code::FailedPrecondition,
                     FailureCode::ReplicaBroken,
@@ -139,11 +141,14 @@ impl PoolService {
                     Err(store_status(&StoreError::NotFound { replica: id }))
                 }
             },
-            (Kind::Put(_), Ok(_)) => Err(store_status(&StoreError::Exists { replica: id })),
+            (Kind::Put(_) | Kind::Pull(_), Ok(_)) => Err(store_status(&StoreError::Exists { replica: id })),
             (Kind::Put(put), Err(StoreError::NotFound { .. })) => {
                 self.check_room(&id, put.size, put.maximum_size.map(Into::into)).await.map(|()| None)
             }
-            (Kind::Put(_), Err(error)) => Err(store_status(&error)),
+            (Kind::Pull(pull), Err(StoreError::NotFound { .. })) => {
+                self.check_room(&id, pull.size, pull.maximum_size.map(Into::into)).await.map(|()| None)
+            }
+            (Kind::Put(_) | Kind::Pull(_), Err(error)) => Err(store_status(&error)),
         }
     }
 

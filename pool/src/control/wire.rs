@@ -11,6 +11,7 @@ use crate::scrub::{ScrubState, ScrubStatus};
 use crate::transfer::clock::Moment;
 use crate::transfer::link::LinkSnapshot;
 use crate::transfer::record::{Cancelled, Failed, Finished, LimitShares};
+use crate::transfer::request::KindName;
 use crate::transfer::state::StateName;
 use crate::transfer::{Limit, State, Transfer, Verdict};
 
@@ -107,17 +108,31 @@ pub(super) fn progress(transfer: &Transfer) -> v1::Progress {
 
 /// In words, for people.
 fn description(state: &State, transfer: &Transfer) -> &'static str {
+    let kind = transfer.request().kind.name();
     match state {
         State::Queued => "waiting for its turn in the pool's queue",
-        State::Ready { .. } => "waiting for the client to come to the data port",
-        State::Running { .. } if transfer.open_claims() == 0 => "waiting for the client's next request",
+        State::Ready { .. } => match kind {
+            KindName::Pull => "asking the source",
+            KindName::Push => "asking the destination",
+            _ => "waiting for the client to come to the data port",
+        },
+        State::Running { .. } if transfer.open_claims() == 0 && kind == KindName::Get => {
+            "waiting for the client's next request"
+        }
         State::Running { .. } => match transfer.limits().now {
-            None | Some(Limit::Source) => "moving bytes; waiting for the client",
+            None | Some(Limit::Source) => match kind {
+                KindName::Pull => "moving bytes; waiting for the source",
+                KindName::Push => "moving bytes; waiting for the destination",
+                _ => "moving bytes; waiting for the client",
+            },
             Some(Limit::Network) => "moving bytes; waiting for the network",
             Some(Limit::Disk) => "moving bytes; waiting for the disk",
             Some(Limit::Checksum) => "moving bytes; waiting for checksums",
             Some(Limit::Queue) => "moving bytes; waiting for buffers of the pool",
         },
+        State::Finishing { .. } if kind == KindName::Push => {
+            "all bytes are sent; verifying them with the destination"
+        }
         State::Finishing { .. } => "all bytes have arrived; making them durable",
         State::Done(_) => "done",
         State::Failed(_) => "failed",

@@ -95,11 +95,8 @@ pub fn parse_answer(buf: &[u8]) -> Result<ParsedAnswer, AnswerError> {
     let mut parsed = httparse::Response::new(&mut []);
     // A whole head of the limit's size is good; a beginning of that size is not.
     let head = &buf[..buf.len().min(MAX_ANSWER_HEAD_BYTES)];
-    let status = httparse::ParserConfig::default().parse_response_with_uninit_headers(
-        &mut parsed,
-        head,
-        &mut storage,
-    );
+    let status =
+        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, head, &mut storage);
     match status {
         Ok(httparse::Status::Complete(consumed)) => {
             Ok(ParsedAnswer::Complete { head: Box::new(AnswerHead::new(&parsed)?), consumed })
@@ -176,7 +173,8 @@ impl AnswerHead {
         for value in self.headers("content-length").flat_map(|value| value.split(',')) {
             let value = super::list::trim(value);
             // RFC 9110 §8.6: 1*DIGIT; parse() alone would take a plus sign.
-            let number = value.bytes().all(|b| b.is_ascii_digit()).then(|| value.parse::<u64>().ok()).flatten();
+            let number =
+                value.bytes().all(|b| b.is_ascii_digit()).then(|| value.parse::<u64>().ok()).flatten();
             let number = number
                 .filter(|number| *number <= i64::MAX as u64)
                 .ok_or(AnswerError::Framing("its Content-Length is not a number of bytes"))?;
@@ -203,9 +201,7 @@ impl AnswerHead {
                 Err(AnswerError::Framing("it has an empty Transfer-Encoding"))
             }
             ([], None) => Ok(AnswerBody::UntilClose),
-            (_, Some(_)) => {
-                Err(AnswerError::Framing("it has both Transfer-Encoding and Content-Length"))
-            }
+            (_, Some(_)) => Err(AnswerError::Framing("it has both Transfer-Encoding and Content-Length")),
             // RFC 9112 §6.1: not in HTTP/1.0.
             ([only], None) if only.eq_ignore_ascii_case("chunked") && self.version == Version::Http11 => {
                 Ok(AnswerBody::Chunked)
@@ -242,14 +238,16 @@ impl AnswerHead {
         let (unit, range) = self.header("content-range")?.split_once(' ')?;
         let (range, total) = range.split_once('/')?;
         let (first, last) = range.split_once('-')?;
-        let number = |text: &str| {
-            text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten()
-        };
+        let number =
+            |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
         let (first, last) = (number(first)?, number(last)?);
         let total = if total == "*" { None } else { Some(number(total)?) };
         let makes_sense = first <= last && last < i64::MAX as u64 && total.is_none_or(|total| last < total);
-        (unit.eq_ignore_ascii_case("bytes") && makes_sense)
-            .then_some(ContentRange { first, end: last + 1, total })
+        (unit.eq_ignore_ascii_case("bytes") && makes_sense).then_some(ContentRange {
+            first,
+            end: last + 1,
+            total,
+        })
     }
 }
 
@@ -355,9 +353,12 @@ pub(super) mod tests {
 
     #[test]
     fn a_content_range_that_makes_no_sense_is_none() {
-        let range = |value: &str| answer(&format!("HTTP/1.1 206 x\r\nContent-Range: {value}\r\n")).content_range();
+        let range =
+            |value: &str| answer(&format!("HTTP/1.1 206 x\r\nContent-Range: {value}\r\n")).content_range();
         assert_eq!(range("bytes 0-0/*"), Some(ContentRange { first: 0, end: 1, total: None }));
-        for wrong in ["bytes 5-4/10", "bytes 0-10/10", "bytes */10", "bytes -1-2/3", "lines 0-1/2", "bytes 0-1"] {
+        for wrong in
+            ["bytes 5-4/10", "bytes 0-10/10", "bytes */10", "bytes -1-2/3", "lines 0-1/2", "bytes 0-1"]
+        {
             assert_eq!(range(wrong), None, "{wrong}");
         }
     }

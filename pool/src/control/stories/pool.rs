@@ -36,6 +36,8 @@ impl DataPort for NoDataPort {
         EngineLoad { buffers_used: 0.25, busiest_shard: 0.5 }
     }
 
+    fn launch(&self, _transfer: &Arc<crate::transfer::Transfer>) {}
+
     fn stop(&self) {}
 }
 

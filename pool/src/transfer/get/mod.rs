@@ -10,6 +10,8 @@
 mod open;
 mod send;
 
+pub(super) use self::open::checksums_of;
+
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -7,12 +7,12 @@
 //!
 //! Whatever goes wrong before the commit leaves nothing; after it, only the door decides.
 
-mod body;
-mod digests;
+pub(super) mod body;
+pub(super) mod digests;
 mod plan;
 mod receive;
 mod small;
-mod write;
+pub(super) mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -201,7 +201,7 @@ async fn receive_large(
     Ok((checksums, size))
 }
 
-fn commit_of(size: u64, checksums: &[Checksum], blocks: Vec<u32>) -> Commit {
+pub(super) fn commit_of(size: u64, checksums: &[Checksum], blocks: Vec<u32>) -> Commit {
     let checksums: BTreeMap<String, String> = checksums
         .iter()
         .map(|checksum| (checksum.algorithm().name().to_owned(), checksum.hex().to_string()))
@@ -209,7 +209,7 @@ fn commit_of(size: u64, checksums: &[Checksum], blocks: Vec<u32>) -> Commit {
     Commit { size, checksums, blocks, created_at: Timestamp::now() }
 }
 
-fn compare(expected: &[Checksum], actual: &[Checksum]) -> Result<(), Failure> {
+pub(super) fn compare(expected: &[Checksum], actual: &[Checksum]) -> Result<(), Failure> {
     if mismatch(expected, actual).is_empty() {
         Ok(())
     } else {
@@ -250,12 +250,12 @@ async fn settle(exchange: &mut Exchange<'_>, claim: &Claim, plan: &Plan, checksu
 }
 
 /// Why a transfer was stopped from outside.
-fn stopped() -> Failure {
+pub(super) fn stopped() -> Failure {
     Failure::new(FailureCode::Internal, Side::Door, "the transfer was called off").with_status(503)
 }
 
 /// A failure of the store as the transfer's.
-fn failure_of(error: &StoreError) -> Failure {
+pub(super) fn failure_of(error: &StoreError) -> Failure {
     let text = error.to_string();
     let failure = match error {
         StoreError::NoSpace { .. } => Failure::no_space(text),

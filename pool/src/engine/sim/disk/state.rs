@@ -32,6 +32,8 @@ pub(super) struct State {
     pub next_raw: i32,
     /// Grows with every change, so that each has its own time.
     pub ticks: u64,
+    /// Something was read through the page cache, so something may be evicted from it.
+    pub evicts: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -98,6 +100,7 @@ impl State {
             next_inode: 2,
             next_raw: FIRST_RAW,
             ticks: 0,
+            evicts: false,
         }
     }
 
@@ -262,6 +265,7 @@ impl State {
             next_inode: self.next_inode,
             next_raw: self.next_raw,
             ticks: self.ticks,
+            evicts: false,
         }
     }
 
@@ -279,6 +283,7 @@ impl State {
             next_inode: self.next_inode,
             next_raw: self.next_raw,
             ticks: self.ticks,
+            evicts: false,
         };
         let mut reached = vec![PathBuf::from("/")];
         while let Some(path) = reached.pop() {

@@ -1,0 +1,300 @@
+//! The door's part: orders transfers, follows them to their end, acknowledges; and removes all it has made.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures_util::stream::{self, StreamExt as _};
+use penstock_door_proto::v1 as proto;
+use proto::transfer_event::Event;
+use proto::transfer_request::Kind;
+use tokio::sync::oneshot;
+use tonic::{Code, Status, Streaming};
+
+use super::connect::Client;
+use super::limits::Limits;
+use crate::http::Location;
+
+/// What the ids of all that is made begin with.
+pub const PREFIX: &str = "penstock-bench-";
+/// The name under which the pool knows us.
+const NAME: &str = "penstock-bench";
+/// Calls at once when everything is removed.
+const REMOVALS_AT_ONCE: usize = 32;
+/// How long a pool may take for a call that moves nothing.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// How long a client's turn may take to come.
+const TURN_LIMIT: Duration = Duration::from_secs(120);
+
+/// A door with its transfers and replicas.
+#[derive(Clone)]
+pub struct Door(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    /// Of this run of the program.
+    tag: String,
+    next: AtomicU64,
+    estate: Mutex<Estate>,
+}
+
+/// What is there because of us.
+#[derive(Default)]
+struct Estate {
+    replicas: HashMap<String, u64>,
+    transfers: HashSet<String>,
+    /// What held ended transfers back.
+    limits: Limits,
+}
+
+/// A transfer whose client may come.
+pub struct Ready {
+    /// Where to.
+    pub location: Location,
+    /// The transfer.
+    pub id: String,
+    /// Its end: an error is the pool's reason.
+    pub end: oneshot::Receiver<Result<(), String>>,
+}
+
+impl Door {
+    /// Over a connection to a pool.
+    pub fn new(client: Client) -> Self {
+        let nanoseconds = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
+        let tag = format!("{PREFIX}{:x}-{nanoseconds:x}", std::process::id());
+        Self(Arc::new(Inner { client, tag, next: AtomicU64::new(0), estate: Mutex::default() }))
+    }
+
+    fn estate(&self) -> MutexGuard<'_, Estate> {
+        self.0.estate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new_id(&self) -> String {
+        format!("{}-{}", self.0.tag, self.0.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Bytes of the replicas that are there.
+    pub fn bytes(&self) -> u64 {
+        self.estate().replicas.values().sum()
+    }
+
+    /// The pool's state.
+    pub async fn status(&self) -> anyhow::Result<proto::PoolStatus> {
+        let ask = async {
+            let door = Some(identity());
+            let request = proto::WatchStatusRequest { door, ..Default::default() };
+            self.0.client.clone().watch_status(request).await?.into_inner().message().await
+        };
+        let status = tokio::time::timeout(CALL_LIMIT, ask).await.context("the pool does not answer")?;
+        status.map_err(told)?.context("the pool tells nothing of itself")
+    }
+
+    /// Orders an upload of so many bytes. Gives the new replica's id, too.
+    pub async fn upload(&self, size_bytes: u64) -> anyhow::Result<(String, Ready)> {
+        let replica = self.new_id();
+        // Before it can be there, so that nothing can come between.
+        self.estate().replicas.insert(replica.clone(), size_bytes);
+        let put = proto::Put { size: Some(size_bytes), ..Default::default() };
+        let ready = self.start(&replica, Kind::Put(put)).await?;
+        Ok((replica, ready))
+    }
+
+    /// Orders a download.
+    pub async fn download(&self, replica: &str) -> anyhow::Result<Ready> {
+        self.start(replica, Kind::Get(proto::Get::default())).await
+    }
+
+    async fn start(&self, replica: &str, kind: Kind) -> anyhow::Result<Ready> {
+        let id = self.new_id();
+        self.estate().transfers.insert(id.clone());
+        let transfer = proto::TransferRequest {
+            transfer_id: id.clone(),
+            replica_id: replica.to_owned(),
+            transfer_path: format!("/{NAME}/{replica}"),
+            client: Some(proto::Client {
+                address: "127.0.0.1".to_owned(),
+                user_agent: NAME.to_owned(),
+                ..Default::default()
+            }),
+            door: Some(identity()),
+            kind: Some(kind),
+            ..Default::default()
+        };
+        let request = proto::StartTransferRequest { transfer: Some(transfer), ..Default::default() };
+        let ready = async {
+            let mut events = self.0.client.clone().start_transfer(request).await?.into_inner();
+            loop {
+                match next(&mut events).await? {
+                    Event::Queued(_) | Event::Progress(_) | Event::Started(_) => {}
+                    Event::Ready(ready) => return Ok((ready, events)),
+                    Event::Failed(failed) => return Err(Status::aborted(failed.text)),
+                    Event::Cancelled(cancelled) => return Err(Status::aborted(cancelled.reason)),
+                    Event::Finished(_) => return Err(Status::aborted("it ended before it began")),
+                }
+            }
+        };
+        let ready = tokio::time::timeout(TURN_LIMIT, ready).await.context("no turn came for the transfer")?;
+        let (ready, events) = ready.map_err(told).context("the pool refuses a transfer")?;
+        let location = Location::parse(&ready.url).map_err(|reason| anyhow::anyhow!("{reason}"))?;
+        let (say, end) = oneshot::channel();
+        let door = self.clone();
+        let theirs = id.clone();
+        tokio::spawn(async move {
+            let outcome = door.follow(&theirs, events).await;
+            // A download's end is not always waited for.
+            let _ = say.send(outcome);
+        });
+        Ok(Ready { location, id, end })
+    }
+
+    /// Waits for a transfer's end and settles it.
+    async fn follow(&self, id: &str, mut events: Streaming<proto::TransferEvent>) -> Result<(), String> {
+        let outcome = loop {
+            match next(&mut events).await {
+                Ok(Event::Finished(finished)) => {
+                    if let Some(limits) = &finished.limits {
+                        self.estate().limits.add(limits, finished.bytes_moved);
+                    }
+                    break Ok(());
+                }
+                Ok(Event::Failed(failed)) => break Err(failed.text),
+                Ok(Event::Cancelled(cancelled)) => break Err(cancelled.reason),
+                Ok(Event::Queued(_) | Event::Ready(_) | Event::Started(_) | Event::Progress(_)) => {}
+                Err(status) => return Err(status.message().to_owned()),
+            }
+        };
+        self.settle(id).await.map_err(|status| status.message().to_owned())?;
+        outcome
+    }
+
+    /// Tells the pool that it may forget an ended transfer.
+    async fn settle(&self, id: &str) -> Result<(), Status> {
+        let request = proto::AcknowledgeRequest { transfer_id: id.to_owned(), ..Default::default() };
+        self.0.client.clone().acknowledge(request).await?;
+        self.estate().transfers.remove(id);
+        Ok(())
+    }
+
+    /// What held transfers back since this was asked last: those that have ended, and those that the pool still has.
+    pub async fn take_limits(&self) -> Limits {
+        let mut limits = std::mem::take(&mut self.estate().limits);
+        let request = proto::ListRequest { door_name: NAME.to_owned(), unacknowledged_only: false };
+        let Ok(Ok(listed)) = tokio::time::timeout(CALL_LIMIT, self.0.client.clone().list(request)).await
+        else {
+            return limits;
+        };
+        let mut listed = listed.into_inner();
+        while let Ok(Some(info)) = listed.message().await {
+            let ours = info.request.is_some_and(|request| request.transfer_id.starts_with(&self.0.tag));
+            if let (true, Some(progress)) = (ours, info.progress)
+                && let Some(of_it) = &progress.limits
+            {
+                limits.add(of_it, progress.bytes_moved);
+            }
+        }
+        limits
+    }
+
+    /// Calls off what still runs: downloads, which stay open for a while for further ranges.
+    pub async fn end_transfers(&self) {
+        let ids: Vec<String> = self.estate().transfers.iter().cloned().collect();
+        stream::iter(ids).for_each_concurrent(REMOVALS_AT_ONCE, |id| self.end_transfer(id)).await;
+        self.estate().limits = Limits::default();
+    }
+
+    async fn end_transfer(&self, id: String) {
+        let reason = "the measurement is over".to_owned();
+        let request = proto::CancelRequest { transfer_id: id.clone(), reason };
+        // Whoever follows it settles it, too; both may.
+        let ended = tokio::time::timeout(CALL_LIMIT, async {
+            match self.0.client.clone().cancel(request).await {
+                Err(status) if status.code() != Code::NotFound => Err(status),
+                _ => self.settle(&id).await,
+            }
+        });
+        if matches!(ended.await, Ok(Ok(()))) {
+            self.estate().transfers.remove(&id);
+        }
+    }
+
+    /// Removes a replica.
+    pub async fn remove(&self, replica: &str) -> anyhow::Result<()> {
+        let request = proto::DeleteReplicaRequest { replica_id: replica.to_owned(), missing_ok: true };
+        let mut client = self.0.client.clone();
+        let removed = tokio::time::timeout(CALL_LIMIT, client.delete_replica(request)).await;
+        removed.context("the pool does not answer")?.map_err(told).context("cannot remove a replica")?;
+        self.estate().replicas.remove(replica);
+        Ok(())
+    }
+
+    /// Removes all replicas but these.
+    pub async fn remove_all_but(&self, kept: &[String]) -> anyhow::Result<()> {
+        let ids = self.estate().replicas.keys().filter(|id| !kept.contains(id)).cloned().collect::<Vec<_>>();
+        let removals = stream::iter(ids).map(|id| async move { self.remove(&id).await });
+        removals.buffer_unordered(REMOVALS_AT_ONCE).fold(Ok(()), async |so_far, one| so_far.and(one)).await
+    }
+
+    /// Calls off and removes all that there is because of us. Gives what could not be removed.
+    pub async fn clean(&self) -> Result<(), String> {
+        self.end_transfers().await;
+        // Each is tried, whatever became of the others.
+        let result = self.remove_all_but(&[]).await;
+        let left = self.estate().replicas.len();
+        match (left, result) {
+            (0, _) => Ok(()),
+            (left, result) => Err(format!(
+                "{left} replicas could not be removed ({}); remove them with penstock-bench pool --remove-leftovers",
+                result.err().map_or_else(|| "no reason was given".to_owned(), |error| format!("{error:#}"))
+            )),
+        }
+    }
+
+    /// Removes replicas of earlier runs that were killed. Gives their number.
+    pub async fn remove_leftovers(&self) -> anyhow::Result<usize> {
+        let mut listed = self
+            .0
+            .client
+            .clone()
+            .list_replicas(proto::ListReplicasRequest::default())
+            .await
+            .map_err(told)
+            .context("cannot list the pool's replicas")?
+            .into_inner();
+        let mut found = Vec::new();
+        while let Some(info) =
+            listed.message().await.map_err(told).context("cannot list the pool's replicas")?
+        {
+            if info.replica_id.starts_with(PREFIX) {
+                found.push(info.replica_id);
+            }
+        }
+        for id in &found {
+            self.remove(id).await?;
+        }
+        Ok(found.len())
+    }
+}
+
+fn identity() -> proto::DoorIdentity {
+    // Nobody is sent back to a measurement (RFC 6761 §6.4: "invalid" never resolves).
+    proto::DoorIdentity { name: NAME.to_owned(), url: format!("http://{NAME}.invalid") }
+}
+
+async fn next(events: &mut Streaming<proto::TransferEvent>) -> Result<Event, Status> {
+    loop {
+        let event = events.message().await?.ok_or_else(|| Status::aborted("the pool ended the stream"))?;
+        if let Some(event) = event.event {
+            return Ok(event);
+        }
+    }
+}
+
+/// tonic's errors have many words around the pool's own.
+fn told(status: Status) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{}",
+        if status.message().is_empty() { status.code().description() } else { status.message() }
+    )
+}
