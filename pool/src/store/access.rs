@@ -277,10 +277,13 @@ impl Store {
                 .checked_line()
                 .map_err(|source| StoreError::Attributes { replica: id.clone(), source })?;
             self.intend(id, Intent::Change)?;
-            // Should this fail, what the file has is not known: the intent stays, so that the next start looks.
-            let allocated = self
-                .write_attributes(&replica, &line)
-                .map_err(|source| io_error(id, "write the attributes", source))?;
+            let allocated = self.write_attributes(&replica, &line).map_err(|source| {
+                // What the disk has is not known now: the intent stays, so that the next start looks. Until then the
+                // file shall say what was said before, if it can be made to.
+                let before = change.attributes.format();
+                let _ = self.inner.disk.set_attribute(replica.file(), ATTRIBUTE_NAME, before.as_bytes());
+                io_error(id, "write the attributes", source)
+            })?;
             self.inner.space.changed(change.allocated, allocated);
             self.inner.counts.remove(&change.attributes);
             self.inner.counts.add(&attributes);

@@ -173,6 +173,12 @@ pub enum RootError {
         /// The root.
         root: PathBuf,
     },
+    /// There is no pool.
+    #[error("{} is no pool's root: it has no {MARKER_NAME}", root.display())]
+    NoPool {
+        /// The directory.
+        root: PathBuf,
+    },
     /// There is a marker but no data.
     #[error("{} has a {MARKER_NAME} but no {DATA_NAME} directory: is its file system mounted?", root.display())]
     NoData {
@@ -197,6 +203,15 @@ pub(super) struct Root {
 }
 
 impl Root {
+    /// Takes a root into use that is one already.
+    pub fn open_existing(disk: &Arc<dyn Disk>, path: &Path, pool_name: &str) -> Result<Self, RootError> {
+        let layout = Layout::new(path);
+        if !(Opening { disk: &**disk, layout: &layout }).exists(&layout.marker())? {
+            return Err(RootError::NoPool { root: path.to_owned() });
+        }
+        Self::open(disk, path, pool_name)
+    }
+
     /// Takes a root into use; makes one where there is none.
     pub fn open(disk: &Arc<dyn Disk>, path: &Path, pool_name: &str) -> Result<Self, RootError> {
         let layout = Layout::new(path);

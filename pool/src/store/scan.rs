@@ -118,6 +118,10 @@ pub(super) fn scan<V: Visitor>(
     let scanned = Scanned { report, directories: Vec::new(), totals: Totals::default() };
     let mut scan = Scan { disk, layout, scanned, visitor };
     let data = layout.data();
+    // What a process left that died may be no further than the page cache; what is found here must stay.
+    if let Err(error) = disk.sync_file_system(data) {
+        scan.scanned.report.problem(data, format_args!("cannot be made durable: {error}"));
+    }
     let pool_error = |source| {
         ScanError::Disk(StoreError::Pool { step: "list the replicas", path: data.to_owned(), source })
     };

@@ -41,13 +41,8 @@ pub(super) struct Started {
 /// Learns what is there.
 pub(super) fn start(disk: &Arc<dyn Disk>, layout: &Layout, pool: &str) -> Result<Started, StoreError> {
     let (because, carried) = match index::find(disk, &layout.index(), pool) {
-        Found::Usable(index) => match index.content() {
-            Some(content) => {
-                if let Some(started) = from_index(disk, layout, index.clone(), content) {
-                    return Ok(started);
-                }
-                (index.lost(), Vec::new())
-            }
+        Found::Usable(index) => match settle(disk, layout, index.clone()) {
+            Some(started) => return Ok(started),
             None => (index.lost(), Vec::new()),
         },
         Found::Missing { because, carried } => (because, carried),
@@ -142,8 +137,7 @@ fn from_files(
     warn(layout, because.or_else(|| index.lost()).as_deref(), &scanned.report);
     let Scanned { report, directories, totals } = scanned;
     if unsettled
-        && let Some(content) = index.content()
-        && let Some(mut started) = from_index(disk, layout, index.clone(), content)
+        && let Some(mut started) = settle(disk, layout, index.clone())
     {
         started.report = ScanReport { examined: started.report.examined, used: started.totals.used, ..report };
         return Ok(started);
@@ -151,8 +145,9 @@ fn from_files(
     Ok(Started { index, report, directories, totals, recovered: Vec::new() })
 }
 
-/// `None` when the index turned out not to be usable.
-fn from_index(disk: &Arc<dyn Disk>, layout: &Layout, index: Arc<Index>, content: Content) -> Option<Started> {
+/// Brings what was in flight to its end. `None` when the index turned out not to be usable.
+pub(super) fn settle(disk: &Arc<dyn Disk>, layout: &Layout, index: Arc<Index>) -> Option<Started> {
+    let content = index.content()?;
     let mut recovery = Recovery {
         disk: &**disk,
         layout,

@@ -325,6 +325,12 @@ impl Disk for KernelDisk {
         Ok(fs::fsync(&fd)?)
     }
 
+    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = retry_on_intr(|| fs::open(path, flags, Mode::empty()))?;
+        Ok(fs::syncfs(&fd)?)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         Ok(fs::unlink(path)?)
     }

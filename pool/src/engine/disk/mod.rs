@@ -128,6 +128,8 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_all(&self, file: &File) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes everything durable that is in the file system of a directory (syncfs).
+    fn sync_file_system(&self, path: &Path) -> io::Result<()>;
     /// Removes a name.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// What `fstat` tells.

@@ -457,6 +457,17 @@ impl Disk for SimDisk {
         state.sync_directory(path)
     }
 
+    fn sync_file_system(&self, _path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.faults.enter(Call::SyncFileSystem)?;
+        let inodes: Vec<u64> = state.inodes.keys().copied().collect();
+        for inode in inodes {
+            state.sync(inode, true)?;
+        }
+        let directories: Vec<PathBuf> = state.directories.keys().cloned().collect();
+        directories.iter().try_for_each(|directory| state.sync_directory(directory))
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.faults.enter(Call::Remove)?;

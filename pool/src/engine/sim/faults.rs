@@ -42,6 +42,8 @@ pub enum Call {
     SyncAll,
     /// `Disk::sync_dir`
     SyncDir,
+    /// `Disk::sync_file_system`
+    SyncFileSystem,
     /// `Disk::remove`
     Remove,
     /// `Disk::metadata`

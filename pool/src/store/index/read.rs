@@ -128,6 +128,12 @@ impl Index {
         })
     }
 
+    /// What only this index knows, but for the checksums of blocks.
+    pub fn carried(&self) -> Option<Vec<Change>> {
+        self.flush();
+        self.ask(carried)
+    }
+
     /// The checksums of a replica's blocks.
     pub fn blocks(&self, id: &ReplicaId) -> Option<Arc<[u32]>> {
         {

@@ -153,8 +153,9 @@ fn a_replica_whose_name_cannot_be_made_durable_is_taken_away_again() {
     let disk = sim(1);
     let store = open_on(&disk);
     let before = disk.files();
+    let begun = store.begin_upload(spec("a", None)).unwrap();
     disk.set_faults(FaultPlan::none().fail(Call::SyncDir, 1.0, Errno::IO));
-    let error = upload(&disk, &store, "a", b"bytes").unwrap_err();
+    let error = begun.commit_small(b"bytes", commit_of(b"bytes")).unwrap_err();
     assert!(error.to_string().starts_with("cannot make the name durable of replica a: "), "{error}");
     assert!(error.is_disk_error());
     assert_eq!(disk.files(), before);
