@@ -53,10 +53,12 @@ pub enum Cache {
     Random,
     /// The kernel cannot tell.
     Unknown,
-    /// What was read through it, with some read-ahead, and was not evicted since. Now and then, when a question comes
-    /// after a read, some is evicted before the answer; never between an answer and the next read, where nobody could
-    /// know.
-    Tracked,
+    /// What was read through it, with some read-ahead, and was not evicted since.
+    Tracked {
+        /// Now and then, when a question comes after a read, some is evicted before the answer; never between an answer
+        /// and the next read, where nobody could know.
+        evicting: bool,
+    },
 }
 
 /// Read-ahead of the tracked cache brings in fewer pages than that: up to two blocks of 1 MiB.
@@ -166,7 +168,7 @@ impl SimDisk {
             return Ok(state.inode(inode)?.content.read(buffer, offset));
         }
         let ahead = match state.config.cache {
-            Cache::Tracked => state.random.below(READ_AHEAD_PAGES),
+            Cache::Tracked { .. } => state.random.below(READ_AHEAD_PAGES),
             Cache::Hot | Cache::Cold | Cache::Random | Cache::Unknown => 0,
         };
         state.evicts = true;
@@ -520,7 +522,7 @@ impl Disk for SimDisk {
 
     fn cached(&self, file: &File, offset: u64, length: u64) -> io::Result<Option<Cached>> {
         self.with(Call::Cached, file, |state, inode| {
-            if state.config.cache == Cache::Tracked {
+            if state.config.cache == (Cache::Tracked { evicting: true }) {
                 state.evict_some(inode)?;
             }
             let content = &state.inode(inode)?.content;
@@ -533,7 +535,7 @@ impl Disk for SimDisk {
                 Cache::Cold => dirty,
                 Cache::Random => dirty + state.random.below(within - dirty + 1),
                 Cache::Unknown => return Ok(None),
-                Cache::Tracked => tracked,
+                Cache::Tracked { .. } => tracked,
             };
             Ok(Some(Cached { cached, dirty }))
         })

@@ -176,6 +176,9 @@ async fn receive_large(
     drop(receiving);
     // Whatever happened: only when the disk is done with the slots may the file be committed, or go.
     let written = writes.settled().await;
+    if let Err(error) = &written {
+        exchange.port.store.note_write_error(error);
+    }
     let (Ok(size), Ok(()), Some(upload)) = (&received, &written, upload) else {
         let failure = match (received, written) {
             (Err(failure), _) => failure,

@@ -27,10 +27,11 @@ use penstock_door_proto::v1;
 
 use self::client::{read_as_client, upload_as_client};
 use self::rot::Rot;
-use self::site::{port, serve};
+use self::site::{PATH, REPLICA, port, serve};
 use super::connection::TRANSFER_KEY;
 use super::source::{Reading, VerifyReads};
 use super::*;
+use crate::checksum::BLOCK_SIZE_BYTES;
 use crate::engine::file::IoMode;
 use crate::engine::sim::disk::{Cache, SimDisk, SimDiskConfig};
 use crate::engine::sim::random::Random;
@@ -41,8 +42,6 @@ use crate::store::{ReplicaId, ReplicaState, Store, StoreConfig, StoreError};
 /// Runs in a normal test; a campaign sets PENSTOCK_SIM_SEEDS.
 const SEEDS: u64 = 2000;
 const TURNS: usize = 3_000_000;
-const PATH: &str = "/atlas/run7.root";
-const REPLICA: &str = "replica-1";
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 #[test]
@@ -155,7 +154,7 @@ impl Run {
             2..=9 => below(&mut random, 70_000),
             10..=16 => below(&mut random, 300_000),
             17 => (1 << 20) - 1 + below(&mut random, 3),
-            _ => below(&mut random, 6 << 20),
+            _ => below(&mut random, 4 << 20),
         } as usize;
         let mut content = vec![0; size];
         for piece in content.chunks_mut(8) {
@@ -172,19 +171,23 @@ impl Run {
             reset: if unkind { below(&mut random, 10) as u32 } else { 0 },
             cancelled: if unkind { below(&mut random, 5) as u32 } else { 0 },
         };
+        // Replicas of several blocks are for what blocks do to each other in the page cache.
+        let several = size > BLOCK_SIZE_BYTES && random.chance(0.7);
         let cache = match random.below(6) {
+            _ if several => Cache::Tracked { evicting: true },
             0 => Cache::Hot,
             1 => Cache::Cold,
             2 => Cache::Random,
             3 => Cache::Unknown,
-            _ => Cache::Tracked,
+            _ => Cache::Tracked { evicting: true },
         };
         let verify = match random.below(6) {
+            _ if several => VerifyReads::FromDisk,
             0 => VerifyReads::Never,
             1 => VerifyReads::Always,
             _ => VerifyReads::FromDisk,
         };
-        let most_reads = if cache == Cache::Tracked { 8 } else { 3 };
+        let most_reads = if several { 12 } else { 4 };
         let vanishes = unkind && random.chance(0.15);
         let cancels = unkind && random.chance(0.15);
         Run {
@@ -197,7 +200,7 @@ impl Run {
             wrong_digest: random.chance(0.1),
             vanish_after: vanishes.then(|| random.below(size as u64 + 1) as usize),
             cancel_after: cancels.then(|| Duration::from_micros(random.below(20_000))),
-            rots: verify != VerifyReads::Never && random.chance(0.4),
+            rots: several || verify != VerifyReads::Never && random.chance(0.4),
             rot: Rot::default(),
             reads: 1 + random.below(most_reads),
             verify,

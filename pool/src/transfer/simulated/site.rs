@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use penstock_door_proto::v1;
 
-use super::{PATH, REPLICA, TEN_MINUTES};
+use super::TEN_MINUTES;
 use crate::checksum::AlgorithmSet;
 use crate::engine::file::IoMode;
 use crate::engine::net::Connection;
@@ -15,6 +15,11 @@ use crate::transfer::connection;
 use crate::transfer::port::{Counters, Port, Settings};
 use crate::transfer::source::Reading;
 use crate::transfer::*;
+
+/// What is uploaded and read.
+pub const PATH: &str = "/atlas/run7.root";
+/// Its replica.
+pub const REPLICA: &str = "replica-1";
 
 /// Serves a connection to its end.
 pub async fn serve(port: Arc<Port>, connection: Connection) {

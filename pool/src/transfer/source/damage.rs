@@ -8,22 +8,34 @@ use crate::store::{ReplicaState, StoreError};
 /// The replica's bytes are not those that were stored: durable before this ends. Nothing happens if that is known
 /// already.
 pub(super) async fn mark_broken(source: &Source, because: String) {
-    let (store, id) = (Arc::clone(&source.reading.store), source.replica.id().clone());
+    let (store, replica) = (Arc::clone(&source.reading.store), Arc::clone(&source.replica));
     let text = because.clone();
-    let marked =
-        source.core.blocking(move || store.set_state(&id, ReplicaState::Broken, Some(&text)).map(drop)).await;
+    let marking = move || {
+        let known = replica.state() == ReplicaState::Broken;
+        store.mark_broken(replica.id(), &text).map(|_| known)
+    };
+    let marked = source.core.blocking(marking).await;
     let replica = source.replica.id();
     match marked {
-        Ok(Ok(())) => tracing::error!(%replica, because, "the replica is broken and not served any more"),
-        // Somebody else found it first, or it is being deleted.
-        Ok(Err(StoreError::State { .. } | StoreError::NotFound { .. })) => {}
+        Ok(Ok(false)) => tracing::error!(%replica, because, "the replica is broken and not served any more"),
+        // Somebody else found it first, or it has been deleted.
+        Ok(Ok(true) | Err(StoreError::NotFound { .. })) => {}
         Ok(Err(error)) => tracing::error!(%replica, because, %error, "a broken replica cannot be marked so"),
         Err(error) => tracing::error!(%replica, because, %error, "a broken replica cannot be marked so"),
     }
 }
 
-/// The replica may be damaged; it is served on.
+/// The replica may be damaged; it is served on, and looked at soon.
 pub(super) async fn mark_suspect(source: &Source, because: String) {
+    let (store, replica) = (Arc::clone(&source.reading.store), Arc::clone(&source.replica));
+    let text = because.clone();
+    let marking = move || store.mark_suspect(replica.id(), &text).map(drop);
+    let marked = source.core.blocking(marking).await;
     let replica = source.replica.id();
-    tracing::warn!(%replica, because, "the replica is suspect");
+    match marked {
+        Ok(Ok(())) => tracing::warn!(%replica, because, "the replica is suspect"),
+        Ok(Err(StoreError::NotFound { .. })) => {}
+        Ok(Err(error)) => tracing::warn!(%replica, because, %error, "a suspect replica cannot be marked so"),
+        Err(error) => tracing::warn!(%replica, because, %error, "a suspect replica cannot be marked so"),
+    }
 }

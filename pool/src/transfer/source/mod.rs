@@ -21,6 +21,8 @@ mod known_good;
 mod recent;
 mod second;
 mod small;
+#[cfg(test)]
+mod stories;
 mod verify;
 
 use std::cell::Cell;
