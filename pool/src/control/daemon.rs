@@ -25,9 +25,8 @@ use super::status::{Identity, StatusSource};
 use super::store_metrics;
 use crate::config::{self, Config};
 use crate::engine::disk::KernelDisk;
-use crate::engine::file::IoMode;
 use crate::scrub::{Scrub, ScrubSettings};
-use crate::store::{OpenError, Store, StoreConfig};
+use crate::store::{OpenError, Store};
 use crate::tls::ServerTls;
 use crate::transfer::{Capability, Clock, Desk, SystemClock, Timeouts};
 
@@ -104,7 +103,7 @@ impl Pool {
     ) -> Result<RunningPool, PoolError> {
         Self::check(&config)?;
         let store = {
-            let config = store_config(&config);
+            let config = config.store();
             tokio::task::spawn_blocking(move || Store::open_root(Arc::new(KernelDisk), &config)).await??
         };
         let store = Arc::new(store);
@@ -282,17 +281,6 @@ impl RunningPool {
         self.ticking.abort();
         self.reloading.abort();
         info!(pool = self.config.name, "pool stopped");
-    }
-}
-
-fn store_config(config: &Config) -> StoreConfig {
-    StoreConfig {
-        root: config.root.clone(),
-        pool_name: config.name.clone(),
-        capacity: config.capacity,
-        reserve_bytes: config.reserve_bytes,
-        max_file_size: config.max_file_size,
-        direct: config.io_mode == IoMode::Direct,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use penstock_door_proto::v1;
 use tokio::sync::watch;
 
-use super::kept::{Kept, makes_replica};
+use super::kept::Kept;
 use super::registry::Registry;
 use super::wire;
 use crate::transfer::request::KindName;
@@ -146,7 +146,7 @@ impl Entry {
     /// It has ended, and has brought a replica into the pool whose fate its door decides.
     #[must_use]
     pub fn has_stored(&self) -> bool {
-        makes_replica(self.kind()) && self.state() == StateName::Done
+        self.kind().stores() && self.state() == StateName::Done
     }
 
     /// What the door decided about the replica; `None` while it has not.

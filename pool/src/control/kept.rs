@@ -29,15 +29,6 @@ pub struct Kept {
     verdict: Mutex<Option<Verdict>>,
 }
 
-/// The kinds whose success brings a replica into the pool.
-#[must_use]
-pub fn makes_replica(kind: KindName) -> bool {
-    match kind {
-        KindName::Put | KindName::Pull | KindName::PoolToPool | KindName::LocalCopy => true,
-        KindName::Get | KindName::Push => false,
-    }
-}
-
 /// What the kind of a request is called.
 fn kind_name(kind: &Kind) -> KindName {
     match kind {
@@ -60,7 +51,7 @@ impl Kept {
         let kind = kind_name(request.kind.as_ref().ok_or("it has no kind")?);
         let replica = ReplicaId::new(&request.replica_id).map_err(|error| error.to_string())?;
         if info.outcome.is_none() {
-            let stored = match makes_replica(kind) {
+            let stored = match kind.stores() {
                 true => found(store, &replica)?.filter(|stat| stat.attributes.transfer == id.as_str()),
                 false => None,
             };
@@ -74,7 +65,7 @@ impl Kept {
                 return Err("its last event is not an end".into());
             }
         };
-        if state == StateName::Done && makes_replica(kind) && found(store, &replica)?.is_none() {
+        if state == StateName::Done && kind.stores() && found(store, &replica)?.is_none() {
             return Ok(None);
         }
         let orphaned = matches!(
@@ -169,7 +160,7 @@ impl Kept {
 
     /// Its door has had its time.
     pub fn tick(&self, timeouts: &Timeouts, now: Moment) {
-        let claimable = self.state == StateName::Done && makes_replica(self.kind);
+        let claimable = self.state == StateName::Done && self.kind.stores();
         if claimable && now.since(self.since) >= timeouts.claim {
             self.decide(Verdict::Timeout);
         }

@@ -95,6 +95,8 @@ impl Walk {
         let now = self.shared.clock.now();
         match self.order(now) {
             Order::End => {
+                // What was asked for last, too, which there was no time to look at.
+                self.unkept = true;
                 self.keep(now);
                 Next::End
             }
