@@ -61,7 +61,7 @@ impl Stage {
     }
 
     pub(super) async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        Self::over(false, change).await
+        Self::fresh(false, change).await
     }
 
     /// A pool with its real data path, which may ask servers on this machine.
@@ -71,10 +71,10 @@ impl Stage {
             config.shards = 1;
             change(config);
         };
-        Self::over(true, allow).await
+        Self::fresh(true, allow).await
     }
 
-    async fn over(shards: bool, change: impl FnOnce(&mut Config)) -> Self {
+    async fn fresh(shards: bool, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new("pool1", dir.path().join("root"));
         std::fs::create_dir(&config.root).unwrap();
