@@ -94,6 +94,9 @@ impl Disk for Careless {
     ) -> std::io::Result<Option<crate::engine::disk::Cached>> {
         KernelDisk.cached(file, offset, length)
     }
+    fn drop_cached(&self, file: &File, offset: u64, length: u64) -> std::io::Result<()> {
+        KernelDisk.drop_cached(file, offset, length)
+    }
     fn has_unnamed_files(&self, dir: &Path) -> std::io::Result<bool> {
         KernelDisk.has_unnamed_files(dir)
     }
