@@ -288,10 +288,10 @@ fn scrub_settings(config: &Config) -> ScrubSettings {
     ScrubSettings { rate_bytes_per_second: config.scrub.rate_bytes_per_second, period: config.scrub.period }
 }
 
-/// A connection has one descriptor, a transfer's file up to two.
+/// A connection has one descriptor, a transfer its file's.
 fn descriptors_needed(config: &Config) -> u64 {
     let config::Limits { connections, transfers } = config.limits;
-    (connections as u64).saturating_add((transfers as u64).saturating_mul(2))
+    (connections as u64).saturating_add(transfers as u64)
 }
 
 fn registry_settings(config: &Config) -> RegistrySettings {
