@@ -124,6 +124,11 @@ impl Checksum {
         Self::new(algorithm, checksum.value.clone())
     }
 
+    /// The contract's form.
+    pub fn to_proto(&self) -> proto::Checksum {
+        proto::Checksum { algorithm: self.algorithm.to_proto().into(), value: self.value.clone() }
+    }
+
     /// One element of a `Digest` header (RFC 3230 §4.3.2).
     pub fn to_digest(&self) -> String {
         let value = if self.algorithm.is_hex() { to_hex(&self.value) } else { STANDARD.encode(&self.value) };
@@ -187,6 +192,38 @@ pub fn parse_want_repr_digest(value: &str) -> Vec<Algorithm> {
         Some((Algorithm::from_repr_digest_name(name)?, f32::from(weight)))
     });
     by_preference(wishes)
+}
+
+/// Reads `Digest` (RFC 3230 §4.3.2); algorithms that are not known are left out. `None` when a value is none.
+pub fn parse_digest(value: &str) -> Option<Vec<Checksum>> {
+    let elements = value.split(',').map(str::trim).filter(|element| !element.is_empty()).take(MAX_WANTED);
+    let mut stated = Vec::new();
+    for element in elements {
+        let (name, value) = element.split_once('=')?;
+        let Some(algorithm) = Algorithm::from_digest_name(name.trim()) else { continue };
+        let value = value.trim();
+        let raw = if algorithm.is_hex() {
+            // Some write adler32 without its leading zeros.
+            from_hex(&format!("{value:0>8}"))?
+        } else {
+            STANDARD.decode(value).ok()?
+        };
+        stated.push(Checksum::new(algorithm, raw)?);
+    }
+    Some(stated)
+}
+
+/// Reads `Repr-Digest` (RFC 9530 §3), likewise.
+pub fn parse_repr_digest(value: &str) -> Option<Vec<Checksum>> {
+    let elements = value.split(',').map(str::trim).filter(|element| !element.is_empty()).take(MAX_WANTED);
+    let mut stated = Vec::new();
+    for element in elements {
+        let (name, value) = element.split_once('=')?;
+        let Some(algorithm) = Algorithm::from_repr_digest_name(name.trim()) else { continue };
+        let coded = value.split(';').next()?.trim().strip_prefix(':')?.strip_suffix(':')?;
+        stated.push(Checksum::new(algorithm, STANDARD.decode(coded).ok()?)?);
+    }
+    Some(stated)
 }
 
 fn by_preference(wishes: impl Iterator<Item = (Algorithm, f32)>) -> Vec<Algorithm> {

@@ -7,7 +7,7 @@
 //! * [`pools`]: connections to pools, their state, the choice among them.
 //! * [`auth`]: who asks, and what they may do.
 //! * [`namespace`]: which names there are, in SQLite.
-//! * [`config`], [`checksum`]: what all of them speak of.
+//! * [`config`], [`checksum`], [`metrics`]: what all of them speak of.
 //!
 //! A PUT, from top to bottom: [`http::put`] → [`transfers::upload`] → the pool → [`namespace::upload`].
 #![forbid(unsafe_code)]
@@ -16,6 +16,7 @@ pub mod auth;
 pub mod checksum;
 pub mod config;
 pub mod http;
+pub mod metrics;
 pub mod namespace;
 pub mod pools;
 pub mod running;

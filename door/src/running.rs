@@ -11,7 +11,9 @@ use crate::auth::Authenticator;
 use crate::auth::keys::{KeyError, KeyRing};
 use crate::config::{Config, ConfigError};
 use crate::http::Service;
+use crate::http::admin::{self, AdminPort};
 use crate::http::server::{self, Ending};
+use crate::metrics::Metrics;
 use crate::namespace::{Namespace, NamespaceError};
 use crate::pools::{ConnectError, Pools};
 use crate::transfers::{TransferRules, Transfers};
@@ -62,28 +64,46 @@ impl Door {
         let listen_error = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
-        let door = proto::DoorIdentity { name: config.name.to_string(), url: public_url(&config, address) };
+        let admin_listener = match config.admin_listen {
+            Some(address) => Some(
+                TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?,
+            ),
+            None => None,
+        };
+        let admin_address = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let own_url = public_url(&config, address);
+        let door = proto::DoorIdentity { name: config.name.to_string(), url: own_url.clone() };
         let rules = TransferRules {
             door,
             create_parents: config.create_parents,
             start_timeout: config.timeouts.pool_start.0,
             limit: config.limits.transfers,
+            copies: config.copy.transfers,
+            marker_period: config.copy.marker_period.0,
         };
-        let transfers = Transfers::new(namespace.clone(), pools, rules);
+        let metrics = Metrics::new();
+        let transfers = Transfers::new(namespace.clone(), pools, rules, metrics.clone());
         transfers.keep_pools();
         let service = Arc::new(Service {
             authenticator: Authenticator::new(keys, config.anonymous),
             namespace: namespace.clone(),
             transfers: Arc::clone(&transfers),
             redirect: config.redirect,
+            copy: config.copy,
             limits: config.limits,
+            own_url,
             realm: config.name.to_string(),
         });
         let ending = Ending::default();
+        if let Some(listener) = admin_listener {
+            let port = AdminPort { metrics: metrics.clone(), transfers: Arc::clone(&transfers) };
+            // Not among the connections: it is served while the door drains.
+            tokio::spawn(admin::serve(listener, port, ending.stop.clone()));
+        }
         let head_timeout = config.timeouts.head.0;
         ending.connections.spawn(server::serve(listener, service, head_timeout, ending.clone()));
         tracing::info!(%address, name = config.name.as_str(), "the door is open");
-        Ok(RunningDoor { address, namespace, transfers, ending })
+        Ok(RunningDoor { address, admin_address, namespace, transfers, metrics, ending })
     }
 
     fn prepare(config: &Config) -> Result<(KeyRing, Pools), StartError> {
@@ -105,8 +125,10 @@ fn public_url(config: &Config, address: SocketAddr) -> String {
 #[derive(Debug)]
 pub struct RunningDoor {
     address: SocketAddr,
+    admin_address: Option<SocketAddr>,
     namespace: Namespace,
     transfers: Arc<Transfers>,
+    metrics: Metrics,
     ending: Ending,
 }
 
@@ -114,6 +136,16 @@ impl RunningDoor {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its admin port listens, if it has one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    /// Its metrics, for a process that serves them itself.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Transfers that this door attends now.

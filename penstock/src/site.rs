@@ -105,6 +105,8 @@ fn pool_settings(settings: &Settings, data: &Path, socket: &Path) -> PoolSetting
     config.max_file_size = settings.max_file_size;
     config.checksums = settings.checksums.iter().map(|name| name.0).collect();
     config.timeouts.drain = settings.drain;
+    // Who tries it on one machine has the other side there as well; what others reach must not lead them inside.
+    config.tpc.rules.loopback = settings.listen.ip().is_loopback();
     config
 }
 
@@ -125,6 +127,8 @@ async fn start_door(
     config.url = settings.url.clone();
     config.anonymous = settings.anonymous;
     config.create_parents = settings.create_parents;
+    // As the pool does it: both ends of a first copy are this one machine mostly.
+    config.copy.allow_loopback = settings.listen.ip().is_loopback();
     let door = Door::start(config).await?;
     if !door.wait_for_pools(MEETING_TIME).await {
         let pools_are_silent = format!("the door did not find its pool within {} s", MEETING_TIME.as_secs());

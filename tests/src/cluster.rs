@@ -10,9 +10,9 @@ use crate::binaries::binary;
 use crate::certificates::{Authority, Identity};
 use crate::curl::Curl;
 use crate::daemon::Daemon;
+use crate::lone_pool::start_pool;
 use crate::metrics::Metrics;
 use crate::patience::eventually;
-use crate::pool_client::PoolClient;
 use crate::ports;
 use crate::room::Room;
 
@@ -48,8 +48,7 @@ pub struct Pool {
     pub grpc: SocketAddr,
 }
 
-/// What a daemon says on stdout once all its ports answer.
-const POOL_READY: &str = "penstock-pool ready: ";
+/// What the door says on stdout once its port answers.
 const DOOR_READY: &str = "penstock-door ready: ";
 
 impl Cluster {
@@ -129,45 +128,6 @@ impl Cluster {
     }
 }
 
-/// A pool without a door, which a story commands itself over its socket.
-pub struct LonePool {
-    /// Its process.
-    pub daemon: Daemon,
-    /// Where clients come to.
-    pub data: SocketAddr,
-    room: Room,
-}
-
-impl LonePool {
-    /// Starts one, with more lines in its configuration.
-    #[must_use]
-    pub fn start(more: &str) -> LonePool {
-        let room = Room::new();
-        let config = room.join("pool.toml");
-        let [data] = ports::free();
-        let root = room.join("pool");
-        let text = format!(
-            "name = \"pool01\"\nroot = \"{}\"\nreserve = 0\n{more}[data]\nlisten = \"{data}\"\n\
-             [admin]\nlisten = \"127.0.0.1:0\"\n",
-            root.display()
-        );
-        fs::write(&config, text).expect("the room can be written");
-        LonePool { daemon: start_pool(&config), data, room }
-    }
-
-    /// Where its replicas are.
-    #[must_use]
-    pub fn root(&self) -> PathBuf {
-        self.room.join("pool")
-    }
-
-    /// A door's connection to it.
-    #[must_use]
-    pub fn client(&self) -> PoolClient {
-        PoolClient::connect(&self.root().join("grpc.sock"))
-    }
-}
-
 impl Pool {
     fn start(room: &Path, name: &str, authority: &Authority, more: &str) -> Pool {
         let identity = authority.issue(name);
@@ -211,13 +171,6 @@ impl Pool {
     }
 }
 
-fn start_pool(config: &Path) -> Daemon {
-    let mut daemon =
-        Daemon::spawn("penstock-pool", Command::new(binary("penstock-pool")).arg("--config").arg(config));
-    let _ = daemon.line(POOL_READY);
-    daemon
-}
-
 /// What an admin does once: keys for tokens, and the first of these.
 pub fn make_keys(door_config: &Path, token: &Path) {
     let mut command = Command::new(binary("penstock-door"));
@@ -226,7 +179,8 @@ pub fn make_keys(door_config: &Path, token: &Path) {
     assert!(daemon.ended().success(), "{}", daemon.stderr());
 }
 
-fn start_door(config: &Path) -> Daemon {
+/// Starts a door and waits until its port answers.
+pub(crate) fn start_door(config: &Path) -> Daemon {
     let mut daemon =
         Daemon::spawn("penstock-door", Command::new(binary("penstock-door")).arg("--config").arg(config));
     let _ = daemon.line(DOOR_READY);

@@ -5,17 +5,24 @@
 //! admins do. A story that cannot go on panics with what it saw; a daemon that dies with it shows its log.
 #![forbid(unsafe_code)]
 
+pub mod admin;
+pub mod attributes;
 pub mod binaries;
 pub mod certificates;
 pub mod cluster;
 pub mod crash;
 pub mod curl;
 pub mod daemon;
+pub mod damage;
 pub mod files;
+pub mod lone_pool;
 pub mod metrics;
+pub mod pair;
 pub mod patience;
 pub mod pool_client;
 pub mod ports;
+pub mod python;
 pub mod raw;
 pub mod room;
 pub mod site;
+pub mod volume;

@@ -45,6 +45,39 @@ impl PoolClient {
             tokio::time::timeout(PATIENCE, calls(client)).await.expect("the pool answers in time")
         })
     }
+
+    /// One replica as the pool tells of it.
+    #[must_use]
+    pub fn replica(&self, id: &str) -> proto::ReplicaInfo {
+        self.call(async |mut client| {
+            let request = proto::StatReplicaRequest { replica_id: id.to_owned() };
+            client.stat_replica(request).await.expect("the pool has the replica").into_inner()
+        })
+    }
+
+    /// All replicas as the pool lists them.
+    #[must_use]
+    pub fn replicas(&self) -> Vec<proto::ReplicaInfo> {
+        self.call(async |mut client| {
+            let request = proto::ListReplicasRequest::default();
+            let mut list = client.list_replicas(request).await.expect("the pool lists").into_inner();
+            let mut replicas = Vec::new();
+            while let Some(replica) = list.message().await.expect("the list goes on to its end") {
+                replicas.push(replica);
+            }
+            replicas
+        })
+    }
+
+    /// The pool's state.
+    #[must_use]
+    pub fn status(&self) -> proto::PoolStatus {
+        self.call(async |mut client| {
+            let request = proto::WatchStatusRequest::default();
+            let mut states = client.watch_status(request).await.expect("the pool tells").into_inner();
+            states.message().await.expect("the stream goes on").expect("there is a state at once")
+        })
+    }
 }
 
 /// What a door asks for when a client wants to upload.
@@ -77,6 +110,28 @@ pub async fn ready_url(events: &mut tonic::Streaming<proto::TransferEvent>) -> S
             other => panic!("not ready but {other:?}"),
         }
     }
+}
+
+/// The `Finished` event, whatever comes before it; panics when the transfer ends otherwise.
+pub async fn finished(events: &mut tonic::Streaming<proto::TransferEvent>) -> proto::Finished {
+    use proto::transfer_event::Event;
+    loop {
+        match next(events).await {
+            Event::Finished(finished) => return finished,
+            Event::Queued(_) | Event::Ready(_) | Event::Started(_) | Event::Progress(_) => {}
+            other @ (Event::Failed(_) | Event::Cancelled(_)) => panic!("not finished but {other:?}"),
+        }
+    }
+}
+
+/// The door's word that an upload's name is there; returns whether the pool knew the transfer.
+pub async fn keep(client: &mut Client, id: &str) -> bool {
+    let request = proto::AcknowledgeRequest {
+        transfer_id: id.to_owned(),
+        disposition: proto::acknowledge_request::Disposition::Keep.into(),
+        ..Default::default()
+    };
+    client.acknowledge(request).await.expect("the pool takes the word").into_inner().known
 }
 
 /// The next event.

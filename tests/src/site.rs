@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::admin::{self, Outcome};
 use crate::binaries::binary;
 use crate::curl::{Answer, Curl};
 use crate::daemon::Daemon;
 use crate::metrics::Metrics;
+use crate::pool_client::PoolClient;
 use crate::room::Room;
 
 /// What the directories of a few files take at most; a story's files are larger.
@@ -38,6 +40,7 @@ pub struct Site {
     /// The bearer token of the first start.
     pub token: String,
     data: PathBuf,
+    config: Option<String>,
     room: Room,
 }
 
@@ -99,7 +102,7 @@ impl Plan {
     /// Starts it and waits until all ports answer.
     #[must_use]
     pub fn start(self) -> Site {
-        let data = self.data.clone();
+        let (data, config) = (self.data.clone(), self.config.clone());
         let (room, mut daemon) = self.spawn();
         let ready = daemon.line("penstock ready: ");
         let place = |key: &str| -> String {
@@ -117,6 +120,7 @@ impl Plan {
             token: token.trim().to_owned(),
             daemon,
             data: data.unwrap_or_else(|| room.join("data")),
+            config,
             room,
         }
     }
@@ -235,23 +239,58 @@ impl Site {
         Metrics::of(&self.admin)
     }
 
-    /// Ends it by SIGTERM, if it has not ended, and starts another on the same data.
+    /// Where the door gives work to the pool, and admins ask it.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.data.join("grpc.sock")
+    }
+
+    /// A door's connection to the pool.
+    #[must_use]
+    pub fn pool_client(&self) -> PoolClient {
+        PoolClient::connect(&self.socket())
+    }
+
+    /// Runs `penstock-pool WORDS…` at its pool.
+    #[must_use]
+    pub fn command(&self, words: &[&str]) -> Outcome {
+        admin::at_socket(&self.socket(), words)
+    }
+
+    /// Ends it by SIGTERM, if it has not ended, and starts another on the same data with the same configuration.
     #[must_use]
     pub fn restart(mut self) -> Site {
+        self.stop();
+        self.start_again()
+    }
+
+    /// Kills it as a crash would and starts another on the same data with the same configuration.
+    #[must_use]
+    pub fn crash_and_restart(mut self) -> Site {
+        self.kill();
+        self.start_again()
+    }
+
+    /// Ends it by SIGTERM, if it has not ended.
+    pub fn stop(&mut self) {
         if self.daemon.runs() {
             self.daemon.terminate();
             let status = self.daemon.ended();
             assert!(status.success(), "penstock ended with {status}:\n{}", self.daemon.stderr());
         }
-        Plan::new().room(self.room).start()
     }
 
-    /// Kills it as a crash would and starts another on the same data.
-    #[must_use]
-    pub fn crash_and_restart(mut self) -> Site {
+    /// Kills it as a crash would.
+    pub fn kill(&mut self) {
         self.daemon.signal(rustix::process::Signal::KILL);
         let _ = self.daemon.ended();
-        Plan::new().room(self.room).start()
+    }
+
+    /// Starts another on the same data with the same configuration, after it has ended.
+    #[must_use]
+    pub fn start_again(self) -> Site {
+        let plan = Plan { config: self.config, ..Plan::new().data(self.data).room(self.room) };
+        plan.start()
     }
 }
 

@@ -168,6 +168,7 @@ tls = { ca = "ca.pem", cert = "door.pem", key = "door.key" }
         );
         assert_eq!((example.redirect, example.create_parents), (defaults.redirect, defaults.create_parents));
         assert_eq!((example.limits, example.timeouts), (defaults.limits, defaults.timeouts));
+        assert_eq!(example.copy, defaults.copy);
     }
 
     #[test]

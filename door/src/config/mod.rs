@@ -11,10 +11,12 @@ use serde::Deserialize;
 
 use crate::auth::Anonymous;
 
+pub mod copy;
 pub mod file;
 pub mod pool;
 pub mod value;
 
+pub use copy::{CopyRules, PortRange};
 pub use file::ConfigError;
 pub use pool::{PoolAccess, PoolConfig, TlsFiles};
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub namespace: PathBuf,
     /// The file with the macaroon keys.
     pub macaroon_keys: PathBuf,
+    /// Where admins and Prometheus come to. Default: nowhere.
+    pub admin_listen: Option<SocketAddr>,
     /// What those may do who show no token: `none` (default), `read` or `write`.
     #[serde(default)]
     pub anonymous: Anonymous,
@@ -46,6 +50,9 @@ pub struct Config {
     /// Which clients are sent to the pools.
     #[serde(default)]
     pub redirect: Redirect,
+    /// Third-party copies.
+    #[serde(default)]
+    pub copy: CopyRules,
     /// The pools that this door gives work to.
     pub pools: Vec<PoolConfig>,
     /// How much is accepted.
@@ -128,9 +135,11 @@ impl Config {
             url: None,
             namespace,
             macaroon_keys,
+            admin_listen: None,
             anonymous: Anonymous::None,
             create_parents: true,
             redirect: Redirect::default(),
+            copy: CopyRules::default(),
             pools,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
@@ -147,8 +156,11 @@ impl Config {
                 return Some(format!("pools: two have the name \"{}\": rename one", pool.name));
             }
         }
-        let zero =
-            [("limits.connections", self.limits.connections), ("limits.transfers", self.limits.transfers)];
+        let zero = [
+            ("limits.connections", self.limits.connections),
+            ("limits.transfers", self.limits.transfers),
+            ("copy.transfers", self.copy.transfers),
+        ];
         zero.into_iter().find(|(_, value)| *value == 0).map(|(key, _)| format!("{key}: must be at least 1"))
     }
 }

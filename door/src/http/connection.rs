@@ -48,6 +48,15 @@ impl Connection {
         self.body_left_unread.store(true, Ordering::Relaxed);
     }
 
+    /// From now on the connection breaks when the client's kernel takes nothing of what is sent for so long: because
+    /// the client does not read, or because it cannot be reached any more (RFC 5482).
+    pub fn give_up_when_unread(&self, after: Duration) {
+        if let Err(error) = socket2::SockRef::from(&self.stream).set_tcp_user_timeout(Some(after)) {
+            // It has been closed already, or is no TCP socket; both show where it is used.
+            tracing::debug!(%error, "cannot set a connection's user timeout");
+        }
+    }
+
     /// Waits, for a bounded time, until the client has read the last answer and closes.
     pub async fn linger(&self) {
         if !self.body_left_unread.load(Ordering::Relaxed) {

@@ -1,9 +1,10 @@
 //! The checksum headers of requests and answers: RFC 3230 (`Want-Digest`, `Digest`) and RFC 9530 (`Want-Repr-Digest`,
 //! `Repr-Digest`), side by side.
 
-use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
+use hyper::{HeaderMap, StatusCode};
 
+use super::answer::Refusal;
 use crate::checksum::{self, Algorithm, Checksum};
 
 /// RFC 3230.
@@ -26,6 +27,19 @@ pub fn wanted(headers: &HeaderMap) -> Vec<Algorithm> {
         }
     }
     wanted
+}
+
+/// What the client says of the file that is to be copied, by either header.
+pub fn stated(headers: &HeaderMap) -> Result<Vec<Checksum>, Refusal> {
+    let bad = |name: &HeaderName| {
+        Refusal::new(StatusCode::BAD_REQUEST, format!("the header {name} holds a value that is no checksum"))
+    };
+    let mut stated = checksum::parse_digest(&joined(headers, &DIGEST)).ok_or_else(|| bad(&DIGEST))?;
+    stated.extend(
+        checksum::parse_repr_digest(&joined(headers, &REPR_DIGEST)).ok_or_else(|| bad(&REPR_DIGEST))?,
+    );
+    stated.dedup();
+    Ok(stated)
 }
 
 /// Adds what was asked for and is known, in the form in which it was asked for.

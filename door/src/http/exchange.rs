@@ -63,13 +63,16 @@ impl Exchange {
     pub fn allow(&self, operation: Operation) -> Result<(), Refusal> {
         match decide(&self.access, operation, &self.path) {
             Decision::Allow => Ok(()),
-            Decision::Unauthenticated => Err(Refusal::new(
-                StatusCode::UNAUTHORIZED,
-                "a token is needed: send \"Authorization: Bearer …\"",
-            )
-            .header(header::WWW_AUTHENTICATE, challenge(&self.service, None))),
+            Decision::Unauthenticated => Err(self.unauthenticated()),
             Decision::Forbidden(why) => Err(Refusal::new(StatusCode::FORBIDDEN, why)),
         }
+    }
+
+    /// The answer to those who show no token where one is needed.
+    pub fn unauthenticated(&self) -> Refusal {
+        let text = "a token is needed: send \"Authorization: Bearer …\"";
+        Refusal::new(StatusCode::UNAUTHORIZED, text)
+            .header(header::WWW_AUTHENTICATE, challenge(&self.service, None))
     }
 
     /// Whether an operation on a path is allowed, for listings and choices.

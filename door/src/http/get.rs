@@ -59,7 +59,8 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     }
 }
 
-fn request(exchange: &Exchange, file: FileEntry, entry: Entry) -> DownloadRequest {
+/// What a pool is asked for.
+pub fn request(exchange: &Exchange, file: FileEntry, entry: Entry) -> DownloadRequest {
     DownloadRequest {
         client: exchange.client(),
         view_path: exchange.view_path.clone(),

@@ -6,7 +6,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use super::answer::{Answer, bare};
 
 /// The methods that the door does.
-pub const METHODS: &str = "OPTIONS, GET, HEAD, PUT, DELETE, MKCOL, PROPFIND";
+pub const METHODS: &str = "OPTIONS, GET, HEAD, PUT, COPY, DELETE, MKCOL, PROPFIND";
 
 /// Answers it, for any path and for `*`.
 pub fn handle() -> Answer {

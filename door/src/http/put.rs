@@ -111,7 +111,7 @@ fn check_head(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
 }
 
 /// The file that is there now, if any; refuses what cannot become a file.
-async fn target(exchange: &Exchange) -> Result<Option<Entry>, Refusal> {
+pub async fn target(exchange: &Exchange) -> Result<Option<Entry>, Refusal> {
     let conflict = |text: &str| Refusal::new(StatusCode::CONFLICT, text);
     if exchange.view_path.is_root() || exchange.head.uri.path().ends_with('/') {
         return Err(conflict("a path that ends with \"/\" is a directory"));

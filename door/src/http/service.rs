@@ -13,9 +13,9 @@ use tracing::Instrument as _;
 use super::answer::{Answer, Refusal};
 use super::connection::Connection;
 use super::exchange::Exchange;
-use super::{delete, get, head, mkcol, options, propfind, put};
+use super::{copy, delete, get, head, mkcol, options, propfind, put};
 use crate::auth::Authenticator;
-use crate::config::{Limits, Redirect};
+use crate::config::{CopyRules, Limits, Redirect};
 use crate::namespace::Namespace;
 use crate::transfers::Transfers;
 
@@ -33,8 +33,12 @@ pub struct Service {
     pub transfers: Arc<Transfers>,
     /// Which clients are sent to pools.
     pub redirect: Redirect,
+    /// Third-party copies.
+    pub copy: CopyRules,
     /// What is accepted.
     pub limits: Limits,
+    /// What clients call this door; may be empty.
+    pub own_url: String,
     /// The door's name, for challenges.
     pub realm: String,
 }
@@ -133,10 +137,11 @@ async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         Method::PUT => put::handle(exchange).await,
         Method::DELETE => delete::handle(exchange).await,
         method => match method.as_str() {
+            "COPY" => copy::handle(exchange).await,
             "MKCOL" => mkcol::handle(exchange).await,
             "PROPFIND" => propfind::handle(exchange).await,
             // Methods of HTTP and WebDAV that this door knows and does not do.
-            "POST" | "PATCH" | "TRACE" | "CONNECT" | "COPY" | "MOVE" | "PROPPATCH" | "LOCK" | "UNLOCK" => {
+            "POST" | "PATCH" | "TRACE" | "CONNECT" | "MOVE" | "PROPPATCH" | "LOCK" | "UNLOCK" => {
                 Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this door does not do this method")
                     .header(header::ALLOW, HeaderValue::from_static(options::METHODS)))
             }

@@ -35,6 +35,27 @@ impl Namespace {
         Ok(classify(resolved, path))
     }
 
+    /// The path of the file that a replica holds; `None` when no name points to it.
+    pub async fn path_of_replica(&self, replica: &str) -> Result<Option<NsPath>, NamespaceError> {
+        let names: Vec<String> = sqlx::query_scalar(
+            "WITH RECURSIVE up (id, parent, name, height) AS (
+                 SELECT id, parent, name, 0 FROM entries WHERE replica = ?1
+                 UNION ALL
+                 SELECT entries.id, entries.parent, entries.name, up.height + 1
+                 FROM up JOIN entries ON entries.id = up.parent
+             )
+             SELECT name FROM up WHERE parent IS NOT NULL ORDER BY height DESC",
+        )
+        .bind(replica)
+        .fetch_all(&self.readers)
+        .await?;
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let text = names.iter().fold(String::new(), |path, name| path + "/" + name);
+        NsPath::parse(&text).map(Some).map_err(|_| NamespaceError::Corrupt("path"))
+    }
+
     /// Up to `limit` entries of a directory in the order of their names, those after a name if one is given.
     pub async fn list_page(
         &self,

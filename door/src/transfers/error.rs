@@ -9,6 +9,9 @@ use tonic::Code;
 use crate::namespace::NamespaceError;
 use crate::pools::NoPool;
 
+/// How a pool's text begins when a replica is damaged.
+const BROKEN_PREFIX: &str = "FAILURE_CODE_REPLICA_BROKEN: ";
+
 /// Why a transfer does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
@@ -49,6 +52,22 @@ pub enum TransferError {
         /// How long the door waited.
         after: Duration,
     },
+    /// As many third-party copies run as may.
+    #[error("this door makes as many third-party copies as it may; try again later")]
+    TooManyCopies,
+    /// Nobody waits for it any more.
+    #[error("the client has gone")]
+    ClientGone,
+    /// The replica is damaged.
+    #[error(
+        "the file is damaged and not served: pool {pool} says {text}; trying again does not help, the site has to restore it"
+    )]
+    Broken {
+        /// The pool.
+        pool: String,
+        /// Its words.
+        text: String,
+    },
     /// This door attends as many as it may.
     #[error("this door attends as many transfers as it may; try again later")]
     TooMany,
@@ -64,6 +83,18 @@ pub enum TransferError {
 }
 
 impl TransferError {
+    /// What a call to a pool was answered with.
+    pub(super) fn refused(pool: &str, status: &tonic::Status) -> Self {
+        let (pool, text) = (pool.to_owned(), status.message());
+        match status.code() {
+            Code::DataLoss => {
+                let text = text.strip_prefix(BROKEN_PREFIX).unwrap_or(text).to_owned();
+                TransferError::Broken { pool, text }
+            }
+            code => TransferError::Refused { pool, code, text: text.to_owned() },
+        }
+    }
+
     /// The pool does not have the replica. It may have been replaced since its name was looked up.
     pub fn replica_is_gone(&self) -> bool {
         matches!(self, TransferError::Refused { code: Code::NotFound, .. })
@@ -73,8 +104,10 @@ impl TransferError {
     pub fn http_status(&self) -> u16 {
         match self {
             TransferError::NoPool(NoPool::NoSpace(_)) => 507,
+            TransferError::TooManyCopies => 429,
             TransferError::NoPool(NoPool::Unavailable(_))
             | TransferError::TooMany
+            | TransferError::ClientGone
             | TransferError::Stopping => 503,
             TransferError::Refused { code, text, .. } => match code {
                 Code::InvalidArgument => 400,
@@ -87,7 +120,8 @@ impl TransferError {
             TransferError::Failed { failed, .. } => failed_status(failed),
             TransferError::Cancelled { .. } => 503,
             TransferError::NotReady { .. } => 504,
-            TransferError::Random(_) | TransferError::Namespace(_) => 500,
+            // Not 503: no client may take this for something that passes.
+            TransferError::Broken { .. } | TransferError::Random(_) | TransferError::Namespace(_) => 500,
         }
     }
 
@@ -96,12 +130,15 @@ impl TransferError {
         match self {
             TransferError::Refused { code, text, .. } => match code {
                 Code::ResourceExhausted => exhausted_status(text) != 413,
-                Code::Unavailable | Code::Internal | Code::Unknown | Code::AlreadyExists => true,
+                // A pool of an older release may not know how to pull.
+                Code::Unavailable
+                | Code::Internal
+                | Code::Unknown
+                | Code::AlreadyExists
+                | Code::Unimplemented => true,
                 _ => false,
             },
-            TransferError::Failed { failed, .. } => {
-                matches!(failed.code(), FailureCode::NoSpace | FailureCode::DiskError | FailureCode::Shutdown)
-            }
+            TransferError::Failed { failed, .. } => is_the_pools(failed),
             _ => false,
         }
     }
@@ -123,10 +160,16 @@ impl TransferError {
             TransferError::NotReady { .. }
             | TransferError::Failed { .. }
             | TransferError::Cancelled { .. }
+            | TransferError::ClientGone
             | TransferError::Stopping => true,
             _ => false,
         }
     }
+}
+
+/// Whether it failed for a reason of this one pool.
+pub(super) fn is_the_pools(failed: &proto::Failed) -> bool {
+    matches!(failed.code(), FailureCode::NoSpace | FailureCode::DiskError | FailureCode::Shutdown)
 }
 
 /// The contract names the failure code in the text.

@@ -26,13 +26,10 @@ const ACKNOWLEDGE_ATTEMPTS: u32 = 4;
 pub(super) enum Outcome {
     /// All bytes moved.
     Finished(proto::Finished),
-    /// It failed, or was cancelled: why, and how many bytes had moved.
-    Failed {
-        /// One line.
-        text: String,
-        /// Bytes.
-        bytes_moved: u64,
-    },
+    /// It failed.
+    Failed(Box<proto::Failed>),
+    /// It was cancelled.
+    Cancelled(proto::Cancelled),
     /// The pool does not know it.
     Forgotten,
     /// The door stops; the transfer may go on.
@@ -53,23 +50,34 @@ impl Outcome {
     pub(super) fn of(event: Option<Event>) -> Option<Self> {
         match event? {
             Event::Finished(finished) => Some(Outcome::Finished(finished)),
-            Event::Failed(failed) => {
-                Some(Outcome::Failed { text: failed.text, bytes_moved: failed.bytes_moved })
-            }
-            Event::Cancelled(cancelled) => Some(Outcome::Failed {
-                text: format!("cancelled: {}", cancelled.reason),
-                bytes_moved: cancelled.bytes_moved,
-            }),
+            Event::Failed(failed) => Some(Outcome::Failed(Box::new(failed))),
+            Event::Cancelled(cancelled) => Some(Outcome::Cancelled(cancelled)),
             Event::Queued(_) | Event::Ready(_) | Event::Started(_) | Event::Progress(_) => None,
+        }
+    }
+
+    /// Whether the pool has told an end, which it keeps until that is acknowledged.
+    pub(super) fn has_ended(&self) -> bool {
+        match self {
+            Outcome::Finished(_) | Outcome::Failed(_) | Outcome::Cancelled(_) => true,
+            Outcome::Forgotten | Outcome::Stopping => false,
         }
     }
 }
 
 impl Transfers {
-    /// Follows a transfer to its end, attaching again whenever the connection breaks.
-    pub(super) async fn follow(&self, pool: &Pool, id: &str, events: Option<Box<Events>>) -> Outcome {
+    /// Follows a transfer to its end, attaching again whenever the connection breaks. Everything that the pool tells
+    /// is shown to `watcher`; progress is told only where a period is given.
+    pub(super) async fn follow(
+        &self,
+        pool: &Pool,
+        id: &str,
+        events: Option<Box<Events>>,
+        progress_period: Option<Duration>,
+        watcher: impl FnMut(&Event) + Send,
+    ) -> Outcome {
         tokio::select! {
-            outcome = until_end(pool, id, events) => outcome,
+            outcome = until_end(pool, id, events, progress_period, watcher) => outcome,
             () = self.stop.cancelled() => Outcome::Stopping,
         }
     }
@@ -111,13 +119,24 @@ impl Transfers {
     }
 }
 
-async fn until_end(pool: &Pool, id: &str, mut events: Option<Box<Events>>) -> Outcome {
+async fn until_end(
+    pool: &Pool,
+    id: &str,
+    mut events: Option<Box<Events>>,
+    progress_period: Option<Duration>,
+    mut watcher: impl FnMut(&Event) + Send,
+) -> Outcome {
+    // Only a period longer than some hundred billion years is no period of the contract.
+    let progress_period = progress_period.and_then(|period| period.try_into().ok());
     let mut pause = FIRST_PAUSE;
     loop {
         if let Some(events) = &mut events {
             // An error or the end of the stream before a final event: the connection broke, the transfer may not have.
             while let Ok(Some(event)) = events.message().await {
                 pause = FIRST_PAUSE;
+                if let Some(event) = &event.event {
+                    watcher(event);
+                }
                 if let Some(outcome) = Outcome::of(event.event) {
                     return outcome;
                 }
@@ -125,7 +144,7 @@ async fn until_end(pool: &Pool, id: &str, mut events: Option<Box<Events>>) -> Ou
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        let request = proto::WatchRequest { transfer_id: id.to_owned(), ..Default::default() };
+        let request = proto::WatchRequest { transfer_id: id.to_owned(), progress_period };
         events = match call(pool.client().watch(request)).await {
             Ok(response) => Some(Box::new(response.into_inner())),
             Err(status) if status.code() == Code::NotFound => return Outcome::Forgotten,

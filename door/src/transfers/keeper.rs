@@ -33,16 +33,19 @@ impl Transfers {
         let mut settled_with: Option<String> = None;
         let mut settle_at = tokio::time::Instant::now();
         let mut remove = true;
+        // The damaged replicas that were asked for last, as the pool counted them.
+        let mut broken_seen = 0;
         loop {
-            let instance = match &*state.borrow_and_update() {
-                PoolState::Up(status) => Some(status.instance_id.clone()),
-                PoolState::Unreachable(_) => None,
+            let (instance, broken) = match &*state.borrow_and_update() {
+                PoolState::Up(status) => (Some(status.instance_id.clone()), status.broken_replicas),
+                PoolState::Unreachable(_) => (None, broken_seen),
             };
             if instance.is_none() {
                 settled_with = None;
                 remove = true;
             } else {
-                if instance != settled_with || tokio::time::Instant::now() >= settle_at {
+                let look_again = instance != settled_with || tokio::time::Instant::now() >= settle_at;
+                if look_again {
                     match self.settle(pool).await {
                         Ok(()) => settled_with = instance,
                         Err(error) => {
@@ -51,6 +54,12 @@ impl Transfers {
                     }
                     settle_at = tokio::time::Instant::now() + SETTLE_PERIOD;
                     remove = true;
+                }
+                // Also from time to time, as one may be mended while another breaks, or be given another name.
+                if (broken != broken_seen || (look_again && broken > 0))
+                    && self.look_for_broken(pool, broken).await
+                {
+                    broken_seen = broken;
                 }
                 if remove {
                     remove = false;

@@ -1,14 +1,15 @@
 //! Transfers: asking a pool for one, following it to its end, and settling what it left.
 //!
 //! * [`request`]: what a client wants moved. [`start`]: asking the pool, until it is ready.
-//! * [`follow`]: from ready to the end. [`upload`], [`download`]: the two kinds.
+//! * [`follow`]: from ready to the end. [`upload`], [`download`]: the two kinds. [`copy`]: third-party copies.
+//! * [`damage`]: what pools know to be damaged.
 //! * [`settle`]: what ended while the door was away. [`removal`]: replicas that pools still have to delete.
 //! * [`keeper`]: one task for each pool, which runs the last two whenever there is something to do.
 //!
 //! A transfer belongs to the door, not to the client's connection: each is attended by a task of its own.
 #![forbid(unsafe_code)]
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,9 +18,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::metrics::Metrics;
 use crate::namespace::Namespace;
 use crate::pools::Pools;
 
+pub mod copy;
+pub mod damage;
 pub mod download;
 pub mod error;
 pub mod follow;
@@ -30,6 +34,7 @@ pub mod settle;
 pub mod start;
 pub mod upload;
 
+pub use damage::BrokenFiles;
 pub use error::TransferError;
 pub use request::{DownloadRequest, Ready, UploadRequest};
 
@@ -44,6 +49,11 @@ pub struct Transfers {
     door: proto::DoorIdentity,
     create_parents: bool,
     start_timeout: Duration,
+    marker_period: Duration,
+    metrics: Metrics,
+    broken: Mutex<BTreeMap<String, BrokenFiles>>,
+    /// One for each third-party copy.
+    copies: Arc<Semaphore>,
     /// One for each transfer that is attended.
     permits: Arc<Semaphore>,
     attended: Mutex<HashSet<String>>,
@@ -64,17 +74,25 @@ pub struct TransferRules {
     pub start_timeout: Duration,
     /// Transfers attended at once.
     pub limit: u32,
+    /// Third-party copies at once.
+    pub copies: u32,
+    /// Between two of their markers.
+    pub marker_period: Duration,
 }
 
 impl Transfers {
     /// Nothing runs yet: see [`Transfers::keep_pools`].
-    pub fn new(namespace: Namespace, pools: Pools, rules: TransferRules) -> Arc<Self> {
+    pub fn new(namespace: Namespace, pools: Pools, rules: TransferRules, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             namespace,
             pools,
             door: rules.door,
             create_parents: rules.create_parents,
             start_timeout: rules.start_timeout,
+            marker_period: rules.marker_period,
+            metrics,
+            broken: Mutex::default(),
+            copies: Arc::new(Semaphore::new(rules.copies as usize)),
             permits: Arc::new(Semaphore::new(rules.limit as usize)),
             attended: Mutex::default(),
             removals: watch::Sender::new(()),

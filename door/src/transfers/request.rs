@@ -78,6 +78,15 @@ impl UploadRequest {
         }
     }
 
+    /// The contract's 0 is "no limit", so a token that allows no bytes at all still says 1.
+    pub(super) fn maximum_size(&self) -> u64 {
+        self.maximum_bytes.map_or(0, |bytes| bytes.max(1))
+    }
+
+    pub(super) fn wanted_checksums(&self) -> Vec<i32> {
+        self.wanted.iter().map(|algorithm| algorithm.to_proto().into()).collect()
+    }
+
     pub(super) fn to_proto(
         &self,
         pending: &PendingUpload,
@@ -92,12 +101,10 @@ impl UploadRequest {
             door: Some(door.clone()),
             kind: Some(Kind::Put(proto::Put {
                 size: self.size_bytes,
-                // The contract's 0 is "no limit", so a token that allows no bytes at all still says 1; the door has
-                // refused every request with a longer Content-Length before.
-                maximum_size: self.maximum_bytes.map_or(0, |bytes| bytes.max(1)),
+                maximum_size: self.maximum_size(),
                 // The client sends them to the pool itself, in the headers of its request.
                 expected_checksums: Vec::new(),
-                wanted_checksums: self.wanted.iter().map(|algorithm| algorithm.to_proto().into()).collect(),
+                wanted_checksums: self.wanted_checksums(),
                 success_status: if self.replaces { 204 } else { 201 },
             })),
             ..Default::default()
@@ -122,6 +129,11 @@ impl DownloadRequest {
             ..Default::default()
         }
     }
+}
+
+/// `None` for what is no time of this calendar.
+pub(super) fn from_proto_time(time: &prost_types::Timestamp) -> Option<Timestamp> {
+    Timestamp::new(time.seconds, time.nanos).ok()
 }
 
 fn to_proto_time(time: Timestamp) -> prost_types::Timestamp {

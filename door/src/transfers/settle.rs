@@ -72,7 +72,7 @@ impl Transfers {
     fn follow_again(self: &Arc<Self>, pool: Arc<Pool>, attended: Attended, request: proto::TransferRequest) {
         let transfers = Arc::clone(self);
         self.tasks.spawn(async move {
-            let outcome = transfers.follow(&pool, &attended.id, None).await;
+            let outcome = transfers.follow(&pool, &attended.id, None, None, |_| ()).await;
             transfers.end(&pool, &attended, &request, outcome).await;
         });
     }
@@ -85,8 +85,10 @@ impl Transfers {
         outcome: Outcome,
     ) {
         match request.kind {
-            Some(Kind::Put(_)) => self.end_upload(pool, attended, &request.replica_id, outcome, true).await,
-            _ => self.end_other(pool, &attended.id, outcome).await,
+            Some(Kind::Put(_) | Kind::Pull(_)) => {
+                self.end_upload(pool, attended, &request.replica_id, outcome, true).await;
+            }
+            _ => self.end_other(pool, &attended.id, &request.billing_path, outcome).await,
         }
     }
 }

@@ -101,11 +101,7 @@ async fn until_ready(
     pool: &Pool,
     request: proto::TransferRequest,
 ) -> Result<(String, Events), TransferError> {
-    let refused = |status: tonic::Status| TransferError::Refused {
-        pool: pool.name().to_owned(),
-        code: status.code(),
-        text: status.message().to_owned(),
-    };
+    let refused = |status: tonic::Status| TransferError::refused(pool.name(), &status);
     let request = proto::StartTransferRequest { transfer: Some(request), ..Default::default() };
     let mut events = pool.client().start_transfer(request).await.map_err(refused)?.into_inner();
     loop {
@@ -114,6 +110,9 @@ async fn until_ready(
         };
         match event.event {
             Some(Event::Ready(ready)) => return Ok((ready.url, events)),
+            Some(Event::Failed(failed)) if failed.code() == proto::FailureCode::ReplicaBroken => {
+                return Err(TransferError::Broken { pool: pool.name().to_owned(), text: failed.text });
+            }
             Some(Event::Failed(failed)) => {
                 return Err(TransferError::Failed { pool: pool.name().to_owned(), failed: Box::new(failed) });
             }

@@ -14,13 +14,26 @@ use super::{Attended, Transfers};
 use crate::auth::keys::random_id;
 use crate::checksum::Checksum;
 use crate::namespace::NamespaceError;
-use crate::namespace::upload::{Commit, CommitRules, FinishedUpload};
+use crate::namespace::upload::{Commit, CommitRules, FinishedUpload, Refused};
 use crate::pools::Pool;
 
 /// Pauses between attempts to commit a finished upload when the namespace fails (its disk is full, say). After the
 /// last one it is left to the next settlement; the pool keeps the file.
 const COMMIT_PAUSES: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
+
+/// What became of a finished upload.
+#[derive(Debug)]
+pub(super) enum Naming {
+    /// The name points to it.
+    Named(FinishedUpload),
+    /// It gets none, and the pool deletes it.
+    Refused(Refused),
+    /// The namespace has never heard of it; the pool keeps it.
+    Unknown,
+    /// The namespace failed; the pool keeps it until it is settled.
+    Failed,
+}
 
 impl Transfers {
     /// Finds a pool for an upload and waits until it is ready for the client. The upload is attended to its end
@@ -58,7 +71,7 @@ impl Transfers {
         self.tasks.spawn(async move {
             match transfers.start(&pool, message, &attended, ready).await {
                 Started::Yes(events) => {
-                    let outcome = transfers.follow(&pool, &attended.id, Some(events)).await;
+                    let outcome = transfers.follow(&pool, &attended.id, Some(events), None, |_| ()).await;
                     transfers.end_upload(&pool, &attended, &pending.replica, outcome, false).await;
                 }
                 Started::No { settled: true } => transfers.forget_upload(&attended.id).await,
@@ -80,9 +93,18 @@ impl Transfers {
     ) {
         let id = attended.id.as_str();
         match outcome {
-            Outcome::Finished(finished) => self.name_upload(pool, id, replica, &finished, late).await,
-            Outcome::Failed { text, bytes_moved } => {
+            Outcome::Finished(finished) => {
+                self.name_upload(pool, id, replica, &finished, late).await;
+            }
+            Outcome::Failed(failed) => {
+                let (bytes_moved, text) = (failed.bytes_moved, failed.text);
                 tracing::info!(pool = pool.name(), transfer = id, bytes_moved, "upload failed: {text}");
+                self.forget_upload(id).await;
+                self.acknowledge(pool, id, Verdict::Keep).await;
+            }
+            Outcome::Cancelled(cancelled) => {
+                let (bytes_moved, reason) = (cancelled.bytes_moved, cancelled.reason);
+                tracing::info!(pool = pool.name(), transfer = id, bytes_moved, "upload cancelled: {reason}");
                 self.forget_upload(id).await;
                 self.acknowledge(pool, id, Verdict::Keep).await;
             }
@@ -92,20 +114,21 @@ impl Transfers {
                     transfer = id,
                     "the pool does not know this upload any more"
                 );
-                self.forget_upload(id).await;
+                self.abandon_upload(id).await;
             }
             Outcome::Stopping => {}
         }
     }
 
-    async fn name_upload(
+    /// Gives a finished upload its name, and tells the pool. Then the pool, too, tells its client.
+    pub(super) async fn name_upload(
         &self,
         pool: &Pool,
         id: &str,
         replica: &str,
         finished: &proto::Finished,
         late: bool,
-    ) {
+    ) -> Naming {
         let upload = FinishedUpload {
             size: finished.size,
             checksums: finished.checksums.iter().filter_map(Checksum::from_proto).collect(),
@@ -123,25 +146,33 @@ impl Transfers {
                 self.acknowledge(pool, id, Verdict::Keep).await;
                 // It may have replaced another.
                 self.replica_owed();
+                Naming::Named(upload)
             }
             Ok(Commit::Refused(refused)) => {
                 tracing::info!(pool = pool.name(), transfer = id, "upload refused: {}", refused.reason);
-                if self.acknowledge(pool, id, Verdict::Discard(refused)).await {
+                if self.acknowledge(pool, id, Verdict::Discard(refused.clone())).await {
                     self.forget_upload(id).await;
                 }
+                Naming::Refused(refused)
             }
-            Ok(Commit::Unknown) => tracing::warn!(
-                pool = pool.name(),
-                transfer = id,
-                replica,
-                "the pool holds an upload that this door does not know; it stays there, without a name"
-            ),
-            Err(error) => tracing::error!(
-                pool = pool.name(),
-                transfer = id,
-                %error,
-                "cannot name an upload; the pool keeps it and it is tried again"
-            ),
+            Ok(Commit::Unknown) => {
+                tracing::warn!(
+                    pool = pool.name(),
+                    transfer = id,
+                    replica,
+                    "the pool holds an upload that this door does not know; it stays there, without a name"
+                );
+                Naming::Unknown
+            }
+            Err(error) => {
+                tracing::error!(
+                    pool = pool.name(),
+                    transfer = id,
+                    %error,
+                    "cannot name an upload; the pool keeps it and it is tried again"
+                );
+                Naming::Failed
+            }
         }
     }
 
@@ -165,6 +196,16 @@ impl Transfers {
             }
         }
         self.namespace.commit_upload(id, replica, upload, rules).await
+    }
+
+    /// Forgets an upload that the pool does not know any more; what it may have left there is removed.
+    pub(super) async fn abandon_upload(&self, id: &str) {
+        match self.namespace.abandon_upload(id).await {
+            Ok(()) => self.replica_owed(),
+            Err(error) => {
+                tracing::error!(transfer = id, %error, "cannot forget an upload; it is settled again later");
+            }
+        }
     }
 
     pub(super) async fn forget_upload(&self, id: &str) {

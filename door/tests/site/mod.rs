@@ -15,6 +15,9 @@ use penstock_door::{Anonymous, Config, Door, PoolAccess, PoolConfig, RunningDoor
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+pub mod copying;
+pub mod log;
+pub mod markers;
 pub mod pool;
 
 pub use pool::FakePool;
@@ -223,6 +226,17 @@ impl RawClient {
         };
         tokio::time::timeout(PATIENCE, read).await.expect("no answer");
         RawReply { head: String::from_utf8(bytes).unwrap() }
+    }
+
+    /// Reads until this has come.
+    pub async fn read_until(&mut self, end: &str) {
+        let mut bytes = Vec::new();
+        let read = async {
+            while !bytes.ends_with(end.as_bytes()) {
+                bytes.push(self.stream.read_u8().await.expect("closed too early"));
+            }
+        };
+        tokio::time::timeout(PATIENCE, read).await.expect("it never came");
     }
 
     /// Reads until the other side closes.

@@ -25,6 +25,8 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::transport::ServerTlsConfig;
 use tonic::{Request as Call, Response as Answer, Status};
 
+pub mod copies;
+
 /// What the pool does wrong, when a story wants it to.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Faults {
@@ -40,6 +42,12 @@ pub struct Faults {
     pub lose_acknowledgements: u32,
     /// DeleteReplica is refused so many times.
     pub lose_deletions: u32,
+    /// ListReplicas is refused so many times.
+    pub lose_lists: u32,
+    /// A pull has all its bytes when it is to be cancelled.
+    pub finish_late: bool,
+    /// A copy goes on although its door has gone.
+    pub ignore_disconnect: bool,
 }
 
 /// How a transfer was settled.
@@ -73,6 +81,10 @@ struct State {
     faults: Faults,
     status: proto::PoolStatus,
     requests: Vec<proto::TransferRequest>,
+    /// How the last transfer was to be followed.
+    progress_period: Option<prost_types::Duration>,
+    cancels: Vec<(String, String)>,
+    broken: Vec<proto::ReplicaInfo>,
     data_heads: Vec<hyper::HeaderMap>,
 }
 
@@ -152,6 +164,25 @@ impl FakePool {
 
     pub fn change_status(&self, change: impl FnOnce(&mut proto::PoolStatus)) {
         change(&mut self.inner.lock().status);
+    }
+
+    /// A scrub, say, has found a replica to be damaged.
+    pub fn break_replica(&self, replica: &str, why: &str) {
+        let mut state = self.inner.lock();
+        state.broken.push(proto::ReplicaInfo {
+            replica_id: replica.to_owned(),
+            state: proto::ReplicaState::Broken.into(),
+            broken_because: why.to_owned(),
+            ..Default::default()
+        });
+        state.status.broken_replicas = state.broken.len() as u64;
+    }
+
+    /// The damaged replicas have been replaced.
+    pub fn mend(&self) {
+        let mut state = self.inner.lock();
+        state.broken.clear();
+        state.status.broken_replicas = 0;
     }
 
     /// How a transfer was settled, if it was.
@@ -344,19 +375,28 @@ impl Inner {
         answer
     }
 
-    /// The events of a transfer: the present one, then what follows.
-    fn events(&self, id: &str) -> Result<Answer<EventStream>, Status> {
+    /// The events of a transfer: the present one, then what follows. Whether the transfer is cancelled when nobody
+    /// hears them any more.
+    fn events(&self, id: &str, cancel_on_disconnect: bool) -> Result<Answer<EventStream>, Status> {
         let state = self.lock();
         let transfer = state.transfers.get(id).ok_or_else(|| Status::not_found("no such transfer"))?;
         let (id, mut events) = (id.to_owned(), transfer.event.subscribe());
         let (sender, receiver) = mpsc::channel(4);
+        let pool = self.clone();
         tokio::spawn(async move {
             loop {
                 let event = events.borrow_and_update().clone();
                 let message = proto::TransferEvent { transfer_id: id.clone(), at: None, event: Some(event) };
-                if sender.send(Ok(message)).await.is_err() || events.changed().await.is_err() {
-                    return;
+                if sender.send(Ok(message)).await.is_err() {
+                    break;
                 }
+                tokio::select! {
+                    changed = events.changed() => if changed.is_err() { return },
+                    () = sender.closed() => break,
+                }
+            }
+            if cancel_on_disconnect && !pool.lock().faults.ignore_disconnect {
+                pool.cancel_running(&id, "the door has gone");
             }
         });
         Ok(Answer::new(Box::pin(ReceiverStream::new(receiver))))
@@ -379,19 +419,30 @@ impl Pool for Inner {
         &self,
         call: Call<proto::StartTransferRequest>,
     ) -> Result<Answer<EventStream>, Status> {
-        let request = call.into_inner().transfer.unwrap();
+        let call = call.into_inner();
+        let request = call.transfer.unwrap();
         let id = request.transfer_id.clone();
         {
             let mut state = self.lock();
             state.requests.push(request.clone());
+            state.progress_period = call.progress_period;
             if let Some((code, text)) = state.faults.refuse_start {
                 return Err(Status::new(code, text));
             }
-            let get = matches!(request.kind, Some(Kind::Get(_)));
-            if get && !state.replicas.contains_key(&request.replica_id) {
+            let reads = matches!(request.kind, Some(Kind::Get(_) | Kind::Push(_)));
+            if reads && let Some(broken) = state.broken.iter().find(|b| b.replica_id == request.replica_id) {
+                return Err(Status::data_loss(format!(
+                    "FAILURE_CODE_REPLICA_BROKEN: replica {} is broken: {}",
+                    broken.replica_id, broken.broken_because
+                )));
+            }
+            if reads && !state.replicas.contains_key(&request.replica_id) {
                 return Err(Status::not_found("no such replica"));
             }
+            let copies = matches!(request.kind, Some(Kind::Pull(_) | Kind::Push(_)));
             let event = match state.faults.never_ready {
+                // What becomes of a copy is told by the story.
+                _ if copies => Event::Progress(proto::Progress::default()),
                 true => Event::Queued(proto::Queued::default()),
                 false => self.ready(&id),
             };
@@ -399,11 +450,11 @@ impl Pool for Inner {
                 Transfer { request, event: watch::Sender::new(event), settled: watch::Sender::new(None) };
             state.transfers.insert(id.clone(), transfer);
         }
-        self.events(&id)
+        self.events(&id, call.cancel_on_disconnect)
     }
 
     async fn watch(&self, call: Call<proto::WatchRequest>) -> Result<Answer<EventStream>, Status> {
-        self.events(&call.into_inner().transfer_id)
+        self.events(&call.into_inner().transfer_id, false)
     }
 
     async fn cancel(
@@ -411,14 +462,11 @@ impl Pool for Inner {
         call: Call<proto::CancelRequest>,
     ) -> Result<Answer<proto::CancelResponse>, Status> {
         let request = call.into_inner();
-        let state = self.lock();
-        let transfer =
-            state.transfers.get(&request.transfer_id).ok_or_else(|| Status::not_found("no such transfer"))?;
-        let cancelled = !transfer.has_ended();
-        if cancelled {
-            let event = proto::Cancelled { reason: request.reason, ..Default::default() };
-            transfer.event.send_replace(Event::Cancelled(event));
+        if !self.lock().transfers.contains_key(&request.transfer_id) {
+            return Err(Status::not_found("no such transfer"));
         }
+        self.lock().cancels.push((request.transfer_id.clone(), request.reason.clone()));
+        let cancelled = self.cancel_running(&request.transfer_id, &request.reason);
         Ok(Answer::new(proto::CancelResponse { cancelled }))
     }
 
@@ -493,9 +541,16 @@ impl Pool for Inner {
 
     async fn list_replicas(
         &self,
-        _: Call<proto::ListReplicasRequest>,
+        call: Call<proto::ListReplicasRequest>,
     ) -> Result<Answer<Self::ListReplicasStream>, Status> {
-        Err(Status::unimplemented("the door does not ask this"))
+        let mut state = self.lock();
+        assert_eq!(call.into_inner().states, [i32::from(proto::ReplicaState::Broken)]);
+        if state.faults.lose_lists > 0 {
+            state.faults.lose_lists -= 1;
+            return Err(Status::unavailable("lost"));
+        }
+        let broken: Vec<_> = state.broken.iter().cloned().map(Ok).collect();
+        Ok(Answer::new(Box::pin(tokio_stream::iter(broken))))
     }
 
     async fn stat_replica(

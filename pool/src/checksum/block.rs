@@ -59,11 +59,21 @@ impl std::fmt::Debug for BlockChecksums {
     }
 }
 
-/// Does this whole block have the checksum that is on record? A block without a record does not.
-pub fn check_block(checksums: &[u32], block_index: usize, data: &[u8]) -> bool {
+/// The checksum of one whole block that is at hand.
+pub fn block_checksum(data: &[u8]) -> u32 {
     let mut digest = new_crc32c();
     digest.update(data);
-    checksums.get(block_index) == Some(&crc32c_value(&digest))
+    crc32c_value(&digest)
+}
+
+/// Does this whole block have the checksum that is on record? A block without a record does not.
+pub fn check_block(checksums: &[u32], block_index: usize, data: &[u8]) -> bool {
+    checksums.get(block_index) == Some(&block_checksum(data))
+}
+
+/// How many blocks a replica of that size has.
+pub fn block_count(size_bytes: u64) -> u64 {
+    size_bytes.div_ceil(BLOCK_SIZE_BYTES as u64)
 }
 
 #[cfg(test)]
@@ -113,6 +123,14 @@ mod tests {
         assert!(!check_block(&checksums, 2, &[]));
         data[BLOCK_SIZE_BYTES / 2] ^= 0x10;
         assert!(!check_block(&checksums, 0, &data[..BLOCK_SIZE_BYTES]));
+    }
+
+    #[test]
+    fn there_are_as_many_blocks_as_it_takes() {
+        let cases = [(0, 0), (1, 1), (BLOCK_SIZE_BYTES as u64, 1), (BLOCK_SIZE_BYTES as u64 + 1, 2)];
+        for (size, count) in cases {
+            assert_eq!(block_count(size), count, "of {size} bytes");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod mismatch;
 mod value;
 
 pub use algorithm::{Algorithm, AlgorithmSet};
-pub use block::{BLOCK_SIZE_BYTES, BlockChecksums, check_block};
+pub use block::{BLOCK_SIZE_BYTES, BlockChecksums, block_checksum, block_count, check_block};
 pub use combine::{adler32_combine, crc32_combine, crc32c_combine};
 pub use digest_pool::{DigestPool, DigestStream, QUEUED_CHUNKS_PER_STREAM, Refused};
 pub use hasher::{Hasher, MultiHasher};

@@ -2,18 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use penstock_door_proto::v1;
 use serde::Deserialize;
 
+use super::tpc::TpcKeys;
 use super::units::{ByteSize, Period};
 use super::{
-    Config, DEFAULT_MAX_RUNNING, DEFAULT_MAX_WAITING, GrpcEndpoint, Limits, QueueLimits, Timeouts, TlsFiles,
+    Config, DEFAULT_DATA_TLS_PORT, DEFAULT_MAX_RUNNING, DEFAULT_MAX_WAITING, DataTls, GrpcEndpoint, Limits,
+    QueueLimits, Scrub, Timeouts, TlsFiles,
 };
 use crate::checksum::Algorithm;
 use crate::engine::file::IoMode;
+use crate::tls::server::ServerFiles;
 use crate::transfer::request::{DEFAULT_QUEUE, Door};
+use crate::transfer::source::VerifyReads;
 
 /// Least I/O buffer memory: every shard needs a few slots of 1 MiB.
 const LEAST_BUFFER_MEMORY_BYTES: u64 = 8 << 20;
@@ -45,6 +50,9 @@ pub struct File {
     /// `"direct"`: past the page cache, where the file system can. `"dontcache"`: through it, but not kept in it.
     /// `"buffered"`: through it. Default: `"direct"`.
     io_mode: Option<IoMode>,
+    /// What is held against the checksums of its blocks before it is sent. `"from-disk"`: what comes from the disk,
+    /// each time it does; `"always"`: every byte each time; `"never"`: nothing. Default: `"from-disk"`.
+    verify_reads: Option<VerifyReads>,
     /// Checksums computed for every upload beside adler32: `"md5"`, `"crc32"`, `"crc32c"`, `"sha1"`, `"sha256"`,
     /// `"sha512"`. md5 and sha cost a processor for every 0.6 to 2 GB/s. Default: none.
     #[serde(default)]
@@ -66,10 +74,16 @@ pub struct File {
     /// How many there may be.
     #[serde(default)]
     limits: LimitKeys,
+    /// The background verification of all replicas.
+    #[serde(default)]
+    scrub: ScrubKeys,
     /// URLs of doors by name (`door1 = "https://door1.example.org:2880"`): where clients with an old or unknown URL
     /// are sent back to. Doors that connect are learned by themselves. Default: none.
     #[serde(default)]
     doors: BTreeMap<String, String>,
+    /// Third-party copies: the pool as a client of remote servers.
+    #[serde(default)]
+    tpc: TpcKeys,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -80,6 +94,16 @@ struct Data {
     /// `"host:port"` in the URLs that clients are sent to: what they can reach and, with TLS, what the certificate
     /// names. Default: `listen`, which therefore must be one address then.
     advertise: Option<String>,
+    /// PEM file of the data port's certificate chain: with it, the pool speaks TLS on a port of its own beside the
+    /// plain one. Read again when it changes. Default: no TLS.
+    cert: Option<PathBuf>,
+    /// PEM file of its private key, without a passphrase.
+    key: Option<PathBuf>,
+    /// Address and port for TLS. Default: the address of `listen`, port 2884.
+    tls_listen: Option<SocketAddr>,
+    /// `"host:port"` in the `https` URLs that clients are sent to: a name that the certificate holds. Default: the host
+    /// of `advertise` with the port of `tls_listen`.
+    tls_advertise: Option<String>,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -146,6 +170,15 @@ struct LimitKeys {
     transfers: Option<usize>,
 }
 
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct ScrubKeys {
+    /// Bytes per second that it reads at most; 0: it never starts by itself. Default: 50 MiB.
+    rate: Option<ByteSize>,
+    /// From the start of one pass over all replicas to the start of the next. Default: 30 d.
+    period: Option<Period>,
+}
+
 /// A checksum algorithm by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChecksumName(pub Algorithm);
@@ -162,12 +195,12 @@ impl<'de> Deserialize<'de> for ChecksumName {
 
 /// A key whose value makes no sense.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(in crate::config) struct Wrong {
     pub(super) key: String,
     pub(super) problem: String,
 }
 
-fn wrong<T>(key: impl Into<String>, problem: impl Into<String>) -> Result<T, Wrong> {
+pub(super) fn wrong<T>(key: impl Into<String>, problem: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { key: key.into(), problem: problem.into() })
 }
 
@@ -203,12 +236,21 @@ impl File {
             );
         }
         config.io_mode = self.io_mode.unwrap_or(config.io_mode);
+        config.verify_reads = self.verify_reads.unwrap_or(config.verify_reads);
         config.checksums = self.checksums.iter().map(|name| name.0).collect();
         config.data_listen = self.data.listen.unwrap_or(config.data_listen);
+        config.data_tls = self.data.validate_tls(config.data_listen)?;
         config.data_advertise = advertise(self.data.advertise, config.data_listen)?;
         config.admin_listen = self.admin.listen.unwrap_or(config.admin_listen);
         if config.admin_listen == config.data_listen && config.data_listen.port() != 0 {
             return wrong("admin.listen", "is the same as data.listen; every port needs its own address");
+        }
+        if config
+            .data_tls
+            .as_ref()
+            .is_some_and(|tls| tls.listen == config.admin_listen && tls.listen.port() != 0)
+        {
+            return wrong("admin.listen", "is the same as data.tls_listen; every port needs its own address");
         }
         if let Some(endpoint) = self.grpc.validate()? {
             config.grpc = endpoint;
@@ -225,6 +267,7 @@ impl File {
         }
         config.timeouts = self.timeouts.validate()?;
         config.limits = self.limits.validate()?;
+        config.scrub = self.scrub.validate()?;
         for (name, url) in &self.doors {
             let door = v1::DoorIdentity { name: name.clone(), url: url.clone() };
             if let Err(error) = Door::try_from(door) {
@@ -232,6 +275,7 @@ impl File {
             }
         }
         config.doors = self.doors;
+        config.tpc = self.tpc.validate()?;
         Ok(config)
     }
 }
@@ -263,6 +307,49 @@ fn advertise(advertise: Option<String>, listen: SocketAddr) -> Result<Option<Str
         return wrong("data.advertise", "must be \"host:port\" or \"[IPv6]:port\", without a scheme or path");
     }
     Ok(Some(advertise))
+}
+
+impl Data {
+    fn validate_tls(&self, plain: SocketAddr) -> Result<Option<DataTls>, Wrong> {
+        let (cert, key) = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => (cert.clone(), key.clone()),
+            (Some(_), None) => return wrong("data.key", "is missing: data.cert is of no use without it"),
+            (None, Some(_)) => return wrong("data.cert", "is missing: data.key is of no use without it"),
+            (None, None) => {
+                let keys = [
+                    ("data.tls_listen", self.tls_listen.is_some()),
+                    ("data.tls_advertise", self.tls_advertise.is_some()),
+                ];
+                return match keys.into_iter().find(|(_, set)| *set) {
+                    Some((key, _)) => wrong(key, "is for data.cert and data.key, which are not set"),
+                    None => Ok(None),
+                };
+            }
+        };
+        let listen = self.tls_listen.unwrap_or(SocketAddr::new(plain.ip(), DEFAULT_DATA_TLS_PORT));
+        if listen == plain && listen.port() != 0 {
+            return wrong("data.tls_listen", "is the same as data.listen; every port needs its own address");
+        }
+        let advertise = match (&self.tls_advertise, &self.advertise) {
+            (Some(advertise), _) if is_authority(advertise) => Some(advertise.clone()),
+            (Some(_), _) => {
+                let text = "must be \"host:port\" or \"[IPv6]:port\", without a scheme or path";
+                return wrong("data.tls_advertise", text);
+            }
+            (None, Some(plain)) if listen.port() != 0 => {
+                plain.rsplit_once(':').map(|(host, _)| format!("{host}:{}", listen.port()))
+            }
+            (None, _) if listen.ip().is_unspecified() => {
+                let text = format!(
+                    "is missing: clients cannot be sent to {listen}; give \"host:port\" as they reach this pool, or one \
+                     address in data.tls_listen"
+                );
+                return wrong("data.tls_advertise", text);
+            }
+            (None, _) => None,
+        };
+        Ok(Some(DataTls { listen, advertise, files: ServerFiles { cert, key } }))
+    }
 }
 
 impl Grpc {
@@ -369,6 +456,22 @@ impl LimitKeys {
             }
         }
         Ok(limits)
+    }
+}
+
+impl ScrubKeys {
+    fn validate(self) -> Result<Scrub, Wrong> {
+        let mut scrub = Scrub::default();
+        if let Some(rate) = self.rate {
+            scrub.rate_bytes_per_second = NonZeroU64::new(rate.0);
+        }
+        if let Some(period) = self.period {
+            scrub.period = period.0;
+            if period.0.is_zero() {
+                return wrong("scrub.period", "must not be 0; to switch scrubbing off, set scrub.rate to 0");
+            }
+        }
+        Ok(scrub)
     }
 }
 

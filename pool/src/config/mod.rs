@@ -6,11 +6,13 @@
 
 pub mod error;
 pub mod file;
+mod tpc;
 pub mod units;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +20,9 @@ pub use self::error::ConfigError;
 use self::units::ByteSize;
 use crate::checksum::AlgorithmSet;
 use crate::engine::file::IoMode;
+use crate::store::StoreConfig;
+use crate::tls::server::ServerFiles;
+use crate::transfer::source::VerifyReads;
 
 /// A validated configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,12 +43,16 @@ pub struct Config {
     pub buffer_memory_bytes: Option<u64>,
     /// How bytes come to the disk.
     pub io_mode: IoMode,
+    /// What is checked before it is sent.
+    pub verify_reads: VerifyReads,
     /// Computed for every upload beside adler32.
     pub checksums: AlgorithmSet,
     /// Where clients come to.
     pub data_listen: SocketAddr,
     /// "host:port" as it stands in the URLs that clients are sent to; `None`: the address that was bound.
     pub data_advertise: Option<String>,
+    /// The data port with TLS beside the plain one.
+    pub data_tls: Option<DataTls>,
     /// Where people and Prometheus look.
     pub admin_listen: SocketAddr,
     /// Where doors come to.
@@ -54,8 +63,23 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How many there may be.
     pub limits: Limits,
+    /// The background verification of all replicas.
+    pub scrub: Scrub,
     /// URLs of doors by their names.
     pub doors: BTreeMap<String, String>,
+    /// Remote servers of third-party copies.
+    pub tpc: crate::remote::Settings,
+}
+
+/// The data port with TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataTls {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// "host:port" in `https` URLs; `None`: the address that was bound.
+    pub advertise: Option<String>,
+    /// PEM files.
+    pub files: ServerFiles,
 }
 
 /// What one queue may hold.
@@ -147,6 +171,26 @@ impl Default for Limits {
     }
 }
 
+/// The background verification of all replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scrub {
+    /// The most that it reads; `None`: it never starts by itself.
+    pub rate_bytes_per_second: Option<NonZeroU64>,
+    /// From the start of one pass to the start of the next.
+    pub period: Duration,
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self {
+            rate_bytes_per_second: NonZeroU64::new(50 << 20),
+            period: Duration::from_secs(30 * 24 * 60 * 60),
+        }
+    }
+}
+
+/// Port of the data port with TLS unless configured.
+pub const DEFAULT_DATA_TLS_PORT: u16 = 2884;
 /// I/O buffers unless configured.
 pub const DEFAULT_BUFFER_MEMORY_BYTES: u64 = 32 << 20;
 /// Space that is never used unless configured: a file system that is full to the brim becomes slow and fails strangely.
@@ -169,9 +213,11 @@ impl Config {
             shards: 0,
             buffer_memory_bytes: None,
             io_mode: IoMode::Direct,
+            verify_reads: VerifyReads::FromDisk,
             checksums: AlgorithmSet::EMPTY,
             data_listen: SocketAddr::from(([0, 0, 0, 0], 2881)),
             data_advertise: None,
+            data_tls: None,
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 2882)),
             grpc: GrpcEndpoint::Socket(root.join("grpc.sock")),
             queues: vec![QueueLimits {
@@ -181,8 +227,23 @@ impl Config {
             }],
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            scrub: Scrub::default(),
             doors: BTreeMap::new(),
+            tpc: crate::remote::Settings::default(),
             root,
+        }
+    }
+
+    /// How the pool keeps its replicas.
+    #[must_use]
+    pub fn store(&self) -> StoreConfig {
+        StoreConfig {
+            root: self.root.clone(),
+            pool_name: self.name.clone(),
+            capacity: self.capacity,
+            reserve_bytes: self.reserve_bytes,
+            max_file_size: self.max_file_size,
+            direct: self.io_mode == IoMode::Direct,
         }
     }
 
@@ -221,6 +282,10 @@ impl fmt::Display for Config {
         writeln!(f, "  max_file_size  {}", size(self.max_file_size, "what fits"))?;
         let advertise = self.data_advertise.as_deref().unwrap_or("the bound address");
         writeln!(f, "  data           {} (clients are sent to {advertise})", self.data_listen)?;
+        if let Some(tls) = &self.data_tls {
+            let advertise = tls.advertise.as_deref().unwrap_or("the bound address");
+            writeln!(f, "  data, TLS      {} (clients are sent to {advertise})", tls.listen)?;
+        }
         writeln!(f, "  admin          {}", self.admin_listen)?;
         match &self.grpc {
             GrpcEndpoint::Socket(path) => writeln!(f, "  grpc           socket {}", path.display())?,
@@ -236,9 +301,17 @@ impl fmt::Display for Config {
             size(self.buffer_memory_bytes, "32 MiB, or 8 MiB for each shard")
         )?;
         writeln!(f, "  io_mode        {}", self.io_mode)?;
+        writeln!(f, "  verify_reads   {}", self.verify_reads)?;
         for queue in &self.queues {
             let QueueLimits { name, max_running, max_waiting } = queue;
             writeln!(f, "  queue          {name}: {max_running} at once, {max_waiting} waiting")?;
+        }
+        match self.scrub.rate_bytes_per_second {
+            Some(rate) => {
+                let (rate, days) = (ByteSize(rate.get()), self.scrub.period.as_secs_f64() / 86_400.0);
+                writeln!(f, "  scrub          {rate}/s, a pass every {days} d")?;
+            }
+            None => writeln!(f, "  scrub          on request only")?,
         }
         for (name, url) in &self.doors {
             writeln!(f, "  door           {name}: {url}")?;

@@ -1,14 +1,17 @@
 //! From the pool's own types to the messages of the contract.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use penstock_door_proto::v1;
 use v1::transfer_event::Event;
 
 use crate::checksum::Checksum;
+use crate::scrub::{ScrubState, ScrubStatus};
 use crate::transfer::clock::Moment;
 use crate::transfer::link::LinkSnapshot;
 use crate::transfer::record::{Cancelled, Failed, Finished, LimitShares};
+use crate::transfer::request::KindName;
 use crate::transfer::state::StateName;
 use crate::transfer::{Limit, State, Transfer, Verdict};
 
@@ -105,17 +108,31 @@ pub(super) fn progress(transfer: &Transfer) -> v1::Progress {
 
 /// In words, for people.
 fn description(state: &State, transfer: &Transfer) -> &'static str {
+    let kind = transfer.request().kind.name();
     match state {
         State::Queued => "waiting for its turn in the pool's queue",
-        State::Ready { .. } => "waiting for the client to come to the data port",
-        State::Running { .. } if transfer.open_claims() == 0 => "waiting for the client's next request",
+        State::Ready { .. } => match kind {
+            KindName::Pull => "asking the source",
+            KindName::Push => "asking the destination",
+            _ => "waiting for the client to come to the data port",
+        },
+        State::Running { .. } if transfer.open_claims() == 0 && kind == KindName::Get => {
+            "waiting for the client's next request"
+        }
         State::Running { .. } => match transfer.limits().now {
-            None | Some(Limit::Source) => "moving bytes; waiting for the client",
+            None | Some(Limit::Source) => match kind {
+                KindName::Pull => "moving bytes; waiting for the source",
+                KindName::Push => "moving bytes; waiting for the destination",
+                _ => "moving bytes; waiting for the client",
+            },
             Some(Limit::Network) => "moving bytes; waiting for the network",
             Some(Limit::Disk) => "moving bytes; waiting for the disk",
             Some(Limit::Checksum) => "moving bytes; waiting for checksums",
             Some(Limit::Queue) => "moving bytes; waiting for buffers of the pool",
         },
+        State::Finishing { .. } if kind == KindName::Push => {
+            "all bytes are sent; verifying them with the destination"
+        }
         State::Finishing { .. } => "all bytes have arrived; making them durable",
         State::Done(_) => "done",
         State::Failed(_) => "failed",
@@ -182,6 +199,28 @@ fn limits(limits: &LimitShares) -> v1::Limits {
 
 fn checksums(checksums: &[Checksum]) -> Vec<v1::Checksum> {
     checksums.iter().map(|checksum| (*checksum).into()).collect()
+}
+
+/// How the scrub stands.
+pub(super) fn scrub(status: &ScrubStatus) -> v1::ScrubStatus {
+    let state = match status.state {
+        ScrubState::Idle => v1::scrub_status::State::Idle,
+        ScrubState::Running => v1::scrub_status::State::Running,
+        ScrubState::Stopped => v1::scrub_status::State::Stopped,
+    };
+    v1::ScrubStatus {
+        state: state.into(),
+        pass_started_at: status.pass_started_at.map(Into::into),
+        pass_finished_at: status.pass_finished_at.map(Into::into),
+        replicas_verified: status.replicas_verified,
+        bytes_verified: status.bytes_verified,
+        replicas_skipped: status.replicas_skipped,
+        replicas_found_broken: status.replicas_found_broken,
+        done: status.done,
+        rate_bytes_per_second: status.rate_bytes_per_second.map_or(0, NonZeroU64::get),
+        next_pass_at: status.next_pass_at.map(Into::into),
+        passes: status.passes,
+    }
 }
 
 /// The request without what nobody else may see: credentials, header values, source URLs' capabilities.

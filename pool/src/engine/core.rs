@@ -1,9 +1,10 @@
 //! What the tasks of one shard share: operations in flight, timers, buffers, and the way to spawn more tasks.
 #![allow(unsafe_code)]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -15,6 +16,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, LocalBoxFuture, select};
 
 use super::arena::Arena;
+use super::net::connect::ConnectOptions;
+use super::net::socket::SocketHandle;
+use super::net::zero_copy::Tally;
 use super::op::{Ended, Late, Operation, Table};
 use super::remote::Remote;
 use super::ring::{Op, Ring};
@@ -30,17 +34,21 @@ pub struct Core {
     arena: Arena,
     /// The ring reports what a cancelled filling receive had received.
     keeps_partial: bool,
+    /// The ring can send without a copy.
+    sends_zero_copy: bool,
+    zero_copy_tally: Arc<Tally>,
     /// Descriptors are real ones (not those of a simulation).
     real: bool,
 }
 
 impl Core {
-    /// A shard over a ring. `keeps_partial` as in [`super::ring::probe::Abilities`].
+    /// A shard over a ring. `keeps_partial` and `sends_zero_copy` as in [`super::ring::probe::Abilities`].
     pub fn new(
         ring: Box<dyn Ring>,
         remote: Arc<Remote>,
         arena: Arena,
         keeps_partial: bool,
+        sends_zero_copy: bool,
         real: bool,
     ) -> Rc<Core> {
         Rc::new(Core {
@@ -51,6 +59,8 @@ impl Core {
             spawned: RefCell::default(),
             arena,
             keeps_partial,
+            sends_zero_copy,
+            zero_copy_tally: Arc::default(),
             real,
         })
     }
@@ -63,6 +73,16 @@ impl Core {
     /// Whether filling receives may be cancelled without losing data.
     pub fn keeps_partial(&self) -> bool {
         self.keeps_partial
+    }
+
+    /// Whether the ring can send without a copy.
+    pub fn sends_zero_copy(&self) -> bool {
+        self.sends_zero_copy
+    }
+
+    /// What became of that, connection by connection.
+    pub fn zero_copy_tally(&self) -> &Arc<Tally> {
+        &self.zero_copy_tally
     }
 
     /// Operations that the ring has not ended, or whose end was not taken.
@@ -123,6 +143,15 @@ impl Core {
         self.ring.borrow_mut().send_cached(socket, file, offset, length)
     }
 
+    /// A socket to connect; see [`Ring::open_socket`].
+    pub(super) fn open_socket(
+        &self,
+        peer: SocketAddr,
+        options: &ConnectOptions,
+    ) -> io::Result<Rc<dyn SocketHandle>> {
+        self.ring.borrow_mut().open_socket(peer, options)
+    }
+
     /// Starts an operation that owns `resources`.
     ///
     /// # Safety
@@ -134,11 +163,38 @@ impl Core {
         resources: R,
         late: Late,
     ) -> Operation<R> {
-        let token = self.operations.borrow_mut().insert();
+        let token = self.operations.borrow_mut().insert(None);
         // SAFETY: passed on to the caller; `Operation` keeps the resources until the completion.
         let pushed = unsafe { self.ring.borrow_mut().push(token, op) };
         match pushed {
             Ok(()) => Operation::in_flight(Rc::clone(self), token, resources, late),
+            Err(error) => {
+                self.operations.borrow_mut().forget(token);
+                Operation::refused(Rc::clone(self), resources, error)
+            }
+        }
+    }
+
+    /// Starts a send without a copy; its memory stays until the kernel lets go of it, which may be long after the
+    /// result. `copied` is told then whether there was a copy after all.
+    ///
+    /// # Safety
+    /// As for [`Core::start`]; a clone of `resources` keeps the memory as well as the original does, and nobody writes
+    /// to it as long as there is one.
+    pub(super) unsafe fn start_zero_copy<R: Clone + 'static>(
+        self: &Rc<Self>,
+        op: Op,
+        resources: R,
+        copied: Rc<Cell<Option<bool>>>,
+    ) -> Operation<R> {
+        let token = self.operations.borrow_mut().insert(Some(copied));
+        // SAFETY: passed on to the caller; the table keeps a clone until the kernel has let go.
+        let pushed = unsafe { self.ring.borrow_mut().push(token, op) };
+        match pushed {
+            Ok(()) => {
+                let spare = Box::new(resources.clone());
+                Operation::in_flight(Rc::clone(self), token, resources, Late::Ignore).with_spare(spare)
+            }
             Err(error) => {
                 self.operations.borrow_mut().forget(token);
                 Operation::refused(Rc::clone(self), resources, error)

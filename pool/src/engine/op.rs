@@ -5,6 +5,7 @@
 //! the end. Nothing of it depends on the future being polled again.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -14,19 +15,27 @@ use std::task::{Context, Poll, Waker};
 use slab::Slab;
 
 use super::core::Core;
-use super::ring::Completion;
+use super::ring::{Completion, Stage};
 
 /// The operations that a shard's ring has not ended, or whose end nobody has taken yet.
 #[derive(Default)]
-pub(super) struct Table(Slab<State>);
+pub(super) struct Table(Slab<Entry>);
+
+struct Entry {
+    state: State,
+    /// Where the one who asked for a send without a copy is told how that went.
+    copied: Option<Rc<Cell<Option<bool>>>>,
+}
 
 enum State {
     /// In flight; the future will take the result.
     Waiting(Option<Waker>),
-    /// Ended.
-    Done(i32),
+    /// The result is there. `held`: the kernel still reads the memory.
+    Done { result: i32, held: bool },
     /// In flight, its future was dropped: keeps its resources until the end.
     Abandoned { _resources: Box<dyn Any>, late: Late },
+    /// The result was taken, and the kernel still reads the memory.
+    Held { _resources: Box<dyn Any> },
 }
 
 /// What to do with a result that comes after its future was dropped.
@@ -39,9 +48,9 @@ pub(super) enum Late {
 }
 
 impl Table {
-    /// A new operation's token.
-    pub fn insert(&mut self) -> u64 {
-        self.0.insert(State::Waiting(None)) as u64
+    /// A new operation's token. `copied` is told, at the end of a send without a copy, whether there was one.
+    pub fn insert(&mut self, copied: Option<Rc<Cell<Option<bool>>>>) -> u64 {
+        self.0.insert(Entry { state: State::Waiting(None), copied }) as u64
     }
 
     /// Forgets an operation that never reached the ring.
@@ -54,22 +63,48 @@ impl Table {
         self.0.len()
     }
 
-    /// Records an end. Gives back a waker to call, or a descriptor to close.
+    /// Records what a completion says. Gives back a waker to call, or resources and a descriptor to let go of.
     pub fn complete(&mut self, completion: Completion) -> Option<Ended> {
         let key = completion.token as usize;
-        let state = self.0.get_mut(key)?;
-        match std::mem::replace(state, State::Done(completion.result)) {
-            State::Waiting(waker) => waker.map(Ended::Wake),
-            State::Abandoned { late, _resources } => {
-                self.0.remove(key);
-                Some(Ended::Release(
-                    _resources,
-                    (late == Late::Close && completion.result >= 0).then_some(completion.result),
-                ))
+        let entry = self.0.get_mut(key)?;
+        match completion.stage {
+            Stage::Released { copied } => {
+                if let Some(told) = entry.copied.take() {
+                    told.set(Some(copied));
+                }
+                match &mut entry.state {
+                    State::Done { held, .. } => {
+                        *held = false;
+                        None
+                    }
+                    State::Held { .. } | State::Abandoned { .. } => match self.0.remove(key).state {
+                        State::Held { _resources } | State::Abandoned { _resources, .. } => {
+                            Some(Ended::Release(_resources, None))
+                        }
+                        State::Waiting(_) | State::Done { .. } => None,
+                    },
+                    // The kernel gives the result first.
+                    State::Waiting(_) => None,
+                }
             }
-            State::Done(first) => {
-                *state = State::Done(first);
-                None
+            stage @ (Stage::Result | Stage::Ended) => {
+                let (result, held) = (completion.result, stage == Stage::Result);
+                match std::mem::replace(&mut entry.state, State::Done { result, held }) {
+                    State::Waiting(waker) => waker.map(Ended::Wake),
+                    State::Abandoned { late, _resources } if held => {
+                        entry.state = State::Abandoned { late, _resources };
+                        None
+                    }
+                    State::Abandoned { late, _resources } => {
+                        self.0.remove(key);
+                        let descriptor = (late == Late::Close && result >= 0).then_some(result);
+                        Some(Ended::Release(_resources, descriptor))
+                    }
+                    ended @ (State::Done { .. } | State::Held { .. }) => {
+                        entry.state = ended;
+                        None
+                    }
+                }
             }
         }
     }
@@ -89,13 +124,21 @@ pub struct Operation<R: 'static> {
     core: Rc<Core>,
     token: u64,
     resources: Option<R>,
+    /// A second handle to the resources, for operations whose memory is read beyond their result.
+    spare: Option<Box<dyn Any>>,
     late: Late,
     refused: Option<io::Error>,
 }
 
 impl<R: 'static> Operation<R> {
     pub(super) fn in_flight(core: Rc<Core>, token: u64, resources: R, late: Late) -> Operation<R> {
-        Operation { core, token, resources: Some(resources), late, refused: None }
+        Operation { core, token, resources: Some(resources), spare: None, late, refused: None }
+    }
+
+    /// The same, with a second handle to the resources, which stays until the kernel lets go of the memory.
+    pub(super) fn with_spare(mut self, spare: Box<dyn Any>) -> Operation<R> {
+        self.spare = Some(spare);
+        self
     }
 
     pub(super) fn refused(core: Rc<Core>, resources: R, error: io::Error) -> Operation<R> {
@@ -103,6 +146,7 @@ impl<R: 'static> Operation<R> {
             core,
             token: u64::MAX,
             resources: Some(resources),
+            spare: None,
             late: Late::Ignore,
             refused: Some(error),
         }
@@ -126,21 +170,32 @@ impl<R: 'static> Future for Operation<R> {
         let result = if let Some(error) = self.refused.take() {
             Err(error)
         } else {
+            let spare = self.spare.take();
             let mut table = self.core.operations().borrow_mut();
-            match table.0.get_mut(self.token as usize) {
+            let key = self.token as usize;
+            match table.0.get_mut(key).map(|entry| &mut entry.state) {
                 Some(State::Waiting(waker)) => {
                     match waker {
                         Some(waker) => waker.clone_from(context.waker()),
                         None => *waker = Some(context.waker().clone()),
                     }
+                    drop(table);
+                    self.spare = spare;
                     return Poll::Pending;
                 }
-                Some(State::Done(result)) => {
-                    let result = *result;
-                    table.0.remove(self.token as usize);
+                Some(State::Done { result, held }) => {
+                    let (result, held) = (*result, *held);
+                    match (table.0.get_mut(key), spare) {
+                        (Some(entry), Some(spare)) if held => {
+                            entry.state = State::Held { _resources: spare };
+                        }
+                        _ => {
+                            table.0.remove(key);
+                        }
+                    }
                     u32::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
                 }
-                Some(State::Abandoned { .. }) | None => {
+                Some(State::Abandoned { .. } | State::Held { .. }) | None => {
                     Err(io::Error::other("operation polled after its end"))
                 }
             }
@@ -160,22 +215,25 @@ impl<R: 'static> Drop for Operation<R> {
             return;
         }
         let mut table = self.core.operations().borrow_mut();
-        let Some(state) = table.0.get_mut(self.token as usize) else { return };
-        match state {
+        let key = self.token as usize;
+        let Some(entry) = table.0.get_mut(key) else { return };
+        match entry.state {
             State::Waiting(_) => {
-                *state = State::Abandoned { _resources: Box::new(resources), late: self.late };
+                entry.state = State::Abandoned { _resources: Box::new(resources), late: self.late };
                 drop(table);
                 self.core.cancel(self.token);
             }
-            State::Done(result) => {
-                let result = *result;
-                table.0.remove(self.token as usize);
+            State::Done { held: true, .. } => {
+                entry.state = State::Held { _resources: Box::new(resources) };
+            }
+            State::Done { result, held: false } => {
+                table.0.remove(key);
                 drop(table);
                 if self.late == Late::Close && result >= 0 {
                     self.core.close_descriptor(result);
                 }
             }
-            State::Abandoned { .. } => {}
+            State::Abandoned { .. } | State::Held { .. } => {}
         }
     }
 }

@@ -19,6 +19,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::arena::Arena;
 use super::blocking::Blocking;
 use super::core::Core;
+use super::net::zero_copy::Tally;
 use super::remote::{Remote, Start};
 use super::ring::kernel::KernelRing;
 use super::ring::probe::{Abilities, RingUnavailable};
@@ -58,6 +59,8 @@ pub struct Facts {
     pub unregistered: Option<String>,
     /// Why the thread is not pinned, if it is not.
     pub unpinned: Option<String>,
+    /// What becomes of sending without a copy.
+    pub zero_copy: Arc<Tally>,
 }
 
 impl Shard {
@@ -86,9 +89,11 @@ impl Shard {
                     Ok((ring, arena, unregistered)) => {
                         let abilities = ring.abilities();
                         let unregistered = unregistered.map(|error| error.to_string());
-                        let _ = report.send(Ok(Facts { abilities, unregistered, unpinned }));
-                        let keeps = abilities.keeps_partial;
-                        let core = Core::new(Box::new(ring), Arc::clone(&their_remote), arena, keeps, true);
+                        let (keeps, zero_copy) = (abilities.keeps_partial, abilities.zero_copy_send);
+                        let remote = Arc::clone(&their_remote);
+                        let core = Core::new(Box::new(ring), remote, arena, keeps, zero_copy, true);
+                        let zero_copy = Arc::clone(core.zero_copy_tally());
+                        let _ = report.send(Ok(Facts { abilities, unregistered, unpinned, zero_copy }));
                         run(core, &their_remote);
                     }
                     Err(error) => {

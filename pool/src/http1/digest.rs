@@ -143,12 +143,12 @@ fn state(
 
 /// Hexadecimal digits are tried first. No value is both: 32-bit values have 1 to 8 digits where base64 needs 6 or 8
 /// characters of which the last two are padding, and the others' lengths differ.
-fn in_hex_or_base64(algorithm: Algorithm, value: &str) -> Option<Checksum> {
+pub(super) fn in_hex_or_base64(algorithm: Algorithm, value: &str) -> Option<Checksum> {
     Checksum::from_hex(algorithm, value).or_else(|_| Checksum::from_base64(algorithm, value)).ok()
 }
 
 /// A byte sequence of structured fields, `:BASE64:` (RFC 8941 §3.3.5), parameters behind it ignored.
-fn in_colons(algorithm: Algorithm, value: &str) -> Option<Checksum> {
+pub(super) fn in_colons(algorithm: Algorithm, value: &str) -> Option<Checksum> {
     let (bytes, behind) = trim(value).strip_prefix(':')?.split_once(':')?;
     (behind.is_empty() || behind.starts_with(';')).then_some(())?;
     Checksum::from_base64(algorithm, bytes).ok()

@@ -5,6 +5,8 @@
 //! connection closed (RFC 9112 §11.2).
 #![forbid(unsafe_code)]
 
+mod answer_digest;
+mod answer_head;
 mod bad_request;
 mod body;
 mod chunked;
@@ -20,6 +22,11 @@ mod request;
 mod response;
 mod target;
 
+pub use answer_digest::{answered_checksums, want_digest_header, want_repr_digest_header};
+pub use answer_head::{
+    AnswerBody, AnswerError, AnswerHead, ContentRange, EntityTag, MAX_ANSWER_HEAD_BYTES, ParsedAnswer,
+    parse_answer,
+};
 pub use bad_request::BadRequest;
 pub use body::{BodyLength, Expectation, expectation};
 pub use chunked::{ChunkError, ChunkedDecoder, Step};

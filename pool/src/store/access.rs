@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::Store;
 use super::attributes::{ATTRIBUTE_NAME, Attributes, InvalidAttributes};
 use super::directories::Directory;
 use super::error::StoreError;
 use super::id::ReplicaId;
+use super::index::{Change, Intent, Record};
 use super::layout::Shelf;
-use super::replica::{Change, Replica, ReplicaStat, ReplicaState};
-use super::upload::Stage;
+use super::replica::{Change as ReplicaChange, Replica, ReplicaStat, ReplicaState};
+use super::scan::below_data;
+use super::upload::{Stage, block_count};
 use crate::engine::disk::{Disk, File, Kind, Metadata, ReadMode};
 
 /// Reads what is known of an open file, and holds it against the file.
@@ -57,14 +61,14 @@ impl Store {
             file,
             &metadata,
             attributes,
-            inner.blocks().get(id).cloned(),
+            inner.index.blocks(id).filter(|blocks| blocks.len() as u64 == block_count(metadata.size)),
             inner.disk.clone(),
             inner.open.clone(),
         );
         let is_current = |replica: &Replica| {
             // In this order: what has its name and no longer a claim, has been made durable.
             let found = inner.disk.stat(&path)?;
-            let naming = inner.claims().get(id) == Some(&Stage::Naming);
+            let naming = inner.claims().get(id).is_some_and(|uploading| uploading.stage == Stage::Naming);
             Ok(found.inode == replica.identity().inode && !naming)
         };
         let shared = inner
@@ -84,7 +88,8 @@ impl Store {
         self.inner.open.count(id)
     }
 
-    /// Deletes a replica, durably. Those who have it open read on; its space counts as free at once. Blocks.
+    /// Deletes a replica, durably. Those who have it open read on; its space counts as free at once. Once begun, a
+    /// removal that a crash cuts short is brought to its end by the next start. Blocks.
     pub fn delete(&self, id: &ReplicaId) -> Result<(), StoreError> {
         match self.open(id) {
             Ok(replica) => {
@@ -92,8 +97,23 @@ impl Store {
                 if change.deleted {
                     return Err(StoreError::NotFound { replica: id.clone() });
                 }
-                self.remove_file(id, change.allocated, || change.deleted = true)?;
-                self.inner.counts.remove(change.attributes.state);
+                let state = change.attributes.state;
+                if !state.may_become(ReplicaState::Removing) {
+                    let to = ReplicaState::Removing;
+                    return Err(StoreError::State { replica: id.clone(), from: state, to });
+                }
+                self.intend(id, Intent::Removal)?;
+                let mut counted = change.attributes.clone();
+                change.attributes.state = ReplicaState::Removing;
+                if let Err(error) = self.remove_file(id, change.allocated) {
+                    counted.state = state;
+                    change.attributes.state = state;
+                    self.settle(id, Intent::Removal);
+                    return Err(error);
+                }
+                change.deleted = true;
+                self.inner.open.remove(id);
+                self.inner.counts.remove(&counted);
             }
             // Nobody can serve it, so nobody holds it: it can go without being opened.
             Err(StoreError::Attributes { .. } | StoreError::WrongLength { .. }) => {
@@ -103,29 +123,47 @@ impl Store {
                     .disk
                     .stat(&path)
                     .map_err(|source| missing_or(id, "look at the file", source))?;
-                self.remove_file(id, metadata.allocated, || ())?;
+                self.intend(id, Intent::Removal)?;
+                if let Err(error) = self.remove_file(id, metadata.allocated) {
+                    self.settle(id, Intent::Removal);
+                    return Err(error);
+                }
+                let name = below_data(&self.inner.layout, &path);
+                self.inner.index.submit([Change::Stranger(name, None)]);
             }
             Err(error) => return Err(error),
         }
+        self.inner.index.submit([Change::Forget(id.clone())]);
         let shelf = Shelf::of(id);
+        // Should this fail, the directory's own few blocks are counted wrong until the next change of it.
+        let _ = self.inner.directories.count(Directory::Shelf(shelf));
         self.inner
             .disk
             .sync_dir(&self.inner.layout.shelf(shelf))
+            // What the disk has is not known: the intent stays, so that the next start looks.
             .map_err(|source| io_error(id, "make the removal durable", source))?;
-        // Should this fail, the directory's own few blocks are counted wrong until the next change of it.
-        let _ = self.inner.directories.count(Directory::Shelf(shelf));
+        self.settle(id, Intent::Removal);
         Ok(())
     }
 
-    /// Removes the name and what hangs on it in memory.
-    fn remove_file(&self, id: &ReplicaId, allocated: u64, removed: impl FnOnce()) -> Result<(), StoreError> {
+    /// Removes the name.
+    fn remove_file(&self, id: &ReplicaId, allocated: u64) -> Result<(), StoreError> {
         let path = self.inner.layout.replica(id);
         self.inner.disk.remove(&path).map_err(|source| missing_or(id, "remove the file", source))?;
-        removed();
-        self.inner.open.remove(id);
-        self.inner.blocks().remove(id);
         self.inner.space.changed(allocated, 0);
         Ok(())
+    }
+
+    /// What is about to be done is durable in the index before it is done. Blocks.
+    fn intend(&self, id: &ReplicaId, intent: Intent) -> Result<(), StoreError> {
+        let ticket = self.inner.index.submit_soon([Change::Intend(id.clone(), intent)]);
+        let step = "begin a change of a replica";
+        self.inner.index.wait(ticket).map_err(|because| StoreError::Index { step, because })
+    }
+
+    /// It has been done.
+    fn settle(&self, id: &ReplicaId, intent: Intent) {
+        self.inner.index.submit([Change::Settle(id.clone(), intent)]);
     }
 
     /// Adds checksums that were computed of the whole replica, durably. One that is recorded already must be equal.
@@ -153,13 +191,53 @@ impl Store {
         })
     }
 
-    /// Keeps the CRC32C of each block of 1 MiB, of a replica that was just found to be as it was stored. Blocks.
+    /// Keeps the CRC32C of each block of 1 MiB, of a replica that was just found to be as it was stored. A crash soon
+    /// after may lose them. Blocks.
     pub fn set_blocks(&self, id: &ReplicaId, blocks: Vec<u32>) -> Result<(), StoreError> {
         let replica = self.open(id)?;
+        let (expected, given) = (block_count(replica.size()), blocks.len() as u64);
+        if expected != given {
+            return Err(StoreError::BlockCount { replica: id.clone(), blocks: expected, given });
+        }
         let blocks: Arc<[u32]> = blocks.into();
-        self.inner.blocks().insert(id.clone(), blocks.clone());
-        replica.change().blocks = Some(blocks);
+        let mut change = replica.change();
+        if change.deleted {
+            return Err(StoreError::NotFound { replica: id.clone() });
+        }
+        if given > 0 {
+            self.inner.index.submit([Change::Blocks(id.clone(), blocks.clone())]);
+        }
+        change.blocks = Some(blocks);
         Ok(())
+    }
+
+    /// Makes a replica broken, durably, whoever reads it now. One that is so already keeps its reason; one that is
+    /// being removed is left alone. Blocks.
+    pub fn mark_broken(&self, id: &ReplicaId, because: &str) -> Result<ReplicaStat, StoreError> {
+        self.change(id, |attributes| {
+            if attributes.state.may_become(ReplicaState::Broken) {
+                attributes.state = ReplicaState::Broken;
+                attributes.broken_because = Some(because.to_owned());
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes note, durably, that a replica should be looked at soon. The first reason stays. Blocks.
+    pub fn mark_suspect(&self, id: &ReplicaId, because: &str) -> Result<ReplicaStat, StoreError> {
+        self.change(id, |attributes| {
+            attributes.suspect_because.get_or_insert_with(|| because.to_owned());
+            Ok(())
+        })
+    }
+
+    /// Takes note, durably, that the whole replica was compared with its checksums and found good. Blocks.
+    pub fn set_verified(&self, id: &ReplicaId, at: Timestamp) -> Result<ReplicaStat, StoreError> {
+        self.change(id, |attributes| {
+            attributes.verified_at = Some(at);
+            attributes.suspect_because = None;
+            Ok(())
+        })
     }
 
     /// Gives a replica another state, durably, with the reason where it becomes broken. Blocks.
@@ -198,13 +276,20 @@ impl Store {
             let line = attributes
                 .checked_line()
                 .map_err(|source| StoreError::Attributes { replica: id.clone(), source })?;
-            let allocated = self
-                .write_attributes(&replica, &line)
-                .map_err(|source| io_error(id, "write the attributes", source))?;
+            self.intend(id, Intent::Change)?;
+            let allocated = self.write_attributes(&replica, &line).map_err(|source| {
+                // What the disk has is not known now: the intent stays, so that the next start looks. Until then the
+                // file shall say what was said before, if it can be made to.
+                let before = change.attributes.format();
+                let _ = self.inner.disk.set_attribute(replica.file(), ATTRIBUTE_NAME, before.as_bytes());
+                io_error(id, "write the attributes", source)
+            })?;
             self.inner.space.changed(change.allocated, allocated);
-            self.inner.counts.remove(change.attributes.state);
-            self.inner.counts.add(attributes.state);
-            *change = Change { attributes, allocated, deleted: false, blocks: change.blocks.clone() };
+            self.inner.counts.remove(&change.attributes);
+            self.inner.counts.add(&attributes);
+            *change = ReplicaChange { attributes, allocated, deleted: false, blocks: change.blocks.clone() };
+            let record = Change::Record(id.clone(), Record::of(&replica.stat_of(&change)));
+            self.inner.index.submit([record, Change::Settle(id.clone(), Intent::Change)]);
         }
         drop(change);
         Ok(replica.stat())

@@ -58,6 +58,8 @@ pub struct Attributes {
     pub verified_at: Option<Timestamp>,
     /// Why it is broken, in one line.
     pub broken_because: Option<String>,
+    /// Why it should be looked at soon, in one line: a read of it failed. A good verification takes it away.
+    pub suspect_because: Option<String>,
     /// Checksums of the whole file: lower-case hex by the algorithm's name (one of [`CHECKSUM_KEYS`]).
     pub checksums: BTreeMap<String, String>,
     /// What a later release wrote: kept, not understood.
@@ -145,6 +147,7 @@ impl Attributes {
         let path = values.remove("path").unwrap_or_default();
         let class = values.remove("class").unwrap_or_default();
         let broken_because = values.remove("broken");
+        let suspect_because = values.remove("suspect");
         let mut checksums = BTreeMap::new();
         for key in CHECKSUM_KEYS {
             if let Some(value) = values.remove(key) {
@@ -161,6 +164,7 @@ impl Attributes {
             created_at,
             verified_at,
             broken_because,
+            suspect_because,
             checksums,
             unknown,
         })
@@ -182,8 +186,10 @@ impl Attributes {
         if let Some(verified_at) = self.verified_at {
             add("verified", &verified_at.to_string());
         }
-        if let Some(because) = &self.broken_because {
-            add("broken", because);
+        for (key, because) in [("broken", &self.broken_because), ("suspect", &self.suspect_because)] {
+            if let Some(because) = because {
+                add(key, because);
+            }
         }
         for (key, value) in self.checksums.iter().chain(&self.unknown) {
             add(key, value);
@@ -201,7 +207,7 @@ impl Attributes {
     /// end stays: it holds the file's name.
     pub fn fit(&mut self) {
         cut_end(&mut self.class, TEXT_MAX_BYTES);
-        if let Some(because) = &mut self.broken_because {
+        for because in [&mut self.broken_because, &mut self.suspect_because].into_iter().flatten() {
             cut_end(because, TEXT_MAX_BYTES);
         }
         let excess = self.format().len().saturating_sub(ATTRIBUTE_MAX_BYTES);

@@ -93,6 +93,34 @@ pub enum StoreError {
         /// The state asked for.
         to: ReplicaState,
     },
+    /// The pool takes no uploads, since writes failed.
+    #[error("the pool has been read-only since {since}: {because}; repair the disk, then recover the pool")]
+    ReadOnly {
+        /// Since when.
+        since: jiff::Timestamp,
+        /// The error that made it so.
+        because: String,
+    },
+    /// The index is gone, and what was asked is nowhere else.
+    #[error(
+        "cannot {step}: the pool's index cannot be used ({because}); start the pool again to make a new one"
+    )]
+    Index {
+        /// The step, to be read after "cannot".
+        step: &'static str,
+        /// What is wrong with the index.
+        because: String,
+    },
+    /// As many checksums of blocks as the replica does not have blocks.
+    #[error("replica {replica} has {blocks} blocks, {given} checksums were given")]
+    BlockCount {
+        /// The replica.
+        replica: ReplicaId,
+        /// What it has.
+        blocks: u64,
+        /// What there were.
+        given: u64,
+    },
     /// The file system refused a step.
     #[error("cannot {step} of replica {replica}: {source}")]
     Io {
@@ -125,7 +153,12 @@ impl StoreError {
             Self::Exists { .. } | Self::State { .. } => 409,
             Self::NotFound { .. } => 404,
             Self::SizeMismatch { .. } => 400,
-            Self::Attributes { .. } | Self::WrongLength { .. } | Self::ChecksumDiffers { .. } => 500,
+            Self::ReadOnly { .. } => 503,
+            Self::Attributes { .. }
+            | Self::WrongLength { .. }
+            | Self::ChecksumDiffers { .. }
+            | Self::Index { .. }
+            | Self::BlockCount { .. } => 500,
             Self::Io { source, .. } | Self::Pool { source, .. } => http_status_of(source),
         }
     }
@@ -136,13 +169,15 @@ impl StoreError {
             Self::Io { source, .. }
             | Self::Pool { source, .. }
             | Self::NoSpace { source: NoSpace::Unknown { source, .. }, .. } => is_disk_error(source),
-            Self::WrongLength { .. } | Self::ChecksumDiffers { .. } => true,
+            Self::WrongLength { .. } | Self::ChecksumDiffers { .. } | Self::Index { .. } => true,
             Self::NoSpace { source: NoSpace::TooLittle { .. }, .. }
             | Self::TooLarge { .. }
             | Self::Exists { .. }
             | Self::NotFound { .. }
             | Self::SizeMismatch { .. }
             | Self::Attributes { .. }
+            | Self::ReadOnly { .. }
+            | Self::BlockCount { .. }
             | Self::State { .. } => false,
         }
     }

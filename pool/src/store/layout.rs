@@ -4,6 +4,7 @@
 //! <root>/lock                  held while a daemon uses the root
 //! <root>/penstock-pool.json    whose pool this is: refused when it is another one's
 //! <root>/data/3f/a0/<id>       the replicas
+//! <root>/index/                what is known of them without looking: [`super::index`]
 //! ```
 
 use std::io;
@@ -22,6 +23,7 @@ const FORMAT_VERSION: u32 = 1;
 const MARKER_NAME: &str = "penstock-pool.json";
 const LOCK_NAME: &str = "lock";
 const DATA_NAME: &str = "data";
+const INDEX_NAME: &str = "index";
 /// A marker is some hundred bytes; more is no marker.
 const MARKER_MAX_BYTES: usize = 64 * 1024;
 /// A process id and a line feed.
@@ -66,6 +68,11 @@ impl Layout {
     /// The directory that holds every replica.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// The directory of the index.
+    pub fn index(&self) -> PathBuf {
+        self.root.join(INDEX_NAME)
     }
 
     /// The directory of 256 shelves.
@@ -166,6 +173,12 @@ pub enum RootError {
         /// The root.
         root: PathBuf,
     },
+    /// There is no pool.
+    #[error("{} is no pool's root: it has no {MARKER_NAME}", root.display())]
+    NoPool {
+        /// The directory.
+        root: PathBuf,
+    },
     /// There is a marker but no data.
     #[error("{} has a {MARKER_NAME} but no {DATA_NAME} directory: is its file system mounted?", root.display())]
     NoData {
@@ -190,6 +203,15 @@ pub(super) struct Root {
 }
 
 impl Root {
+    /// Takes a root into use that is one already.
+    pub fn open_existing(disk: &Arc<dyn Disk>, path: &Path, pool_name: &str) -> Result<Self, RootError> {
+        let layout = Layout::new(path);
+        if !(Opening { disk: &**disk, layout: &layout }).exists(&layout.marker())? {
+            return Err(RootError::NoPool { root: path.to_owned() });
+        }
+        Self::open(disk, path, pool_name)
+    }
+
     /// Takes a root into use; makes one where there is none.
     pub fn open(disk: &Arc<dyn Disk>, path: &Path, pool_name: &str) -> Result<Self, RootError> {
         let layout = Layout::new(path);

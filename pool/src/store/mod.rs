@@ -4,46 +4,65 @@
 //! ([`attributes`]). An upload writes a file without a name and gives it its name when all of it is durable
 //! ([`upload`]); so a crash at any point leaves a whole replica or nothing. Nothing is ever overwritten.
 //!
+//! The [`index`] says what is there without looking, and what was going on when the pool stopped ([`start`]).
+//!
 //! All functions here block: they run on blocking threads, never on a shard. Bulk bytes do not pass through here; the
 //! shards' rings move them between the files' numbers and the network.
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
 pub mod attributes;
 pub mod error;
+pub mod health;
 pub mod id;
+pub mod import;
 pub mod interchange;
 pub mod layout;
+pub mod list;
+pub mod rebuild;
 pub mod replica;
+pub mod results;
 pub mod scan;
 pub mod space;
+pub mod start;
 pub mod upload;
 
 mod access;
+mod counts;
 mod directories;
+mod index;
+mod reading;
 mod state;
 
 pub use attributes::Attributes;
+pub use counts::ReplicaCounts;
 pub use error::{StoreError, http_status_of, is_disk_error};
+pub use health::{ReadOnly, StoreHealth, WRITE_ERRORS_MAX};
 pub use id::{InvalidReplicaId, ReplicaId};
 pub use layout::{Marker, RootError};
+pub use list::{IdPage, Page};
+pub use rebuild::{RebuildDepth, RebuildReport, rebuild};
 pub use replica::{Identity, Replica, ReplicaStat, ReplicaState};
-pub use scan::{Page, ScanReport};
+pub use results::Results;
+pub use scan::ScanReport;
 pub use space::{NoSpace, SpaceStatus};
+pub use start::RecoveredUpload;
 pub use upload::{Admission, Commit, Upload, UploadSpec};
 
+use self::counts::Counts;
 use self::directories::Directories;
+use self::health::Writes;
+use self::index::Index;
 use self::layout::{Layout, Root};
 use self::replica::OpenReplicas;
 use self::space::Space;
+use self::start::Started;
 use self::upload::Claims;
 use crate::engine::disk::{Disk, File};
 
@@ -75,17 +94,6 @@ pub enum OpenError {
     Scan(#[from] StoreError),
 }
 
-/// How many replicas there are, by state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ReplicaCounts {
-    /// All of them.
-    pub all: u64,
-    /// Of these, broken ones.
-    pub broken: u64,
-    /// Of these, orphaned ones.
-    pub orphaned: u64,
-}
-
 /// The replicas of a pool. Clones share it; the root is released when the last of them, and the last upload, is gone.
 #[derive(Clone)]
 pub struct Store {
@@ -98,45 +106,64 @@ struct Inner {
     marker: Marker,
     space: Space,
     directories: Directories,
+    index: Arc<Index>,
     open: Arc<OpenReplicas>,
     /// Ids that an upload has claimed; bounded by the number of transfers.
     uploading: Mutex<Claims>,
-    blocks: Mutex<HashMap<ReplicaId, Arc<[u32]>>>,
     counts: Counts,
+    writes: Writes,
     max_file_size: Option<u64>,
     direct: bool,
+    /// Whether the file system has files without a name.
+    unnamed_files: bool,
     report: ScanReport,
+    recovered: Vec<RecoveredUpload>,
     /// Held, not used.
     _lock: File,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.index.close();
+    }
+}
+
 impl Store {
-    /// Takes a root into use, making it at the first start, and looks at all that is in it. Blocks.
+    /// Takes a root into use, making it at the first start, and learns what is in it: from the index, or, where there is
+    /// none that can be used, from every file. Blocks.
     pub fn open_root(disk: Arc<dyn Disk>, config: &StoreConfig) -> Result<Self, OpenError> {
         let Root { layout, marker, lock } = Root::open(&disk, &config.root, &config.pool_name)?;
-        let scan::Scanned { report, directories, counts } = scan::scan(&*disk, &layout)?;
+        let Started { index, report, directories, totals, recovered } =
+            start::start(&disk, &layout, &marker.uuid)?;
         let space = Space::new(
             disk.clone(),
             &config.pool_name,
             layout.data(),
             config.capacity,
             config.reserve_bytes,
-            report.used,
+            totals.used,
         );
-        let directories = Directories::new(disk.clone(), layout.clone(), space.clone(), directories);
+        let directories =
+            Directories::new(disk.clone(), layout.clone(), space.clone(), index.clone(), directories);
+        // Where that cannot be told, what a file system without them needs is done.
+        let unnamed_files = disk.has_unnamed_files(layout.data()).unwrap_or(false);
+        index.start();
         let inner = Inner {
             disk,
             layout,
             marker,
             space,
             directories,
+            index,
             open: Arc::default(),
             uploading: Mutex::default(),
-            blocks: Mutex::default(),
-            counts,
+            counts: Counts::new(totals.counts),
+            writes: Writes::default(),
             max_file_size: config.max_file_size,
             direct: config.direct,
+            unnamed_files,
             report,
+            recovered,
             _lock: lock,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -169,10 +196,6 @@ impl Store {
 }
 
 impl Inner {
-    fn blocks(&self) -> MutexGuard<'_, HashMap<ReplicaId, Arc<[u32]>>> {
-        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn claims(&self) -> MutexGuard<'_, Claims> {
         // Each change is one insertion or removal.
         self.uploading.lock().unwrap_or_else(PoisonError::into_inner)
@@ -185,47 +208,6 @@ impl fmt::Debug for Store {
             .field("marker", &self.inner.marker)
             .field("space", &self.inner.space)
             .finish_non_exhaustive()
-    }
-}
-
-/// Replicas by state, counted as they come and go.
-#[derive(Debug, Default)]
-struct Counts {
-    all: AtomicU64,
-    broken: AtomicU64,
-    orphaned: AtomicU64,
-}
-
-impl Counts {
-    fn of(&self, state: ReplicaState) -> Option<&AtomicU64> {
-        match state {
-            ReplicaState::Broken => Some(&self.broken),
-            ReplicaState::Orphaned => Some(&self.orphaned),
-            ReplicaState::Uploading | ReplicaState::Ready | ReplicaState::Removing => None,
-        }
-    }
-
-    fn add(&self, state: ReplicaState) {
-        self.all.fetch_add(1, Ordering::Relaxed);
-        if let Some(count) = self.of(state) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn remove(&self, state: ReplicaState) {
-        for count in [Some(&self.all), self.of(state)].into_iter().flatten() {
-            // Never below none, should somebody have changed files behind our back.
-            let less = |count: u64| Some(count.saturating_sub(1));
-            let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        }
-    }
-
-    fn read(&self) -> ReplicaCounts {
-        ReplicaCounts {
-            all: self.all.load(Ordering::Relaxed),
-            broken: self.broken.load(Ordering::Relaxed),
-            orphaned: self.orphaned.load(Ordering::Relaxed),
-        }
     }
 }
 

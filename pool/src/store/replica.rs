@@ -144,7 +144,10 @@ impl Replica {
 
     /// All that is known of it.
     pub fn stat(&self) -> ReplicaStat {
-        let change = self.change();
+        self.stat_of(&self.change())
+    }
+
+    pub(super) fn stat_of(&self, change: &Change) -> ReplicaStat {
         ReplicaStat {
             id: self.id.clone(),
             size: self.identity.size,

@@ -1,23 +1,24 @@
-//! A walk over all files of a pool: at the start, to learn what is there and how much; later, to list replicas.
+//! A walk over all files of a pool: at a start that finds no index, and to make the index anew.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::access::read_attributes;
+use super::attributes::Attributes;
 use super::directories::Directory;
 use super::error::StoreError;
 use super::id::ReplicaId;
+use super::index::{Change, Totals};
 use super::layout::{LOST_AND_FOUND, Layout, Shelf};
-use super::replica::{ReplicaStat, ReplicaState};
-use super::{Counts, Store};
-use crate::engine::disk::{Disk, Kind, ReadMode, TEMPORARY_PREFIX};
+use super::replica::{Identity, ReplicaStat};
+use crate::engine::disk::{Disk, Kind, Metadata, ReadMode, TEMPORARY_PREFIX};
 
-/// Problems of a scan that are kept as text; further ones are only counted.
+/// Problems that are kept as text; further ones are only counted.
 const PROBLEMS_KEPT: usize = 16;
 
-/// What a scan found.
+/// What a pool found when it started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScanReport {
     /// Replicas with usable attributes.
@@ -30,10 +31,14 @@ pub struct ScanReport {
     pub problems: u64,
     /// The first of the problems, one line each.
     pub problem_texts: Vec<String>,
+    /// Whether every file was looked at, for want of a usable index.
+    pub scanned: bool,
+    /// Replicas that something was being done to when the pool stopped, and that were therefore looked at.
+    pub examined: u64,
 }
 
 impl ScanReport {
-    fn problem(&mut self, path: &Path, what: impl std::fmt::Display) {
+    pub(super) fn problem(&mut self, path: &Path, what: impl std::fmt::Display) {
         self.problems += 1;
         if self.problem_texts.len() < PROBLEMS_KEPT {
             self.problem_texts.push(format!("{}: {what}", path.display()));
@@ -41,54 +46,129 @@ impl ScanReport {
     }
 }
 
-/// Replicas in the order of their ids.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// At most as many as were asked for.
-    pub replicas: Vec<ReplicaStat>,
-    /// Where to go on; `None` after the last page.
-    pub next: Option<ReplicaId>,
+/// What a walk meets, in the order in which it comes.
+pub(super) trait Visitor {
+    /// Whether to go on.
+    type Error;
+
+    /// A replica with usable attributes.
+    fn replica(&mut self, stat: ReplicaStat) -> Result<(), Self::Error>;
+
+    /// Anything else that is to be known.
+    fn change(&mut self, change: Change) -> Result<(), Self::Error>;
 }
 
-/// What a scan learns for those who use the pool.
-pub(super) struct Scanned {
-    pub report: ScanReport,
-    pub directories: Vec<(Directory, u64)>,
-    pub counts: Counts,
+/// What a file on a shelf is.
+pub(super) enum Seen {
+    /// A replica.
+    Replica(ReplicaStat),
+    /// No usable replica: bytes on the disk, and what is wrong.
+    Stranger(u64, String),
+    /// It is not there, or not any more.
+    Nothing,
+}
+
+/// Looks at what lies under one name on a shelf.
+pub(super) fn look(disk: &dyn Disk, path: &Path, shelf: Shelf) -> Seen {
+    let metadata = match disk.stat(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Seen::Nothing,
+        Err(error) => return Seen::Stranger(0, error.to_string()),
+    };
+    let id = path.file_name().and_then(|name| id_on_shelf(shelf, name));
+    let (Kind::File, Some(id)) = (metadata.kind, id) else {
+        return Seen::Stranger(metadata.allocated, STRANGER.to_owned());
+    };
+    match read(disk, path, &id) {
+        Ok((metadata, attributes)) => Seen::Replica(ReplicaStat {
+            size: metadata.size,
+            allocated: metadata.allocated,
+            identity: Identity::of(&metadata),
+            attributes,
+            id,
+        }),
+        Err(error) => Seen::Stranger(metadata.allocated, error.to_string()),
+    }
+}
+
+/// What is wrong with what nobody of the pool has put there.
+pub(super) const STRANGER: &str = "is not the pool's; move it elsewhere";
+
+fn read(disk: &dyn Disk, path: &Path, id: &ReplicaId) -> Result<(Metadata, Attributes), StoreError> {
+    let file = disk.open(path, ReadMode::Buffered).map_err(|source| StoreError::Io {
+        step: "open the file",
+        replica: id.clone(),
+        source,
+    })?;
+    read_attributes(disk, &file, id)
+}
+
+/// The path of a file below the data directory, as the index names what is no replica.
+pub(super) fn below_data(layout: &Layout, path: &Path) -> String {
+    path.strip_prefix(layout.data()).unwrap_or(path).to_string_lossy().into_owned()
 }
 
 /// Walks over all files, counts them, and removes what uploads left that were cut short.
-pub(super) fn scan(disk: &dyn Disk, layout: &Layout) -> Result<Scanned, StoreError> {
-    let mut scan = Scan {
-        disk,
-        layout,
-        report: ScanReport::default(),
-        directories: Vec::new(),
-        counts: Counts::default(),
-    };
+pub(super) fn scan<V: Visitor>(
+    disk: &dyn Disk,
+    layout: &Layout,
+    visitor: &mut V,
+) -> Result<Scanned, ScanError<V::Error>> {
+    let report = ScanReport { scanned: true, ..ScanReport::default() };
+    let scanned = Scanned { report, directories: Vec::new(), totals: Totals::default() };
+    let mut scan = Scan { disk, layout, scanned, visitor };
     let data = layout.data();
-    let pool_error = |source| StoreError::Pool { step: "list the replicas", path: data.to_owned(), source };
-    let allocated = disk.stat(data).map_err(pool_error)?.allocated;
-    scan.directory(Directory::Data, allocated);
-    let names = disk.list_dir(data).map_err(pool_error)?;
-    for name in names {
-        scan.first(&data.join(&name), &name);
+    // What a process left that died may be no further than the page cache; what is found here must stay.
+    if let Err(error) = disk.sync_file_system(data) {
+        scan.scanned.report.problem(data, format_args!("cannot be made durable: {error}"));
     }
-    Ok(Scanned { report: scan.report, directories: scan.directories, counts: scan.counts })
+    let pool_error = |source| {
+        ScanError::Disk(StoreError::Pool { step: "list the replicas", path: data.to_owned(), source })
+    };
+    let allocated = disk.stat(data).map_err(pool_error)?.allocated;
+    scan.directory(Directory::Data, allocated)?;
+    for name in disk.list_dir(data).map_err(pool_error)? {
+        scan.first(&data.join(&name), &name)?;
+    }
+    let mut scanned = scan.scanned;
+    scanned.report.used = scanned.totals.used;
+    scanned.report.replicas = scanned.totals.counts.all;
+    Ok(scanned)
 }
 
-struct Scan<'a> {
+/// Why a walk ended early.
+pub(super) enum ScanError<E> {
+    /// The data directory cannot be read.
+    Disk(StoreError),
+    /// The visitor wants no more.
+    Visitor(E),
+}
+
+impl<E> From<E> for ScanError<E> {
+    fn from(error: E) -> Self {
+        Self::Visitor(error)
+    }
+}
+
+/// What a walk learns.
+pub(super) struct Scanned {
+    pub report: ScanReport,
+    pub directories: Vec<(Directory, u64)>,
+    pub totals: Totals,
+}
+
+struct Scan<'a, V> {
     disk: &'a dyn Disk,
     layout: &'a Layout,
-    report: ScanReport,
-    directories: Vec<(Directory, u64)>,
-    counts: Counts,
+    scanned: Scanned,
+    visitor: &'a mut V,
 }
 
-impl Scan<'_> {
-    fn directory(&mut self, directory: Directory, allocated: u64) {
-        self.report.used += allocated;
-        self.directories.push((directory, allocated));
+impl<V: Visitor> Scan<'_, V> {
+    fn directory(&mut self, directory: Directory, allocated: u64) -> Result<(), V::Error> {
+        self.scanned.totals.more(allocated);
+        self.scanned.directories.push((directory, allocated));
+        self.visitor.change(Change::Directory(directory, Some(allocated)))
     }
 
     /// The kind and the allocated bytes of a name; `None`, and a problem noted, where that cannot be told.
@@ -96,83 +176,88 @@ impl Scan<'_> {
         match self.disk.stat(path) {
             Ok(metadata) => Some((metadata.kind, metadata.allocated)),
             Err(error) => {
-                self.report.problem(path, error);
+                self.scanned.report.problem(path, error);
                 None
             }
         }
     }
 
-    fn list(&mut self, path: &Path) -> Vec<std::ffi::OsString> {
+    fn list(&mut self, path: &Path) -> Vec<OsString> {
         self.disk.list_dir(path).unwrap_or_else(|error| {
-            self.report.problem(path, error);
+            self.scanned.report.problem(path, error);
             Vec::new()
         })
     }
 
-    fn stranger(&mut self, path: &Path, allocated: u64) {
-        self.report.used += allocated;
-        if path.file_name() != Some(OsStr::new(LOST_AND_FOUND)) {
-            self.report.problem(path, "is not the pool's; move it elsewhere");
+    fn stranger(&mut self, path: &Path, allocated: u64, why: &str) -> Result<(), V::Error> {
+        self.scanned.totals.more(allocated);
+        let mut why = why.to_owned();
+        if is_lost_and_found(path) {
+            why.clear();
+        } else {
+            self.scanned.report.problem(path, &why);
         }
+        self.visitor.change(Change::Stranger(below_data(self.layout, path), Some((allocated, why))))
     }
 
-    fn first(&mut self, path: &Path, name: &OsStr) {
-        let Some((kind, allocated)) = self.look(path) else { return };
+    fn first(&mut self, path: &Path, name: &OsStr) -> Result<(), V::Error> {
+        let Some((kind, allocated)) = self.look(path) else { return Ok(()) };
         let (Kind::Directory, Some(first)) = (kind, hex_byte(name)) else {
-            return self.stranger(path, allocated);
+            return self.stranger(path, allocated, STRANGER);
         };
-        self.directory(Directory::First(first), allocated);
+        self.directory(Directory::First(first), allocated)?;
         for name in self.list(path) {
-            self.shelf(&path.join(&name), first, &name);
+            self.shelf(&path.join(&name), first, &name)?;
         }
+        Ok(())
     }
 
-    fn shelf(&mut self, path: &Path, first: u8, name: &OsStr) {
-        let Some((kind, allocated)) = self.look(path) else { return };
+    fn shelf(&mut self, path: &Path, first: u8, name: &OsStr) -> Result<(), V::Error> {
+        let Some((kind, allocated)) = self.look(path) else { return Ok(()) };
         let (Kind::Directory, Some(second)) = (kind, hex_byte(name)) else {
-            return self.stranger(path, allocated);
+            return self.stranger(path, allocated, STRANGER);
         };
         let shelf = Shelf(first, second);
-        self.directory(Directory::Shelf(shelf), allocated);
+        self.directory(Directory::Shelf(shelf), allocated)?;
         for name in self.list(path) {
-            self.file(&path.join(&name), shelf, &name);
+            self.file(&path.join(&name), shelf, &name)?;
         }
+        Ok(())
     }
 
-    fn file(&mut self, path: &Path, shelf: Shelf, name: &OsStr) {
-        let Some((kind, allocated)) = self.look(path) else { return };
-        if kind == Kind::File && name.as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
+    fn file(&mut self, path: &Path, shelf: Shelf, name: &OsStr) -> Result<(), V::Error> {
+        if is_temporary(name) {
             match self.disk.remove(path) {
-                Ok(()) => self.report.leftovers_removed += 1,
+                Ok(()) => {
+                    self.scanned.report.leftovers_removed += 1;
+                    return Ok(());
+                }
+                // It may be a directory of that name.
                 Err(error) => {
-                    self.report.used += allocated;
-                    self.report.problem(path, error);
+                    let allocated = self.look(path).map_or(0, |(_, allocated)| allocated);
+                    return self.stranger(path, allocated, &error.to_string());
                 }
             }
-            return;
         }
-        let (Kind::File, Some(id)) = (kind, id_on_shelf(shelf, name)) else {
-            return self.stranger(path, allocated);
-        };
-        self.report.used += allocated;
-        match self.state(&id) {
-            Ok(state) => {
-                self.report.replicas += 1;
-                self.counts.add(state);
+        match look(self.disk, path, shelf) {
+            Seen::Replica(stat) => {
+                self.scanned.totals.take_in(&stat);
+                self.visitor.replica(stat)
             }
-            Err(error) => self.report.problem(path, error),
+            Seen::Stranger(allocated, why) => self.stranger(path, allocated, &why),
+            Seen::Nothing => Ok(()),
         }
     }
+}
 
-    fn state(&self, id: &ReplicaId) -> Result<ReplicaState, StoreError> {
-        let path = self.layout.replica(id);
-        let file = self.disk.open(&path, ReadMode::Buffered).map_err(|source| StoreError::Io {
-            step: "open the file",
-            replica: id.clone(),
-            source,
-        })?;
-        Ok(read_attributes(self.disk, &file, id)?.1.state)
-    }
+/// Whether a path is the file system's own.
+pub(super) fn is_lost_and_found(path: &Path) -> bool {
+    path.file_name() == Some(OsStr::new(LOST_AND_FOUND))
+}
+
+/// Whether a name is one that an upload had for a file that should have none.
+pub(super) fn is_temporary(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes())
 }
 
 /// A name of exactly two lower-case hex digits.
@@ -187,65 +272,49 @@ fn id_on_shelf(shelf: Shelf, name: &OsStr) -> Option<ReplicaId> {
     ReplicaId::new(name.to_str()?).ok().filter(|id| Shelf::of(id) == shelf)
 }
 
-impl Store {
-    /// Replicas in the order of their ids: the first `limit` after `after`. Blocks.
-    ///
-    /// Walks over all names; a name that comes or goes meanwhile may be in the page or not. Replicas without usable
-    /// attributes are left out (they are in the report of the scan).
-    pub fn list(&self, after: Option<&ReplicaId>, limit: usize) -> Result<Page, StoreError> {
-        let chosen = self.first_ids(after, limit)?;
-        let next = if chosen.len() == limit { chosen.last().cloned() } else { None };
-        let mut replicas = Vec::with_capacity(chosen.len());
-        for id in &chosen {
-            match self.stat(id) {
-                Ok(stat) => replicas.push(stat),
-                Err(StoreError::NotFound { .. } | StoreError::Attributes { .. }) => {}
-                Err(StoreError::WrongLength { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Page { replicas, next })
+/// The `limit` smallest ids after `after`, however many there are, from the names of the files: memory for `limit` of
+/// them only.
+pub(super) fn first_ids(
+    disk: &dyn Disk,
+    layout: &Layout,
+    after: Option<&ReplicaId>,
+    limit: usize,
+) -> Result<BTreeSet<ReplicaId>, StoreError> {
+    let mut chosen = BTreeSet::new();
+    if limit == 0 {
+        return Ok(chosen);
     }
-
-    /// The `limit` smallest ids after `after`, however many there are: memory for `limit` of them only.
-    fn first_ids(&self, after: Option<&ReplicaId>, limit: usize) -> Result<BTreeSet<ReplicaId>, StoreError> {
-        let mut chosen = BTreeSet::new();
-        if limit == 0 {
-            return Ok(chosen);
+    for_each_id(disk, layout, |id| {
+        if after.is_some_and(|after| id <= *after) {
+            return;
         }
-        self.for_each_id(|id| {
-            if after.is_some_and(|after| id <= *after) {
-                return;
-            }
-            if chosen.len() < limit {
-                chosen.insert(id);
-            } else if chosen.last().is_some_and(|last| id < *last) {
-                chosen.insert(id);
-                chosen.pop_last();
-            }
-        })?;
-        Ok(chosen)
-    }
+        if chosen.len() < limit {
+            chosen.insert(id);
+        } else if chosen.last().is_some_and(|last| id < *last) {
+            chosen.insert(id);
+            chosen.pop_last();
+        }
+    })?;
+    Ok(chosen)
+}
 
-    fn for_each_id(&self, mut visit: impl FnMut(ReplicaId)) -> Result<(), StoreError> {
-        let layout = &self.inner.layout;
-        let list = |path: PathBuf| match self.inner.disk.list_dir(&path) {
-            Ok(names) => Ok(names),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                Ok(Vec::new())
-            }
-            Err(source) => Err(StoreError::Pool { step: "list the replicas", path, source }),
-        };
-        for first in list(layout.data().to_owned())?.iter().filter_map(|name| hex_byte(name)) {
-            for second in list(layout.first(first))?.iter().filter_map(|name| hex_byte(name)) {
-                let shelf = Shelf(first, second);
-                for name in list(layout.shelf(shelf))? {
-                    if let Some(id) = id_on_shelf(shelf, &name) {
-                        visit(id);
-                    }
+fn for_each_id(disk: &dyn Disk, layout: &Layout, mut visit: impl FnMut(ReplicaId)) -> Result<(), StoreError> {
+    let list = |path: PathBuf| match disk.list_dir(&path) {
+        Ok(names) => Ok(names),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(Vec::new())
+        }
+        Err(source) => Err(StoreError::Pool { step: "list the replicas", path, source }),
+    };
+    for first in list(layout.data().to_owned())?.iter().filter_map(|name| hex_byte(name)) {
+        for second in list(layout.first(first))?.iter().filter_map(|name| hex_byte(name)) {
+            let shelf = Shelf(first, second);
+            for name in list(layout.shelf(shelf))? {
+                if let Some(id) = id_on_shelf(shelf, &name) {
+                    visit(id);
                 }
             }
         }
-        Ok(())
     }
+    Ok(())
 }

@@ -16,11 +16,14 @@ use super::access::io_error;
 use super::attributes::{ATTRIBUTE_NAME, Attributes};
 use super::directories::Directory;
 use super::error::StoreError;
+use super::health::ReadOnly;
 use super::id::ReplicaId;
+use super::index::{Change, Intent, Record, Ticket};
 use super::layout::Shelf;
 use super::replica::{Identity, ReplicaStat, ReplicaState};
 use super::space::{NoSpace, Reservation};
 use super::{Inner, Store, interchange};
+use crate::checksum::BLOCK_SIZE_BYTES;
 use crate::engine::disk::{DIRECT_ALIGNMENT_BYTES, File, Metadata};
 
 /// What an upload of unknown length is given at first; what has been given doubles from step to step.
@@ -58,7 +61,7 @@ pub struct Commit {
     pub size: u64,
     /// Whole-file checksums: lower-case hex by the algorithm's name.
     pub checksums: BTreeMap<String, String>,
-    /// CRC32C of each block of 1 MiB.
+    /// CRC32C of each block of 1 MiB; none where they are not known.
     pub blocks: Vec<u32>,
     /// When the replica was made.
     pub created_at: Timestamp,
@@ -66,7 +69,7 @@ pub struct Commit {
 
 /// An upload that has its space and its id, but no file yet.
 pub struct Admission {
-    spec: UploadSpec,
+    spec: Arc<UploadSpec>,
     limit: Option<u64>,
     // In this order: the space goes back before the id is free again.
     reservation: Reservation,
@@ -86,19 +89,57 @@ pub struct Upload {
 struct Claim {
     store: Arc<Inner>,
     replica: ReplicaId,
+    /// Under way to the index: that this upload goes on.
+    intent: Intent,
+    ticket: Ticket,
+    /// How the index shall learn of the end.
+    end: End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It has left nothing.
+    Nothing,
+    /// It has left a replica, or something that only a look at the disk can tell. The intent stays: in the first case
+    /// until the transfer's result is kept, in the second until the next start.
+    Something,
 }
 
 impl Claim {
     /// From now on the name may be there although it is not durable yet, so nobody is to see it.
-    fn start_naming(&self) {
-        self.store.claims().insert(self.replica.clone(), Stage::Naming);
+    fn start_naming(&mut self) {
+        if let Some(uploading) = self.store.claims().get_mut(&self.replica) {
+            uploading.stage = Stage::Naming;
+        }
+        self.end = End::Something;
+    }
+
+    /// Waits until a crash can leave nothing that the next start does not look at.
+    fn wait(&self) -> Result<(), StoreError> {
+        let because = match self.store.index.wait(self.ticket) {
+            Ok(()) => return Ok(()),
+            Err(because) => because,
+        };
+        Err(StoreError::Index { step: "begin an upload", because })
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        // In this order: the next upload of this id comes to the index after the end of this one.
+        if self.end == End::Nothing {
+            self.store.index.submit([Change::Settle(self.replica.clone(), self.intent.clone())]);
+        }
         self.store.claims().remove(&self.replica);
     }
+}
+
+/// An upload that runs.
+#[derive(Debug, Clone)]
+pub(super) struct Uploading {
+    pub stage: Stage,
+    pub since: Timestamp,
+    pub spec: Arc<UploadSpec>,
 }
 
 /// How far the upload of a claimed id is.
@@ -111,7 +152,7 @@ pub(super) enum Stage {
 }
 
 /// The ids that uploads have claimed.
-pub(super) type Claims = HashMap<ReplicaId, Stage>;
+pub(super) type Claims = HashMap<ReplicaId, Uploading>;
 
 fn round_up(bytes: u64) -> Option<u64> {
     bytes.checked_next_multiple_of(DIRECT_ALIGNMENT_BYTES)
@@ -120,11 +161,15 @@ fn round_up(bytes: u64) -> Option<u64> {
 impl Store {
     /// Checks that a replica may come, and promises it its space: before the first byte is asked for. Blocks.
     pub fn admit(&self, spec: UploadSpec) -> Result<Admission, StoreError> {
+        if let Some(ReadOnly { since, because }) = self.inner.writes.read_only() {
+            return Err(StoreError::ReadOnly { since, because });
+        }
+        let spec = Arc::new(spec);
         let limit = spec.maximum_size.into_iter().chain(self.inner.max_file_size).min();
         if let Some(size) = spec.size {
             check_limit(&spec.replica, size, limit)?;
         }
-        let claim = self.claim(&spec.replica)?;
+        let claim = self.claim(&spec)?;
         let no_space = |source| StoreError::NoSpace { replica: spec.replica.clone(), source };
         let mut reservation = self.inner.space.reserve_nothing();
         match spec.size {
@@ -148,18 +193,30 @@ impl Store {
         self.admit(spec)?.open()
     }
 
-    fn claim(&self, replica: &ReplicaId) -> Result<Claim, StoreError> {
+    fn claim(&self, spec: &Arc<UploadSpec>) -> Result<Claim, StoreError> {
+        let replica = &spec.replica;
         let exists = || StoreError::Exists { replica: replica.clone() };
+        let uploading = Uploading { stage: Stage::Receiving, since: Timestamp::now(), spec: spec.clone() };
         match self.inner.claims().entry(replica.clone()) {
             Entry::Occupied(_) => return Err(exists()),
-            Entry::Vacant(free) => free.insert(Stage::Receiving),
+            Entry::Vacant(free) => free.insert(uploading),
         };
-        let claim = Claim { store: self.inner.clone(), replica: replica.clone() };
+        let unclaim = |error| {
+            self.inner.claims().remove(replica);
+            Err(error)
+        };
         match self.inner.disk.stat(&self.inner.layout.replica(replica)) {
-            Ok(_) => Err(exists()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(claim),
-            Err(source) => Err(io_error(replica, "look for the file", source)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Ok(_) => return unclaim(exists()),
+            Err(source) => return unclaim(io_error(replica, "look for the file", source)),
         }
+        let intent = Intent::Upload(spec.transfer.clone());
+        let ticket = self.inner.index.submit_soon([
+            // Of an earlier replica, whose removal could not be made durable: it must not hit this one.
+            Change::Settle(replica.clone(), Intent::Removal),
+            Change::Intend(replica.clone(), intent.clone()),
+        ]);
+        Ok(Claim { store: self.inner.clone(), replica: replica.clone(), intent, ticket, end: End::Nothing })
     }
 }
 
@@ -197,26 +254,36 @@ impl Admission {
         let file = self.create_file()?;
         let written = self.claim.store.disk.write_all_at(&file, data, 0);
         written.map_err(|error| self.error("write the bytes", error))?;
-        self.finish(&file, commit)
+        self.finish(file, commit)
     }
 
     /// An unnamed file where the replica will have its name: file systems place a file near its directory.
-    fn create_file(&self) -> Result<File, StoreError> {
-        let store = &self.claim.store;
+    fn create_file(&mut self) -> Result<File, StoreError> {
         let shelf = Shelf::of(&self.spec.replica);
-        let create = || store.disk.create_unnamed(&store.directories.make(shelf)?);
-        let file = create().or_else(|error| match error.kind() {
-            // Somebody tidied empty directories away.
-            io::ErrorKind::NotFound => {
-                store.directories.forget(shelf);
-                create()
+        if self.claim.store.unnamed_files && self.claim.store.directories.has(shelf) {
+            match self.try_create_file(shelf) {
+                // Somebody tidied empty directories away.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.claim.store.directories.forget(shelf);
+                }
+                other => return other.map_err(|error| self.error("create the file", error)),
             }
-            _ => Err(error),
-        });
-        file.map_err(|error| self.error("create the file", error))
+        }
+        // A directory is left by a crash, and so is a temporary name.
+        self.claim.wait()?;
+        self.claim.end = End::Something;
+        let file = self.try_create_file(shelf).map_err(|error| self.error("create the file", error))?;
+        self.claim.end = End::Nothing;
+        Ok(file)
+    }
+
+    fn try_create_file(&self, shelf: Shelf) -> io::Result<File> {
+        let store = &self.claim.store;
+        store.disk.create_unnamed(&store.directories.make(shelf)?)
     }
 
     fn error(&self, step: &'static str, source: io::Error) -> StoreError {
+        self.claim.store.writes.failed(&source);
         io_error(&self.spec.replica, step, source)
     }
 
@@ -238,23 +305,36 @@ impl Admission {
     }
 
     /// All bytes are written: makes them a replica.
-    fn finish(self, file: &File, commit: Commit) -> Result<ReplicaStat, StoreError> {
+    ///
+    /// The file is closed before the claim ends: parameters are dropped from the last to the first.
+    fn finish(mut self, file: File, commit: Commit) -> Result<ReplicaStat, StoreError> {
         let attributes = self.attributes(&commit);
-        let metadata = self.make_whole(file, &attributes)?;
-        self.claim.store.blocks().insert(self.spec.replica.clone(), commit.blocks.into());
-        self.make_visible(file, &metadata, &attributes)?;
-        let store = &self.claim.store;
-        store.counts.add(attributes.state);
-        // Should this fail, the directory's own few blocks are counted wrong until the next change of it.
-        let _ = store.directories.count(Directory::Shelf(Shelf::of(&self.spec.replica)));
-        self.reservation.commit(metadata.allocated);
-        Ok(ReplicaStat {
-            id: self.spec.replica,
+        let metadata = self.make_whole(&file, &attributes)?;
+        let stat = ReplicaStat {
+            id: self.spec.replica.clone(),
             size: metadata.size,
             allocated: metadata.allocated,
             identity: Identity::of(&metadata),
             attributes,
-        })
+        };
+        self.make_visible(&file, &stat)?;
+        self.record(&stat, commit.blocks);
+        self.reservation.commit(metadata.allocated);
+        self.claim.store.writes.succeeded();
+        Ok(stat)
+    }
+
+    /// Tells the index of a replica that is there.
+    fn record(&self, stat: &ReplicaStat, blocks: Vec<u32>) {
+        let store = &self.claim.store;
+        let mut changes = vec![Change::Record(stat.id.clone(), Record::of(stat))];
+        if !blocks.is_empty() && blocks.len() as u64 == block_count(stat.size) {
+            changes.push(Change::Blocks(stat.id.clone(), blocks.into()));
+        }
+        store.index.submit(changes);
+        store.counts.add(&stat.attributes);
+        // Should this fail, the directory's own few blocks are counted wrong until the next change of it.
+        let _ = store.directories.count(Directory::Shelf(Shelf::of(&stat.id)));
     }
 
     fn attributes(&self, commit: &Commit) -> Attributes {
@@ -267,6 +347,7 @@ impl Admission {
             created_at: commit.created_at,
             verified_at: None,
             broken_because: None,
+            suspect_because: None,
             checksums: commit.checksums.clone(),
             unknown: BTreeMap::new(),
         };
@@ -295,24 +376,33 @@ impl Admission {
     }
 
     /// Gives the file its name, and makes that durable.
-    fn make_visible(&self, file: &File, whole: &Metadata, attributes: &Attributes) -> Result<(), StoreError> {
+    fn make_visible(&mut self, file: &File, stat: &ReplicaStat) -> Result<(), StoreError> {
+        // The name may outlive a crash from its first moment, so it is known before that whose it is.
+        self.claim.wait()?;
+        self.claim.start_naming();
         let store = &self.claim.store;
         let path = store.layout.replica(&self.spec.replica);
-        self.claim.start_naming();
-        store.disk.link(file, &path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => StoreError::Exists { replica: self.spec.replica.clone() },
-            _ => self.error("name the file", error),
-        })?;
+        if let Err(error) = store.disk.link(file, &path) {
+            return Err(match error.kind() {
+                io::ErrorKind::AlreadyExists => StoreError::Exists { replica: self.spec.replica.clone() },
+                _ => self.error("name the file", error),
+            });
+        }
         store.directories.make_durable(Shelf::of(&self.spec.replica)).map_err(|error| {
             // Nobody will be told of this replica, so nobody should find it.
             if store.disk.remove(&path).is_err() {
                 // It stays, whole: counted, and to be deleted by whoever lists it.
-                store.counts.add(attributes.state);
-                store.space.changed(0, whole.allocated);
+                self.record(stat, Vec::new());
+                store.space.changed(0, stat.allocated);
             }
             self.error("make the name durable", error)
         })
     }
+}
+
+/// Blocks of 1 MiB in so many bytes.
+pub(super) fn block_count(size: u64) -> u64 {
+    size.div_ceil(BLOCK_SIZE_BYTES as u64)
 }
 
 fn check_limit(replica: &ReplicaId, size: u64, limit: Option<u64>) -> Result<(), StoreError> {
@@ -406,7 +496,7 @@ impl Upload {
             return Err(self.admission.error("take more bytes than there is room for", source));
         }
         let Self { file, admission, .. } = self;
-        admission.finish(&file, commit)
+        admission.finish(file, commit)
     }
 
     /// Writes all bytes through the page cache and commits: for what turned out to be small. Blocks.

@@ -46,7 +46,7 @@ impl Claim {
     /// connection. An error means that the transfer has ended meanwhile.
     pub fn started(&mut self, connection: ConnectionInfo) -> Result<(), IllegalStep> {
         match self.method {
-            ClaimMethod::Get | ClaimMethod::Put => {
+            ClaimMethod::Get | ClaimMethod::Put | ClaimMethod::Pull | ClaimMethod::Push => {
                 // Listed first, so that whoever is told of the start sees the connection.
                 self.link = Some(self.transfer.progress().link(connection));
                 self.enter(Limit::Source);
@@ -54,6 +54,12 @@ impl Claim {
             }
             ClaimMethod::Head | ClaimMethod::Options => Ok(()),
         }
+    }
+
+    /// The transfer runs from here, on connections that are shown apart from this claim (see
+    /// [`super::strand::Strand`]). An error means that it has ended meanwhile.
+    pub fn started_apart(&self) -> Result<(), IllegalStep> {
+        self.transfer.start()
     }
 
     /// Counts bytes moved: written to the file (PUT) or handed to the client (GET).
@@ -78,7 +84,7 @@ impl Claim {
     /// nothing must be committed.
     pub fn finishing(&self) -> Result<(), IllegalStep> {
         match self.method {
-            ClaimMethod::Put => self.transfer.all_moved(),
+            ClaimMethod::Put | ClaimMethod::Pull | ClaimMethod::Push => self.transfer.all_moved(),
             ClaimMethod::Get | ClaimMethod::Head | ClaimMethod::Options => Ok(()),
         }
     }
@@ -88,7 +94,9 @@ impl Claim {
     pub fn finish(&mut self, outcome: Outcome) -> Result<(), IllegalStep> {
         self.settled = true;
         match self.method {
-            ClaimMethod::Get | ClaimMethod::Put => self.transfer.finish(outcome),
+            ClaimMethod::Get | ClaimMethod::Put | ClaimMethod::Pull | ClaimMethod::Push => {
+                self.transfer.finish(outcome)
+            }
             ClaimMethod::Head | ClaimMethod::Options => Ok(()),
         }
     }
@@ -98,7 +106,9 @@ impl Claim {
     pub fn fail(&mut self, failure: Failure) {
         self.settled = true;
         match self.method {
-            ClaimMethod::Get | ClaimMethod::Put => self.transfer.claim_failed(self.method, failure),
+            ClaimMethod::Get | ClaimMethod::Put | ClaimMethod::Pull | ClaimMethod::Push => {
+                self.transfer.claim_failed(self.method, failure);
+            }
             ClaimMethod::Head | ClaimMethod::Options => {}
         }
     }
@@ -131,15 +141,21 @@ impl Drop for Claim {
         if let Some(link) = self.link.take() {
             link.rest(self.transfer.now());
         }
-        if !self.settled && self.method == ClaimMethod::Put {
-            self.transfer.claim_failed(
-                self.method,
-                Failure::connection_lost(format!(
-                    "the upload of {} broke off after {} bytes: the client's connection ended",
-                    self.transfer.request().replica,
-                    self.transfer.progress().bytes_moved(),
-                )),
-            );
+        if !self.settled {
+            let (replica, moved) = (&self.transfer.request().replica, self.transfer.progress().bytes_moved());
+            match self.method {
+                ClaimMethod::Put => self.transfer.claim_failed(
+                    self.method,
+                    Failure::connection_lost(format!(
+                        "the upload of {replica} broke off after {moved} bytes: the client's connection ended"
+                    )),
+                ),
+                ClaimMethod::Pull | ClaimMethod::Push => self.transfer.claim_failed(
+                    self.method,
+                    Failure::internal(format!("the copy of {replica} was dropped after {moved} bytes")),
+                ),
+                ClaimMethod::Get | ClaimMethod::Head | ClaimMethod::Options => {}
+            }
         }
         self.transfer.release(self.key);
     }

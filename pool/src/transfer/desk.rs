@@ -20,6 +20,10 @@ pub enum ClaimMethod {
     Put,
     /// Asks what may be done. Uses nothing up.
     Options,
+    /// The pool itself: reads from a remote server. No request of a client.
+    Pull,
+    /// The pool itself: writes to a remote server. No request of a client.
+    Push,
 }
 
 /// Why a request gets no claim.

@@ -22,7 +22,7 @@ use super::failure::{Failure, Side, one_line};
 use super::link::Limit;
 use super::progress::Progress;
 use super::record::{Cancelled, Failed, Finished, LimitShares, Outcome, Summary};
-use super::request::{Kind, TransferRequest};
+use super::request::{Kind, Pull, Put, TransferRequest};
 use super::state::{IllegalStep, State, StateName, Step};
 
 /// Requests open on one transfer at once.
@@ -81,7 +81,7 @@ struct Inner {
     state: State,
     /// One place for each open claim, with the waker of who waits there.
     claims: Slab<Option<Waker>>,
-    /// PUT: the one claim was given out.
+    /// PUT, pull, push: the one claim was given out.
     used: bool,
     /// The last sign of life of the client.
     last_used_at: Moment,
@@ -124,10 +124,11 @@ impl Transfer {
     ) -> Self {
         let now = clock.now();
         let progress = Progress::new(clock);
-        if let Kind::Put(put) = &request.kind
-            && let Some(size) = put.size
-        {
-            progress.set_requested(size);
+        match &request.kind {
+            Kind::Put(Put { size: Some(size), .. }) | Kind::Pull(Pull { size: Some(size), .. }) => {
+                progress.set_requested(*size);
+            }
+            Kind::Get(_) | Kind::Put(_) | Kind::Pull(_) | Kind::Push(_) => {}
         }
         Self {
             request,
@@ -277,7 +278,7 @@ impl Transfer {
                 ) if past_deadline => {
                     self.abort_locked(inner, Failure::deadline(self.progress.bytes_moved()), after);
                 }
-                (State::Ready { .. }, _) if nobody && idle >= timeouts.client => {
+                (State::Ready { .. }, Kind::Get(_) | Kind::Put(_)) if nobody && idle >= timeouts.client => {
                     let absent = || Failure::client_absent(timeouts.client.as_secs());
                     let failure = inner.trouble.take().unwrap_or_else(absent);
                     self.abort_locked(inner, failure, after);
@@ -285,8 +286,10 @@ impl Transfer {
                 (State::Running { .. }, Kind::Get(_)) if nobody && (hurry || idle >= timeouts.linger) => {
                     self.end_get(inner, after);
                 }
-                (State::Done(finished), Kind::Put(_))
-                    if inner.verdict.is_none() && now.since(finished.finished_at) >= timeouts.claim =>
+                (State::Done(finished), kind)
+                    if kind.stores()
+                        && inner.verdict.is_none()
+                        && now.since(finished.finished_at) >= timeouts.claim =>
                 {
                     decide_locked(inner, Verdict::Timeout, after);
                 }
@@ -314,6 +317,8 @@ impl Transfer {
                 (Kind::Put(_), ClaimMethod::Put) => {}
                 (Kind::Get(_), _) => return Err(Refusal::WrongMethod { allowed: "GET, HEAD, OPTIONS" }),
                 (Kind::Put(_), _) => return Err(Refusal::WrongMethod { allowed: "PUT, OPTIONS" }),
+                // Nobody has the URL of a transfer that the pool makes by itself.
+                (Kind::Pull(_) | Kind::Push(_), _) => return Err(Refusal::Unknown { back_to: None }),
             }
         }
         if path != self.request.path {
@@ -350,6 +355,24 @@ impl Transfer {
         Ok(Claim::new(Arc::clone(self), method, key))
     }
 
+    /// The one hold on a transfer that the pool carries out by itself. `None` when it has ended, or has one.
+    #[must_use]
+    pub fn claim_for_pool(self: &Arc<Self>) -> Option<Claim> {
+        let method = match &self.request.kind {
+            Kind::Get(_) | Kind::Put(_) => return None,
+            Kind::Pull(_) => ClaimMethod::Pull,
+            Kind::Push(_) => ClaimMethod::Push,
+        };
+        let mut inner = self.lock();
+        if !matches!(inner.state, State::Ready { .. }) || inner.used {
+            return None;
+        }
+        inner.used = true;
+        let key = inner.claims.insert(None);
+        drop(inner);
+        Some(Claim::new(Arc::clone(self), method, key))
+    }
+
     pub(super) fn start(&self) -> Result<(), IllegalStep> {
         let now = self.now();
         self.change(|inner, after| match inner.state {
@@ -381,13 +404,15 @@ impl Transfer {
                 inner.trouble = None;
                 Ok(())
             }
-            (Kind::Put(_), Outcome::Stored { size, checksums }) => {
+            (Kind::Put(_) | Kind::Pull(_), Outcome::Stored { size, checksums })
+            | (Kind::Push(_), Outcome::Sent { size, checksums, .. }) => {
                 if matches!(inner.state, State::Running { .. }) {
                     inner.step(Step::AllMoved, after)?;
                 }
                 self.finish_locked(inner, size, checksums, after)
             }
-            (Kind::Get(_), Outcome::Stored { .. }) | (Kind::Put(_), Outcome::Sent { .. }) => {
+            (Kind::Get(_) | Kind::Push(_), Outcome::Stored { .. })
+            | (Kind::Put(_) | Kind::Pull(_), Outcome::Sent { .. }) => {
                 let text = format!("a {} ended with the result of another kind", self.request.kind.name());
                 self.fail_locked(inner, Failure::internal(text), after)?;
                 Err(IllegalStep { state: StateName::Failed, step: "finish" })
@@ -397,7 +422,7 @@ impl Transfer {
 
     pub(super) fn claim_failed(&self, method: ClaimMethod, failure: Failure) {
         self.change(|inner, after| match method {
-            ClaimMethod::Put => {
+            ClaimMethod::Put | ClaimMethod::Pull | ClaimMethod::Push => {
                 // The claim's own failure: nobody else is to be stopped. An ended transfer stays as it ended.
                 let _ = self.fail_locked(inner, failure, after);
             }
@@ -424,7 +449,7 @@ impl Transfer {
             let pools_fault = inner.trouble.as_ref().is_some_and(|trouble| trouble.side == Side::Pool);
             match self.request.kind {
                 Kind::Get(_) if whole_sent || pools_fault => self.end_get(inner, after),
-                Kind::Get(_) | Kind::Put(_) => {}
+                Kind::Get(_) | Kind::Put(_) | Kind::Pull(_) | Kind::Push(_) => {}
             }
         });
     }

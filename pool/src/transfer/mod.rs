@@ -6,8 +6,11 @@
 //! * [`desk`]: where the data path turns a capability from a URL into a [`Claim`].
 //! * [`claim`]: one client request's hold on a transfer.
 //! * [`progress`], [`link`]: counters that shards write and control reads.
+//! * [`strand`], [`third_party`]: streams of transfers that the pool makes by itself, and where those begin.
 //! * [`record`], [`failure`]: how a transfer ended.
-//! * [`port`], [`connection`]: the data port and its connections; `get`, `put`: how bytes move, on the shards.
+//! * [`port`], [`connection`]: the data port and its connections; `get`, `put`, `pull`, `push`: how bytes move, on the
+//!   shards.
+//! * [`source`]: a replica's bytes, checked, for whoever sends them.
 //! * [`capability`], [`clock`]: the secret in the URL, and the time.
 //!
 //! Nothing here blocks beyond a short mutex, and nothing here knows control.
@@ -20,19 +23,24 @@ pub mod connection;
 pub mod desk;
 pub mod failure;
 mod get;
-mod input;
+pub(crate) mod input;
 pub mod lifecycle;
 pub mod link;
 pub mod port;
 pub mod progress;
+mod pull;
+mod push;
 mod put;
 pub mod record;
 pub mod request;
 #[cfg(test)]
 mod simulated;
+pub mod source;
 pub mod state;
 #[cfg(test)]
 mod stories;
+pub mod strand;
+pub mod third_party;
 
 pub use capability::Capability;
 pub use claim::Claim;

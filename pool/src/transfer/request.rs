@@ -9,6 +9,10 @@ use thiserror::Error;
 
 use crate::checksum::{Algorithm, AlgorithmSet, Checksum};
 
+mod third_party;
+
+pub use third_party::{Pull, Push, Remote};
+
 /// Longest path in bytes (PATH_MAX of Linux).
 const MAX_PATH_BYTES: usize = 4096;
 /// Longest transfer id, replica id in bytes.
@@ -145,6 +149,10 @@ pub enum Kind {
     Get(Get),
     /// The client writes the replica.
     Put(Put),
+    /// The pool reads it from a remote server.
+    Pull(Pull),
+    /// The pool writes it to a remote server.
+    Push(Push),
 }
 
 /// Kinds of transfers by name.
@@ -165,6 +173,15 @@ pub enum KindName {
 }
 
 impl KindName {
+    /// It makes a replica, whose fate the door decides.
+    #[must_use]
+    pub fn stores(self) -> bool {
+        match self {
+            KindName::Put | KindName::Pull | KindName::PoolToPool | KindName::LocalCopy => true,
+            KindName::Get | KindName::Push => false,
+        }
+    }
+
     /// As it stands in metrics, logs and PoolStatus.features.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -192,6 +209,23 @@ impl Kind {
         match self {
             Kind::Get(_) => KindName::Get,
             Kind::Put(_) => KindName::Put,
+            Kind::Pull(_) => KindName::Pull,
+            Kind::Push(_) => KindName::Push,
+        }
+    }
+
+    /// It makes a replica, whose fate the door decides.
+    #[must_use]
+    pub fn stores(&self) -> bool {
+        self.name().stores()
+    }
+
+    /// The pool carries it out by itself: no client comes to the data port.
+    #[must_use]
+    pub fn runs_by_itself(&self) -> bool {
+        match self {
+            Kind::Get(_) | Kind::Put(_) => false,
+            Kind::Pull(_) | Kind::Push(_) => true,
         }
     }
 }
@@ -304,7 +338,7 @@ fn kind(kind: Option<v1::transfer_request::Kind>) -> Result<Kind, RequestError> 
     use v1::transfer_request::Kind as Asked;
     let not_supported = |kind| Err(RequestError::NotSupported { kind });
     match kind {
-        None => Err(wrong("kind", "is missing: one of get, put must be set")),
+        None => Err(wrong("kind", "is missing: one of get, put, pull, push must be set")),
         Some(Asked::Get(get)) => Ok(Kind::Get(Get {
             content_type: header_value("get.content_type", get.content_type)?,
             content_disposition: header_value("get.content_disposition", get.content_disposition)?,
@@ -323,8 +357,8 @@ fn kind(kind: Option<v1::transfer_request::Kind>) -> Result<Kind, RequestError> 
                 _ => return Err(wrong("put.success_status", "must be 201 or 204")),
             },
         })),
-        Some(Asked::Pull(_)) => not_supported(KindName::Pull),
-        Some(Asked::Push(_)) => not_supported(KindName::Push),
+        Some(Asked::Pull(pull)) => Ok(Kind::Pull(third_party::pull(pull)?)),
+        Some(Asked::Push(push)) => Ok(Kind::Push(third_party::push(push)?)),
         Some(Asked::PoolToPool(_)) => not_supported(KindName::PoolToPool),
         Some(Asked::LocalCopy(_)) => not_supported(KindName::LocalCopy),
     }
@@ -559,8 +593,6 @@ mod tests {
     fn kinds_that_this_pool_lacks_are_named() {
         use v1::transfer_request::Kind as Asked;
         let cases = [
-            (Asked::Pull(v1::Pull::default()), KindName::Pull),
-            (Asked::Push(v1::Push::default()), KindName::Push),
             (Asked::PoolToPool(v1::PoolToPool::default()), KindName::PoolToPool),
             (Asked::LocalCopy(v1::LocalCopy::default()), KindName::LocalCopy),
         ];

@@ -4,9 +4,9 @@ use penstock_door_proto::v1::transfer_event::Event;
 use penstock_door_proto::v1::{
     self as proto, AcknowledgeRequest, CancelRequest, DrainRequest, ListRequest, ResumeRequest, WatchRequest,
 };
-use penstock_tests::cluster::LonePool;
 use penstock_tests::curl::Curl;
 use penstock_tests::files::{self, MIB};
+use penstock_tests::lone_pool::LonePool;
 use penstock_tests::pool_client::{Client, download, next, ready_url, start, upload};
 use penstock_tests::raw::Raw;
 use penstock_tests::site::target;

@@ -25,6 +25,7 @@ fn the_guide_names_every_setting_and_no_other() {
                 ("queues", "[[queues]]"),
                 ("timeouts", "[timeouts]"),
                 ("limits", "[limits]"),
+                ("scrub", "[scrub]"),
             ],
         ),
         (
@@ -32,6 +33,7 @@ fn the_guide_names_every_setting_and_no_other() {
             &[
                 ("", ""),
                 ("redirect", "[redirect]"),
+                ("copy", "[copy]"),
                 ("limits", "[limits]"),
                 ("timeouts", "[timeouts]"),
                 ("pools", "[[pools]]"),

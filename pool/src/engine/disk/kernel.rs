@@ -5,13 +5,16 @@
 use std::any::Any;
 use std::ffi::OsString;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{self, AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{
+    self, Advice, AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags,
+};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::{
@@ -23,6 +26,8 @@ use crate::engine::syscall;
 /// Replicas belong to the daemon; its group may read them.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o750);
+/// The page cache keeps a file in folios of up to a huge page, each at a multiple of its size.
+const LARGEST_FOLIO_BYTES: u64 = 2 << 20;
 /// The unit of `st_blocks`, whatever the block size of the file system (stat(3type)).
 const STAT_BLOCK_BYTES: u64 = 512;
 /// Attempts to find a free temporary name; each is 64 random bits, so a second one is already a rarity.
@@ -192,6 +197,10 @@ impl Disk for KernelDisk {
         Ok(fs::linkat(CWD, fd_path(file), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Ok(fs::rename(from, to)?)
+    }
+
     fn open(&self, path: &Path, mode: ReadMode) -> io::Result<File> {
         open_for_reading(path, OFlags::NOFOLLOW, mode)
     }
@@ -316,6 +325,12 @@ impl Disk for KernelDisk {
         Ok(fs::fsync(&fd)?)
     }
 
+    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = retry_on_intr(|| fs::open(path, flags, Mode::empty()))?;
+        Ok(fs::syncfs(&fd)?)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         Ok(fs::unlink(path)?)
     }
@@ -353,6 +368,20 @@ impl Disk for KernelDisk {
         // Whole pages are counted, so a range that begins or ends inside one would come out longer than it is.
         let bytes = |pages: u64| pages.saturating_mul(page_bytes).min(length);
         Ok(Some(Cached { cached: bytes(cached), dirty: bytes(dirty) }))
+    }
+
+    fn drop_cached(&self, file: &File, offset: u64, length: u64) -> io::Result<()> {
+        // The kernel drops whole folios only, and none that reaches out of the range.
+        let start = offset - offset % LARGEST_FOLIO_BYTES;
+        let end = offset.saturating_add(length).checked_next_multiple_of(LARGEST_FOLIO_BYTES);
+        let length = NonZeroU64::new(end.unwrap_or(u64::MAX) - start);
+        Ok(fs::fadvise(fd_of(file)?, start, length, Advice::DontNeed)?)
+    }
+
+    fn has_unnamed_files(&self, dir: &Path) -> io::Result<bool> {
+        let file = self.create_unnamed(dir)?;
+        let unnamed = kernel_file(&file)?.temporary().is_none();
+        Ok(unnamed)
     }
 }
 

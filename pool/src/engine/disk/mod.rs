@@ -98,6 +98,8 @@ pub trait Disk: Send + Sync + 'static {
     fn create_unnamed(&self, dir: &Path) -> io::Result<File>;
     /// Gives an unnamed file its name. `AlreadyExists` if the name is taken; nothing is ever replaced.
     fn link(&self, file: &File, path: &Path) -> io::Result<()>;
+    /// Gives a file another name in its file system; a file that has that name already is replaced.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Opens an existing file for reading.
     fn open(&self, path: &Path, mode: ReadMode) -> io::Result<File>;
     /// Opens an open file a second time, for reading, even when its name is gone.
@@ -126,6 +128,8 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_all(&self, file: &File) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes everything durable that is in the file system of a directory (syncfs).
+    fn sync_file_system(&self, path: &Path) -> io::Result<()>;
     /// Removes a name.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// What `fstat` tells.
@@ -138,4 +142,14 @@ pub trait Disk: Send + Sync + 'static {
     fn space(&self, path: &Path) -> io::Result<FsSpace>;
     /// How much of a range is in the page cache (cachestat, Linux 6.5). `None` where the kernel cannot tell.
     fn cached(&self, file: &File, offset: u64, length: u64) -> io::Result<Option<Cached>>;
+    /// Has the page cache drop what it has of a range, as far as that is on the disk (posix_fadvise DONTNEED). May drop
+    /// some of what is around it. No promise: what somebody uses at this moment stays.
+    fn drop_cached(&self, file: &File, offset: u64, length: u64) -> io::Result<()>;
+    /// Whether `create_unnamed` in `dir` makes files that truly have no name, so that a crash leaves nothing of them.
+    fn has_unnamed_files(&self, dir: &Path) -> io::Result<bool>;
+    /// Whether those who use this disk may work on it from threads of their own. Not on a simulated one, where the
+    /// same seed must lead to the same calls in the same order.
+    fn allows_background_work(&self) -> bool {
+        true
+    }
 }

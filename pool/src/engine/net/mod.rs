@@ -1,9 +1,12 @@
 //! Connections of a shard, and the listeners they come from.
 #![allow(unsafe_code)]
 
+pub mod connect;
 pub mod listener;
 pub mod socket;
+pub mod zero_copy;
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -12,18 +15,21 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
+use super::arena::Slot;
 use super::buffer::{self, Source, Target};
 use super::core::Core;
 use super::disk::File;
 use super::op::{Late, Operation};
 use super::ring::Op;
 use socket::{SocketHandle, TcpFacts};
+use zero_copy::ZeroCopy;
 
 /// One TCP connection, on the shard that accepted or made it.
 #[derive(Clone)]
 pub struct Connection {
     core: Rc<Core>,
     socket: Rc<dyn SocketHandle>,
+    zero_copy: Rc<ZeroCopy>,
 }
 
 /// How a receive ended that was not to hold its buffer for long.
@@ -40,7 +46,8 @@ pub enum Received {
 impl Connection {
     /// A connection over an open socket.
     pub fn new(core: Rc<Core>, socket: Rc<dyn SocketHandle>) -> Connection {
-        Connection { core, socket }
+        let zero_copy = Rc::new(ZeroCopy::new(core.sends_zero_copy()));
+        Connection { core, socket, zero_copy }
     }
 
     /// The shard.
@@ -129,6 +136,40 @@ impl Connection {
         unsafe { self.core.start(op, (buffer, Rc::clone(&self.socket)), Late::Ignore) }
     }
 
+    /// Sends part of a slot, for at most `patience`, without copying it where that is of use ([`zero_copy`]); the slot
+    /// then stays in use until the other side has acknowledged. Gives the number of bytes sent, and whether time ran
+    /// out.
+    pub async fn send_slot_within(
+        &self,
+        slot: Rc<Slot>,
+        part: Range<usize>,
+        patience: Duration,
+    ) -> (io::Result<(usize, bool)>, Rc<Slot>) {
+        let arena = self.core.arena();
+        let (room, tally) = (arena.used() * 2 <= arena.slots(), self.core.zero_copy_tally());
+        let Some(copied) = self.zero_copy.choose(part.len(), room, tally) else {
+            return self.send_within(slot, part, false, patience).await;
+        };
+        let operation = self.send_zero_copy(slot, part, copied);
+        let (sent, slot) = self.settle_send(operation, patience).await;
+        if matches!(sent, Ok((_, true))) {
+            self.zero_copy.paused(tally);
+        }
+        (sent, slot)
+    }
+
+    fn send_zero_copy(
+        &self,
+        slot: Rc<Slot>,
+        part: Range<usize>,
+        copied: Rc<Cell<Option<bool>>>,
+    ) -> Operation<(Rc<Slot>, Rc<dyn SocketHandle>)> {
+        let memory = buffer::source(&slot, part);
+        let op = Op::SendZeroCopy { socket: self.socket.raw(), memory };
+        // SAFETY: slot and socket belong to the operation and to its clone in the table; a shared slot is only read.
+        unsafe { self.core.start_zero_copy(op, (slot, Rc::clone(&self.socket)), copied) }
+    }
+
     /// Sends part of a buffer, for at most `patience`. Gives the number of bytes sent, and whether time ran out.
     pub async fn send_within<B: Source>(
         &self,
@@ -137,7 +178,14 @@ impl Connection {
         more: bool,
         patience: Duration,
     ) -> (io::Result<(usize, bool)>, B) {
-        let operation = self.send(buffer, part, more);
+        self.settle_send(self.send(buffer, part, more), patience).await
+    }
+
+    async fn settle_send<B>(
+        &self,
+        operation: Operation<(B, Rc<dyn SocketHandle>)>,
+        patience: Duration,
+    ) -> (io::Result<(usize, bool)>, B) {
         match select(operation, self.core.sleep(patience)).await {
             Either::Left(((result, (buffer, _)), _)) => (result.map(|count| (count as usize, false)), buffer),
             Either::Right(((), operation)) => {

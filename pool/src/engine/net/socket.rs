@@ -1,12 +1,15 @@
 //! An open TCP socket and its options.
 #![allow(unsafe_code)]
 
+use std::cell::OnceCell;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::connect::ConnectOptions;
 
 /// What `TCP_INFO` tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,28 +40,49 @@ pub trait SocketHandle {
     fn limit_send_rate(&self, bytes_per_second: u64) -> io::Result<()>;
     /// Half close.
     fn shutdown_send(&self);
+    /// What the socket has failed with since it was last asked (SO_ERROR).
+    fn take_error(&self) -> io::Result<Option<io::Error>>;
 }
 
 /// A socket of the kernel.
 pub struct KernelSocket {
     descriptor: OwnedFd,
     peer: SocketAddr,
-    local: SocketAddr,
+    /// Known once it is connected, and asked for then.
+    local: OnceCell<SocketAddr>,
 }
 
 impl KernelSocket {
     /// Takes a connected socket over: no Nagle delays, as heads and tails of transfers are sent on their own.
     pub fn new(descriptor: OwnedFd) -> io::Result<KernelSocket> {
-        let (peer, local) = {
+        let peer = {
             let socket = SockRef::from(&descriptor);
             socket.set_tcp_nodelay(true)?;
-            let not_inet = || io::Error::from(io::ErrorKind::Unsupported);
-            (
-                socket.peer_addr()?.as_socket().ok_or_else(not_inet)?,
-                socket.local_addr()?.as_socket().ok_or_else(not_inet)?,
-            )
+            socket.peer_addr()?.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?
         };
-        Ok(KernelSocket { descriptor, peer: plain(peer), local: plain(local) })
+        let socket = KernelSocket { descriptor, peer: plain(peer), local: OnceCell::new() };
+        // A connection that is gone already is found here, not in the middle of its first answer.
+        let local = socket.ask_local()?;
+        let _ = socket.local.set(local);
+        Ok(socket)
+    }
+
+    /// A socket that is to be connected to `peer`.
+    pub(in crate::engine) fn unconnected(
+        peer: SocketAddr,
+        options: &ConnectOptions,
+    ) -> io::Result<KernelSocket> {
+        let socket = Socket::new(Domain::for_address(peer), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        socket.set_tcp_nodelay(true)?;
+        if let Some(source) = options.source {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        Ok(KernelSocket { descriptor: socket.into(), peer: plain(peer), local: OnceCell::new() })
+    }
+
+    fn ask_local(&self) -> io::Result<SocketAddr> {
+        let local = SockRef::from(&self.descriptor).local_addr()?.as_socket();
+        local.map(plain).ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
     }
 }
 
@@ -77,7 +101,10 @@ impl SocketHandle for KernelSocket {
     }
 
     fn local(&self) -> SocketAddr {
-        self.local
+        self.local.get().copied().unwrap_or_else(|| match self.ask_local() {
+            Ok(local) => *self.local.get_or_init(|| local),
+            Err(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        })
     }
 
     fn tcp_facts(&self) -> Option<TcpFacts> {
@@ -121,5 +148,9 @@ impl SocketHandle for KernelSocket {
     fn shutdown_send(&self) {
         // ENOTCONN: the other side was faster.
         let _ = SockRef::from(&self.descriptor).shutdown(Shutdown::Write);
+    }
+
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        SockRef::from(&self.descriptor).take_error()
     }
 }

@@ -3,15 +3,19 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use io_uring::{IoUring, opcode, squeue, types};
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
-use super::{CANCEL_TOKEN, Completion, FIRST_INTERNAL_TOKEN, Job, Memory, Op, Ring};
+use super::{CANCEL_TOKEN, Completion, FIRST_INTERNAL_TOKEN, Job, Memory, Op, Ring, Stage};
 use crate::engine::arena::Arena;
 use crate::engine::blocking::Blocking;
+use crate::engine::net::connect::ConnectOptions;
+use crate::engine::net::socket::{KernelSocket, SocketHandle};
 use crate::engine::ring::probe::{self, Abilities, RingUnavailable};
 
 /// Submission entries; more operations than that between two waits are handed over early.
@@ -22,6 +26,10 @@ const COMPLETIONS: u32 = 4096;
 const WAKE_TOKEN: u64 = FIRST_INTERNAL_TOKEN;
 /// The one buffer that is registered is the whole arena.
 const ARENA_BUFFER: u16 = 0;
+/// `IORING_SEND_ZC_REPORT_USAGE`: tell at the end whether the memory was copied (io_uring_enter(2)).
+const REPORT_USAGE: u16 = 1 << 3;
+/// `IORING_NOTIF_USAGE_ZC_COPIED`: it was.
+const USAGE_COPIED: u32 = 1 << 31;
 
 /// A shard's io_uring. Lives on the thread that made it.
 pub struct KernelRing {
@@ -101,9 +109,23 @@ impl KernelRing {
             match entry.user_data() {
                 WAKE_TOKEN => self.wake_armed = false,
                 CANCEL_TOKEN => {}
-                token => self.ready.push_back(Completion { token, result: entry.result() }),
+                token => self.ready.push_back(Completion {
+                    token,
+                    result: entry.result(),
+                    stage: stage(entry.flags(), entry.result()),
+                }),
             }
         }
+    }
+}
+
+fn stage(flags: u32, result: i32) -> Stage {
+    if cqueue::notif(flags) {
+        Stage::Released { copied: result as u32 & USAGE_COPIED != 0 }
+    } else if cqueue::more(flags) {
+        Stage::Result
+    } else {
+        Stage::Ended
     }
 }
 
@@ -112,6 +134,10 @@ fn entry(op: Op, abilities: Abilities) -> squeue::Entry {
         Op::Accept { listener } => {
             opcode::Accept::new(types::Fd(listener), std::ptr::null_mut(), std::ptr::null_mut())
                 .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
+                .build()
+        }
+        Op::Connect { socket, address } => {
+            opcode::Connect::new(types::Fd(socket), address.pointer.cast_const().cast(), address.length)
                 .build()
         }
         Op::Receive { socket, memory, fill } => {
@@ -125,6 +151,14 @@ fn entry(op: Op, abilities: Abilities) -> squeue::Entry {
             let all = if abilities.keeps_partial { libc::MSG_WAITALL } else { 0 };
             opcode::Send::new(types::Fd(socket), memory.pointer, memory.length)
                 .flags(libc::MSG_NOSIGNAL | all | more)
+                .build()
+        }
+        Op::SendZeroCopy { socket, memory } => {
+            let all = if abilities.keeps_partial { libc::MSG_WAITALL } else { 0 };
+            opcode::SendZc::new(types::Fd(socket), memory.pointer, memory.length)
+                .buf_index(memory.registered.then_some(ARENA_BUFFER))
+                .flags(libc::MSG_NOSIGNAL | all)
+                .zc_flags(REPORT_USAGE)
                 .build()
         }
         Op::Read { file, memory: Memory { pointer, length, registered }, offset, uncached } => {
@@ -202,6 +236,14 @@ impl Ring for KernelRing {
         let mut offset = offset;
         let sent = rustix::fs::sendfile(socket, file, Some(&mut offset), length as usize)?;
         Ok(u32::try_from(sent).unwrap_or(length))
+    }
+
+    fn open_socket(
+        &mut self,
+        peer: SocketAddr,
+        options: &ConnectOptions,
+    ) -> io::Result<Rc<dyn SocketHandle>> {
+        Ok(Rc::new(KernelSocket::unconnected(peer, options)?))
     }
 
     fn offload(&mut self, job: Job) -> io::Result<()> {

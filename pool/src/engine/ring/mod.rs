@@ -4,7 +4,12 @@ pub mod kernel;
 pub mod probe;
 
 use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use super::net::connect::ConnectOptions;
+use super::net::socket::SocketHandle;
 
 /// Memory that an operation reads or fills.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +30,13 @@ pub enum Op {
         /// The listening socket.
         listener: i32,
     },
+    /// Connect a socket that [`Ring::open_socket`] made.
+    Connect {
+        /// The socket.
+        socket: i32,
+        /// To whom: a `sockaddr`.
+        address: Memory,
+    },
     /// Receive into memory. 0 at the end of the stream.
     Receive {
         /// The connection.
@@ -42,6 +54,14 @@ pub enum Op {
         memory: Memory,
         /// More follows at once: do not send a short segment for it (MSG_MORE).
         more: bool,
+    },
+    /// Send from memory without copying it, where the network card can. Two completions: the result, and
+    /// [`Stage::Released`] when nothing reads the memory any more, which is when the other side has acknowledged.
+    SendZeroCopy {
+        /// The connection.
+        socket: i32,
+        /// What.
+        memory: Memory,
     },
     /// Read a file at an offset.
     Read {
@@ -86,6 +106,29 @@ pub struct Completion {
     pub token: u64,
     /// The system call's result: a count, a descriptor, or a negative errno.
     pub result: i32,
+    /// Whether this is the last that is heard of the operation.
+    pub stage: Stage,
+}
+
+impl Completion {
+    /// The end of an operation that completes once.
+    pub fn ended(token: u64, result: i32) -> Completion {
+        Completion { token, result, stage: Stage::Ended }
+    }
+}
+
+/// How far a completion brings its operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The result, and the end.
+    Ended,
+    /// The result; the memory is still being read, until [`Stage::Released`].
+    Result,
+    /// The end: the memory is free. The kernel tells whether it had copied it after all.
+    Released {
+        /// It had, so that asking it not to was in vain.
+        copied: bool,
+    },
 }
 
 /// Tokens from here on belong to the ring itself.
@@ -116,6 +159,10 @@ pub trait Ring {
     ///
     /// The caller has seen that the range is cached; else the thread waits for the disk.
     fn send_cached(&mut self, socket: i32, file: i32, offset: u64, length: u32) -> io::Result<u32>;
+
+    /// Makes a socket that an [`Op::Connect`] can connect to `peer`.
+    fn open_socket(&mut self, peer: SocketAddr, options: &ConnectOptions)
+    -> io::Result<Rc<dyn SocketHandle>>;
 
     /// Has a job run on a thread that may block.
     fn offload(&mut self, job: Job) -> io::Result<()>;

@@ -105,6 +105,7 @@ pub(super) fn open(entries: u32, completions: u32) -> Result<(IoUring, Abilities
             (opcode::Recv::CODE, "receive"),
             (opcode::Send::CODE, "send"),
             (opcode::Accept::CODE, "accept"),
+            (opcode::Connect::CODE, "connect"),
             (opcode::ReadFixed::CODE, "fixed reads"),
             (opcode::WriteFixed::CODE, "fixed writes"),
             (opcode::AsyncCancel::CODE, "cancelling"),

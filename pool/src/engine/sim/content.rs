@@ -1,4 +1,5 @@
-//! The bytes of a simulated file: sparse, cheap to copy, and for each page known whether the medium has it.
+//! The bytes of a simulated file: sparse, cheap to copy, and for each page known whether the medium has it and whether
+//! the page cache has a copy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,11 +23,14 @@ pub(super) struct Shape {
     pub modified_at: SystemTime,
 }
 
-/// The content of a file: what a reader sees, and what the medium has.
+/// The content of a file: what a reader sees, what the page cache has, and what the medium has.
 #[derive(Debug, Clone)]
 pub(super) struct Content {
     pub shape: Shape,
+    /// As the medium would give them, and above that what it has still to be given.
     pages: Pages,
+    /// Copies that were read. They stay as they are when the medium rots under them, and may rot themselves.
+    cache: Pages,
     /// Pages that the next sync writes. After a failed sync they are lost: the kernel drops them and says so once.
     dirty: BTreeSet<u64>,
     durable_shape: Shape,
@@ -43,6 +47,7 @@ impl Content {
         Self {
             shape: shape.clone(),
             pages: Pages::new(),
+            cache: Pages::new(),
             dirty: BTreeSet::new(),
             durable_shape: shape,
             durable_pages: Pages::new(),
@@ -67,6 +72,7 @@ impl Content {
             let number = position / PAGE_BYTES;
             let page = self.pages.entry(number).or_insert_with(|| Arc::new([0; PAGE]));
             Arc::make_mut(page)[within..within + length].copy_from_slice(&data[done..done + length]);
+            self.cache.remove(&number);
             self.dirty.insert(number);
             done += length;
         }
@@ -74,7 +80,33 @@ impl Content {
         self.shape.modified_at = now;
     }
 
+    /// Reads past the cache.
     pub fn read(&self, buffer: &mut [u8], offset: u64) -> usize {
+        self.read_from(buffer, offset, |number| self.pages.get(&number))
+    }
+
+    /// Reads through the cache. If a page of it was missing there, so many pages behind the range come into it, too.
+    pub fn read_cached(&mut self, buffer: &mut [u8], offset: u64, read_ahead: u64) -> usize {
+        let end = self.shape.size.min(offset.saturating_add(buffer.len() as u64));
+        let wanted = pages_of(offset, end.saturating_sub(offset));
+        let last = self.shape.size.div_ceil(PAGE_BYTES);
+        if wanted.clone().any(|number| !self.is_cached(number)) {
+            for number in wanted.start..wanted.end.saturating_add(read_ahead).min(last) {
+                if !self.is_cached(number) {
+                    let page = self.pages.get(&number).cloned().unwrap_or_else(|| Arc::new([0; PAGE]));
+                    self.cache.insert(number, page);
+                }
+            }
+        }
+        self.read_from(buffer, offset, |number| self.cache.get(&number).or_else(|| self.pages.get(&number)))
+    }
+
+    fn read_from<'a>(
+        &'a self,
+        buffer: &mut [u8],
+        offset: u64,
+        page: impl Fn(u64) -> Option<&'a Arc<[u8; PAGE]>>,
+    ) -> usize {
         let length = (self.shape.size.saturating_sub(offset)).min(buffer.len() as u64) as usize;
         let mut done = 0;
         while done < length {
@@ -82,7 +114,7 @@ impl Content {
             let within = (position % PAGE_BYTES) as usize;
             let part = (PAGE - within).min(length - done);
             let target = &mut buffer[done..done + part];
-            match self.pages.get(&(position / PAGE_BYTES)) {
+            match page(position / PAGE_BYTES) {
                 Some(page) => target.copy_from_slice(&page[within..within + part]),
                 None => target.fill(0),
             }
@@ -91,9 +123,20 @@ impl Content {
         length
     }
 
+    /// What is dirty is in the cache and nowhere else.
+    fn is_cached(&self, number: u64) -> bool {
+        self.cache.contains_key(&number) || self.dirty.contains(&number)
+    }
+
+    /// Bytes of a range that are in the cache, in whole pages.
+    pub fn cached(&self, offset: u64, length: u64) -> u64 {
+        pages_of(offset, length).filter(|number| self.is_cached(*number)).count() as u64 * PAGE_BYTES
+    }
+
     pub fn truncate(&mut self, size: u64, now: SystemTime) {
         let end = size.div_ceil(PAGE_BYTES);
         self.pages.split_off(&end);
+        self.cache.split_off(&(size / PAGE_BYTES));
         self.dirty.split_off(&end);
         self.shape.allocated.cut(end);
         // What was behind the end must not come back when the file grows again.
@@ -124,6 +167,13 @@ impl Content {
         self.durable_shape = self.shape.clone();
     }
 
+    /// The cache drops what it has of a range and is not dirty.
+    pub fn evict(&mut self, offset: u64, length: u64) {
+        for number in pages_of(offset, length.min(self.shape.size.saturating_sub(offset))) {
+            self.cache.remove(&number);
+        }
+    }
+
     /// The medium refused: what was dirty is believed clean, and never gets there.
     pub fn lose(&mut self) {
         self.dirty.clear();
@@ -131,11 +181,20 @@ impl Content {
 
     /// Flips a bit on the medium and in the cache.
     pub fn corrupt(&mut self, byte: u64, bit: u8) {
+        self.corrupt_medium(byte, bit);
+        self.corrupt_cached(byte, bit);
+    }
+
+    /// Flips a bit on the medium, where a copy in the cache hides it.
+    pub fn corrupt_medium(&mut self, byte: u64, bit: u8) {
         for pages in [&mut self.pages, &mut self.durable_pages] {
-            if let Some(page) = pages.get_mut(&(byte / PAGE_BYTES)) {
-                Arc::make_mut(page)[(byte % PAGE_BYTES) as usize] ^= 1 << (bit % 8);
-            }
+            flip(pages, byte, bit);
         }
+    }
+
+    /// Flips a bit of the copy in the cache, if there is one.
+    pub fn corrupt_cached(&mut self, byte: u64, bit: u8) {
+        flip(&mut self.cache, byte, bit);
     }
 
     /// What is left when the power fails: what was synced, and by chance some of what was not.
@@ -158,8 +217,15 @@ impl Content {
             shape,
             durable_pages: pages.clone(),
             pages,
+            cache: Pages::new(),
             dirty: BTreeSet::new(),
         }
+    }
+}
+
+fn flip(pages: &mut Pages, byte: u64, bit: u8) {
+    if let Some(page) = pages.get_mut(&(byte / PAGE_BYTES)) {
+        Arc::make_mut(page)[(byte % PAGE_BYTES) as usize] ^= 1 << (bit % 8);
     }
 }
 
@@ -259,6 +325,32 @@ mod tests {
         }
         // And the other sometimes is, sometimes not
         assert_eq!(sizes, BTreeSet::from([PAGE_BYTES, 2 * PAGE_BYTES]));
+    }
+
+    #[test]
+    fn a_copy_in_the_cache_hides_what_becomes_of_the_medium_until_it_is_evicted() {
+        // Given two pages on the medium, of which the first is read through the cache, with one page of read-ahead
+        let now = SystemTime::UNIX_EPOCH;
+        let mut content = Content::new(now);
+        content.write(&[1; 3 * PAGE], 0, now);
+        content.sync();
+        assert_eq!(content.cached(0, 3 * PAGE_BYTES), 0);
+        let mut byte = [0];
+        content.read_cached(&mut byte, 0, 1);
+        assert_eq!(content.cached(0, 3 * PAGE_BYTES), 2 * PAGE_BYTES);
+        // When both rot on the medium
+        content.corrupt_medium(0, 1);
+        content.corrupt_medium(PAGE_BYTES, 1);
+        // Then it shows past the cache, and through it only after an eviction
+        let mut through = |content: &mut Content, offset| {
+            content.read_cached(&mut byte, offset, 0);
+            byte
+        };
+        assert_eq!((through(&mut content, 0), through(&mut content, PAGE_BYTES)), ([1], [1]));
+        content.evict(0, PAGE_BYTES);
+        assert_eq!((through(&mut content, 0), through(&mut content, PAGE_BYTES)), ([3], [1]));
+        content.read(&mut byte, PAGE_BYTES);
+        assert_eq!(byte, [3]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::time::SystemTime;
 use rustix::io::Errno;
 
 use self::state::{Directory, Node, State, aligned, split};
-use super::content::PAGE_BYTES;
+use super::content::{Content, PAGE_BYTES};
 use super::faults::{Call, FaultPlan, Faults};
 use crate::engine::disk::{Cached, Disk, File, FileHandle, FsSpace, Kind, Metadata, ReadMode};
 
@@ -53,7 +53,18 @@ pub enum Cache {
     Random,
     /// The kernel cannot tell.
     Unknown,
+    /// What was read through it, with some read-ahead, and was not evicted since.
+    Tracked {
+        /// Now and then, when a question comes after a read, some is evicted before the answer; never between an answer
+        /// and the next read, where nobody could know.
+        evicting: bool,
+    },
 }
+
+/// Read-ahead of the tracked cache brings in fewer pages than that: up to two blocks of 1 MiB.
+const READ_AHEAD_PAGES: u64 = 512;
+/// How often the tracked cache evicts something.
+const EVICTS: f64 = 0.3;
 
 /// A simulated disk. Clones are the same disk.
 #[derive(Debug, Clone)]
@@ -121,6 +132,14 @@ impl SimDisk {
         Self { shared: Arc::new(Mutex::new(state.after_crash())) }
     }
 
+    /// The process is killed: this disk is dead for it, and what the next process finds is given back. Nothing is
+    /// lost but files without a name; what was not synced still can be, by a [`SimDisk::crash`] after that.
+    pub fn kill(&self) -> Self {
+        let mut state = self.state();
+        state.faults.kill();
+        Self { shared: Arc::new(Mutex::new(state.after_kill())) }
+    }
+
     /// The ring writes to a file; all of `data`. Below what was allocated only, as the pool means to do always.
     pub fn ring_write(&self, raw: i32, data: &[u8], offset: u64) -> io::Result<usize> {
         let mut state = self.state();
@@ -144,18 +163,41 @@ impl SimDisk {
         state.faults.enter(Call::RingRead)?;
         let handle = state.handle(raw)?;
         aligned(handle, buffer.len(), offset)?;
-        let inode = handle.inode;
-        Ok(state.inode(inode)?.content.read(buffer, offset))
+        let (inode, direct) = (handle.inode, handle.direct);
+        if direct {
+            return Ok(state.inode(inode)?.content.read(buffer, offset));
+        }
+        let ahead = match state.config.cache {
+            Cache::Tracked { .. } => state.random.below(READ_AHEAD_PAGES),
+            Cache::Hot | Cache::Cold | Cache::Random | Cache::Unknown => 0,
+        };
+        state.evicts = true;
+        Ok(state.inode(inode)?.content.read_cached(buffer, offset, ahead))
     }
 
-    /// Flips a bit of a file where it lies. Nothing else of the file changes. `false` if there is no such byte.
+    /// Flips a bit of a file where it lies and where it is cached. Nothing else of the file changes. `false` if there is
+    /// no such byte.
     pub fn corrupt(&self, path: &Path, byte: u64, bit: u8) -> bool {
+        self.edit(path, byte, |content| content.corrupt(byte, bit))
+    }
+
+    /// The same where it lies; copies in the page cache stay right.
+    pub fn corrupt_medium(&self, path: &Path, byte: u64, bit: u8) -> bool {
+        self.edit(path, byte, |content| content.corrupt_medium(byte, bit))
+    }
+
+    /// The same in the page cache, if it is there.
+    pub fn corrupt_cached(&self, path: &Path, byte: u64, bit: u8) -> bool {
+        self.edit(path, byte, |content| content.corrupt_cached(byte, bit))
+    }
+
+    fn edit(&self, path: &Path, byte: u64, edit: impl FnOnce(&mut Content)) -> bool {
         let mut state = self.state();
         let Ok(inode) = state.lookup(path) else { return false };
         let Some(inode) = state.inodes.get_mut(&inode) else { return false };
         let there = byte < inode.content.shape.size;
         if there {
-            inode.content.corrupt(byte, bit);
+            edit(&mut inode.content);
         }
         there
     }
@@ -266,6 +308,12 @@ impl Disk for SimDisk {
             inode.changed_at = now;
             Ok(())
         })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.faults.enter(Call::Rename)?;
+        state.rename(from, to)
     }
 
     fn open(&self, path: &Path, mode: ReadMode) -> io::Result<File> {
@@ -411,6 +459,17 @@ impl Disk for SimDisk {
         state.sync_directory(path)
     }
 
+    fn sync_file_system(&self, _path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.faults.enter(Call::SyncFileSystem)?;
+        let inodes: Vec<u64> = state.inodes.keys().copied().collect();
+        for inode in inodes {
+            state.sync(inode, true)?;
+        }
+        let directories: Vec<PathBuf> = state.directories.keys().cloned().collect();
+        directories.iter().try_for_each(|directory| state.sync_directory(directory))
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.faults.enter(Call::Remove)?;
@@ -463,18 +522,52 @@ impl Disk for SimDisk {
 
     fn cached(&self, file: &File, offset: u64, length: u64) -> io::Result<Option<Cached>> {
         self.with(Call::Cached, file, |state, inode| {
+            if state.config.cache == (Cache::Tracked { evicting: true }) {
+                state.evict_some(inode)?;
+            }
             let content = &state.inode(inode)?.content;
             let within = content.shape.size.saturating_sub(offset).min(length);
             let dirty = content.dirty(offset, within).min(within);
+            let tracked = content.cached(offset, within).min(within);
             let cached = match state.config.cache {
                 Cache::Hot => within,
                 // What is dirty is nowhere else.
                 Cache::Cold => dirty,
                 Cache::Random => dirty + state.random.below(within - dirty + 1),
                 Cache::Unknown => return Ok(None),
+                Cache::Tracked { .. } => tracked,
             };
             Ok(Some(Cached { cached, dirty }))
         })
+    }
+
+    fn drop_cached(&self, file: &File, offset: u64, length: u64) -> io::Result<()> {
+        self.with(Call::DropCached, file, |state, inode| {
+            state.inode(inode)?.content.evict(offset, length);
+            Ok(())
+        })
+    }
+
+    fn has_unnamed_files(&self, _dir: &Path) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn allows_background_work(&self) -> bool {
+        false
+    }
+}
+
+impl State {
+    /// The tracked cache loses some of a file, if it was read since the last time.
+    fn evict_some(&mut self, inode: u64) -> io::Result<()> {
+        if !std::mem::take(&mut self.evicts) || !self.random.chance(EVICTS) {
+            return Ok(());
+        }
+        let size = self.inode(inode)?.content.shape.size;
+        let offset = self.random.below(size.max(1));
+        let length = self.random.below(size.max(1)) + 1;
+        self.inode(inode)?.content.evict(offset, length);
+        Ok(())
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Call {
     CreateUnnamed,
     /// `Disk::link`
     Link,
+    /// `Disk::rename`
+    Rename,
     /// `Disk::open`, `Disk::reopen`
     Open,
     /// `Disk::lock`
@@ -40,6 +42,8 @@ pub enum Call {
     SyncAll,
     /// `Disk::sync_dir`
     SyncDir,
+    /// `Disk::sync_file_system`
+    SyncFileSystem,
     /// `Disk::remove`
     Remove,
     /// `Disk::metadata`
@@ -52,6 +56,8 @@ pub enum Call {
     Space,
     /// `Disk::cached`
     Cached,
+    /// `Disk::drop_cached`
+    DropCached,
     /// A write of the ring.
     RingWrite,
     /// A read of the ring.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use crate::engine::net::socket::{SocketHandle, TcpFacts};
@@ -18,7 +18,14 @@ pub struct SimNet(Rc<RefCell<Sockets>>);
 #[derive(Default)]
 struct Sockets {
     ends: HashMap<i32, End>,
+    /// Where connections can be made to, with those that wait to be accepted.
+    listening: HashMap<SocketAddr, Listening>,
     opened: i32,
+}
+
+struct Listening {
+    capacity: usize,
+    waiting: VecDeque<Rc<dyn SocketHandle>>,
 }
 
 struct End {
@@ -30,20 +37,61 @@ struct End {
     reset: bool,
 }
 
+impl Sockets {
+    /// Makes `first` and the socket of the next number the two ends of a connection.
+    fn link(&mut self, first: i32, capacity: usize) {
+        for (fd, other) in [(first, first + 1), (first + 1, first)] {
+            let end = End { other, received: VecDeque::new(), capacity, ended: false, reset: false };
+            self.ends.insert(fd, end);
+        }
+    }
+}
+
+/// What an accepted connection sees as its peer.
+const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 40_000);
+
 impl SimNet {
     /// A connection; each end can hold so many bytes that its owner has not taken yet.
     pub fn pair(&self, capacity: usize) -> (Rc<dyn SocketHandle>, Rc<dyn SocketHandle>) {
         let mut sockets = self.0.borrow_mut();
         let first = FIRST_SOCKET + sockets.opened;
         sockets.opened += 2;
-        for (fd, other) in [(first, first + 1), (first + 1, first)] {
-            let end = End { other, received: VecDeque::new(), capacity, ended: false, reset: false };
-            sockets.ends.insert(fd, end);
-        }
+        sockets.link(first, capacity);
         (
-            Rc::new(SimSocket { net: self.clone(), fd: first }),
-            Rc::new(SimSocket { net: self.clone(), fd: first + 1 }),
+            Rc::new(SimSocket { net: self.clone(), fd: first, peer: CLIENT }),
+            Rc::new(SimSocket { net: self.clone(), fd: first + 1, peer: CLIENT }),
         )
+    }
+
+    /// Lets connections be made to an address; each end can hold so many bytes. They are taken with
+    /// [`SimNet::accept`].
+    pub fn listen(&self, address: SocketAddr, capacity: usize) {
+        let listening = Listening { capacity, waiting: VecDeque::new() };
+        self.0.borrow_mut().listening.insert(address, listening);
+    }
+
+    /// A connection that was made to an address, if there is one.
+    pub fn accept(&self, address: SocketAddr) -> Option<Rc<dyn SocketHandle>> {
+        self.0.borrow_mut().listening.get_mut(&address)?.waiting.pop_front()
+    }
+
+    /// A socket that is not connected.
+    pub(super) fn open_socket(&self, peer: SocketAddr) -> Rc<dyn SocketHandle> {
+        let mut sockets = self.0.borrow_mut();
+        let fd = FIRST_SOCKET + sockets.opened;
+        sockets.opened += 2;
+        Rc::new(SimSocket { net: self.clone(), fd, peer })
+    }
+
+    /// Connects it.
+    pub(super) fn connect(&self, fd: i32, peer: SocketAddr) -> io::Result<usize> {
+        let refused = || io::Error::from_raw_os_error(libc::ECONNREFUSED);
+        let mut sockets = self.0.borrow_mut();
+        let capacity = sockets.listening.get(&peer).ok_or_else(refused)?.capacity;
+        sockets.link(fd, capacity);
+        let other = Rc::new(SimSocket { net: self.clone(), fd: fd + 1, peer: CLIENT });
+        sockets.listening.get_mut(&peer).ok_or_else(refused)?.waiting.push_back(other);
+        Ok(0)
     }
 
     /// Ends of connections that somebody still holds.
@@ -132,6 +180,7 @@ fn bad_descriptor() -> io::Error {
 struct SimSocket {
     net: SimNet,
     fd: i32,
+    peer: SocketAddr,
 }
 
 impl SocketHandle for SimSocket {
@@ -140,7 +189,7 @@ impl SocketHandle for SimSocket {
     }
 
     fn peer(&self) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 2], 40_000))
+        self.peer
     }
 
     fn local(&self) -> SocketAddr {
@@ -157,6 +206,10 @@ impl SocketHandle for SimSocket {
 
     fn shutdown_send(&self) {
         self.net.end(self.fd);
+    }
+
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(None)
     }
 }
 

@@ -7,12 +7,16 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::disk::SimDisk;
 use super::net::{FIRST_SOCKET, SimNet};
 use super::random::Random;
-use crate::engine::ring::{CANCEL_TOKEN, Completion, Job, Memory, Op, Ring};
+use crate::engine::net::connect::{ConnectOptions, Peer};
+use crate::engine::net::socket::SocketHandle;
+use crate::engine::ring::{CANCEL_TOKEN, Completion, Job, Memory, Op, Ring, Stage};
 
 /// How often things go wrong, in thousandths of all operations.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,6 +50,8 @@ pub struct SimRing {
     net: SimNet,
     disk: SimDisk,
     pending: Vec<Pending>,
+    /// Memory that was sent without a copy and is still being read.
+    lent: Vec<LentMemory>,
     jobs: Vec<Job>,
     ready: VecDeque<Completion>,
     start: Instant,
@@ -59,6 +65,13 @@ struct Pending {
     done: u32,
 }
 
+struct LentMemory {
+    token: u64,
+    memory: Memory,
+    /// What the network has taken of it.
+    sent: Vec<u8>,
+}
+
 impl SimRing {
     /// A ring over a simulated network and disk.
     pub fn new(seed: u64, faults: RingFaults, net: SimNet, disk: SimDisk) -> SimRing {
@@ -68,6 +81,7 @@ impl SimRing {
             net,
             disk,
             pending: Vec::new(),
+            lent: Vec::new(),
             jobs: Vec::new(),
             ready: VecDeque::new(),
             start: Instant::now(),
@@ -118,7 +132,7 @@ impl SimRing {
                     Err(error) => Err(error),
                 }
             }
-            Op::Send { socket, memory, .. } => {
+            Op::Send { socket, memory, .. } | Op::SendZeroCopy { socket, memory } => {
                 if per_mille(&mut self.random, self.faults.reset) {
                     self.net.reset(socket);
                 }
@@ -162,6 +176,15 @@ impl SimRing {
                 }
                 Ok(1)
             }
+            Op::Connect { socket, address } => {
+                if per_mille(&mut self.random, self.faults.reset) {
+                    Err(io::Error::from_raw_os_error(libc::ECONNREFUSED))
+                } else {
+                    // SAFETY: the memory is a `Peer` that belongs to this operation (contract of `push`).
+                    let peer = unsafe { Peer::read(address) };
+                    peer.and_then(|peer| self.net.connect(socket, peer))
+                }
+            }
             Op::Accept { .. } => Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)),
             Op::Cancel { .. } => return None,
         };
@@ -172,13 +195,39 @@ impl SimRing {
         }
     }
 
+    /// What a finished operation reports: of a send without a copy, the memory stays lent for a while.
+    fn completed(&mut self, pending: &Pending, result: i32) -> Completion {
+        let stage = match pending.op {
+            Op::SendZeroCopy { memory, .. } if result > 0 => {
+                // SAFETY: as for the send itself; `result` is at most the memory's length.
+                let sent = unsafe { std::slice::from_raw_parts(memory.pointer, result as usize) }.to_vec();
+                self.lent.push(LentMemory { token: pending.token, memory, sent });
+                Stage::Result
+            }
+            _ => Stage::Ended,
+        };
+        Completion { token: pending.token, result, stage }
+    }
+
+    /// The other side has acknowledged: lets go of lent memory, which nobody may have changed until now.
+    fn release(&mut self, place: usize) {
+        let lent = self.lent.swap_remove(place);
+        // SAFETY: the operation keeps the memory until the completion that this makes (contract of `push`).
+        let now = unsafe { std::slice::from_raw_parts(lent.memory.pointer, lent.sent.len()) };
+        assert!(now == lent.sent, "memory was changed while it was being sent without a copy");
+        let copied = per_mille(&mut self.random, 100);
+        let stage = Stage::Released { copied };
+        self.ready.push_back(Completion { token: lent.token, result: 0, stage });
+    }
+
     fn cancel(&mut self, token: u64) {
         let Some(place) = self.pending.iter().position(|pending| pending.token == token) else { return };
         let mut pending = self.pending.swap_remove(place);
         // The operation may win the race.
         let raced = per_mille(&mut self.random, 300).then(|| self.attempt(&mut pending)).flatten();
         let cancelled = if pending.done > 0 { pending.done as i32 } else { -libc::ECANCELED };
-        self.ready.push_back(Completion { token, result: raced.unwrap_or(cancelled) });
+        let completion = self.completed(&pending, raced.unwrap_or(cancelled));
+        self.ready.push_back(completion);
     }
 
     /// Does some of what can be done. True when anything was.
@@ -191,6 +240,13 @@ impl SimRing {
                 moved = true;
             }
         }
+        for _ in 0..self.lent.len() {
+            let place = below(&mut self.random, self.lent.len());
+            if all || !per_mille(&mut self.random, self.faults.delay) {
+                self.release(place);
+                moved = true;
+            }
+        }
         for _ in 0..self.pending.len() {
             let place = below(&mut self.random, self.pending.len());
             if !all && per_mille(&mut self.random, self.faults.delay) {
@@ -200,7 +256,8 @@ impl SimRing {
             let before = pending.done;
             match self.attempt(&mut pending) {
                 Some(result) => {
-                    self.ready.push_back(Completion { token: pending.token, result });
+                    let completion = self.completed(&pending, result);
+                    self.ready.push_back(completion);
                     moved = true;
                 }
                 None => {
@@ -260,6 +317,14 @@ impl Ring for SimRing {
             return Ok(0);
         }
         Ok(self.net.send(socket, &bytes[..count])? as u32)
+    }
+
+    fn open_socket(
+        &mut self,
+        peer: SocketAddr,
+        _options: &ConnectOptions,
+    ) -> io::Result<Rc<dyn SocketHandle>> {
+        Ok(self.net.open_socket(peer))
     }
 
     fn offload(&mut self, job: Job) -> io::Result<()> {

@@ -28,7 +28,7 @@ impl World {
         let net = SimNet::default();
         let ring = SimRing::new(seed, faults, net.clone(), disk);
         let remote = Remote::new(None);
-        let core = Core::new(Box::new(ring), Arc::clone(&remote), Arena::new(slots)?, true, false);
+        let core = Core::new(Box::new(ring), Arc::clone(&remote), Arena::new(slots)?, true, true, false);
         Ok(World { core, net, remote, tasks: Tasks::new() })
     }
 
@@ -58,12 +58,12 @@ impl World {
         self.tasks.panicked()
     }
 
-    /// Runs until every task has ended, at most so many turns. False when they had not.
+    /// Runs until every task has ended and the ring has let go of all memory, at most so many turns. False when they had not.
     pub fn run(&mut self, turns: usize) -> bool {
         let waker = Waker::from(Arc::clone(&self.remote));
         for _ in 0..turns {
             let busy = self.tasks.run(&self.core, &self.remote, &waker);
-            if self.tasks.is_empty() && !busy {
+            if self.tasks.is_empty() && !busy && self.core.operations_in_flight() == 0 {
                 return true;
             }
             // The simulated ring never fails as a whole.

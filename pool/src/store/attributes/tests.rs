@@ -15,6 +15,7 @@ fn example() -> Attributes {
         created_at: "2026-01-31T08:30:00Z".parse().unwrap(),
         verified_at: Some("2026-02-01T00:00:00Z".parse().unwrap()),
         broken_because: None,
+        suspect_because: None,
         checksums: BTreeMap::from([("adler32".to_owned(), "03da0195".to_owned())]),
         unknown: BTreeMap::new(),
     }
@@ -115,10 +116,11 @@ prop_compose! {
     fn attributes()(
         size in any::<u64>(), state in state(), transfer in text(), path in text(), class in text(),
         created_at in time(), verified_at in prop::option::of(time()), broken_because in prop::option::of(text()),
-        checksums in checksums(), unknown in unknown(),
+        suspect_because in prop::option::of(text()), checksums in checksums(), unknown in unknown(),
     ) -> Attributes {
         Attributes {
-            size, state, transfer, path, class, created_at, verified_at, broken_because, checksums, unknown,
+            size, state, transfer, path, class, created_at, verified_at, broken_because, suspect_because, checksums,
+            unknown,
         }
     }
 }

@@ -93,14 +93,16 @@ fn an_allocation_that_fails_gives_its_space_back() {
         let disk = small_disk(10 * MIB);
         let store = open_on(&disk);
         let before = store.space().unwrap();
+        let index_before = disk_usage(&disk, &Path::new(ROOT).join("index"));
         disk.set_faults(FaultPlan::none().fail(Call::Allocate, 1.0, errno));
         let error = store.begin_upload(spec("a", Some(MIB as u64))).unwrap_err();
         assert_eq!(error.is_disk_error(), errno == Errno::IO, "{error}");
         assert_eq!(error.http_status(), if errno == Errno::IO { 500 } else { 507 });
         let after = store.space().unwrap();
         assert_eq!(after.reserved, 0);
-        // Two directories were made for it.
-        assert_eq!(after.available, before.available - 2 * 4096);
+        // Two directories were made for it, and the index told of it.
+        let index = disk_usage(&disk, &Path::new(ROOT).join("index")) - index_before;
+        assert_eq!(after.available, before.available - 2 * 4096 - index);
         disk.set_faults(FaultPlan::none());
         upload(&disk, &store, "a", &bytes(MIB, 1)).unwrap();
     }

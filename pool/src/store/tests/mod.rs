@@ -12,9 +12,14 @@ use crate::engine::sim::disk::{SimDisk, SimDiskConfig};
 
 mod change;
 mod crash;
+mod health;
+mod index_file;
 mod interchange;
 mod limits;
+mod million;
 mod mix;
+mod rebuild;
+mod results;
 mod upload;
 
 const ROOT: &str = "/pool";
@@ -115,6 +120,41 @@ fn disk_usage(disk: &dyn crate::engine::disk::Disk, path: &Path) -> u64 {
         Kind::File | Kind::Other => Vec::new(),
     };
     metadata.allocated + below.iter().map(|name| disk_usage(disk, &path.join(name))).sum::<u64>()
+}
+
+/// Takes the index away, so that the next start looks at every file.
+fn remove_index(disk: &dyn crate::engine::disk::Disk, root: &Path) {
+    disk.remove(&root.join("index/replicas.redb")).unwrap();
+}
+
+/// Holds everything that the index says against a walk over all files, and the counts in memory against both.
+fn assert_index_is_what_the_files_say(store: &Store) {
+    struct Walk(Vec<ReplicaStat>);
+    impl scan::Visitor for Walk {
+        type Error = std::convert::Infallible;
+        fn replica(&mut self, stat: ReplicaStat) -> Result<(), Self::Error> {
+            self.0.push(stat);
+            Ok(())
+        }
+        fn change(&mut self, _: index::Change) -> Result<(), Self::Error> {
+            Ok(())
+        }
+    }
+    let mut walk = Walk(Vec::new());
+    let Ok(scanned) = scan::scan(&**store.disk(), &store.inner.layout, &mut walk) else { panic!("no data") };
+    let Walk(mut found) = walk;
+    found.sort_by(|one, other| one.id.cmp(&other.id));
+    assert_eq!(store.list(None, usize::MAX).unwrap().replicas, found);
+    assert_eq!(store.counts(), scanned.totals.counts);
+    store.inner.index.flush();
+    if let Some(content) = store.inner.index.content() {
+        assert_eq!(content.totals, scanned.totals);
+        let sorted = |mut directories: Vec<(directories::Directory, u64)>| {
+            directories.sort_by_key(|(directory, _)| directory.number());
+            directories
+        };
+        assert_eq!(sorted(content.directories), sorted(scanned.directories));
+    }
 }
 
 fn used(store: &Store) -> u64 {

@@ -1,22 +1,27 @@
 //! GET and HEAD: a replica, whole or in ranges, to a client.
 //!
 //! ```text
-//! claim → open → conditions (304, 412) → ranges (206, 416) → head → send: page cache or disk → socket
+//! claim → open → conditions (304, 412) → ranges (206, 416) → head → send: page cache or disk → check → socket
 //! ```
+//!
+//! Nothing of a replica leaves that is not as it was stored ([`super::source`]). If that shows before the answer has
+//! begun, the answer is an error; else it ends short of its Content-Length, before the bad bytes.
 
 mod open;
-mod recent;
 mod send;
 
-pub use self::recent::Recent;
+pub(super) use self::open::checksums_of;
 
 use std::ops::Range;
 use std::sync::Arc;
+
+use futures_util::future::{Either, select};
 
 use self::send::{SendError, Sender};
 use super::connection::{After, Exchange, date, digest_headers};
 use super::desk::ClaimMethod;
 use super::request::{Get, Kind};
+use super::source::ReadError;
 use super::{Claim, Failure, FailureCode, Outcome, Side};
 use crate::checksum::Checksum;
 use crate::http1::{self, Condition, HttpDate, Method, Ranges, ResponseHead, Validators};
@@ -68,11 +73,21 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> After {
             let _ = claim.finish(reply.outcome(matches!(reply.content, Content::Whole)));
             After::Next
         }
-        Err(failure) => {
-            claim.fail(failure);
-            After::Abort
+        Err(broken) => {
+            claim.fail(broken.failure.clone());
+            if broken.began {
+                return After::Abort;
+            }
+            exchange.refuse(broken.failure.http_status, broken.failure.text()).await
         }
     }
+}
+
+/// An answer that could not be given to its end.
+struct Broken {
+    failure: Failure,
+    /// The client has heard something of it already.
+    began: bool,
 }
 
 /// The answer to a request, decided before anything is sent.
@@ -212,29 +227,27 @@ impl Reply {
         exchange: &Exchange<'_>,
         claim: &Claim,
         replica: &Arc<Replica>,
-    ) -> Result<(), Failure> {
-        let sending = self.send_all(exchange, claim, replica);
-        let sending = std::pin::pin!(sending);
-        match futures_util::future::select(sending, claim.until_stopped()).await {
-            futures_util::future::Either::Left((sent, _)) => {
-                sent.map_err(|error| self.failure(&error, exchange, claim))
+    ) -> Result<(), Broken> {
+        let sender = Sender::new(exchange.input.connection(), replica, exchange.port, claim);
+        let sending = std::pin::pin!(self.send_all(exchange, claim, &sender));
+        let failure = match select(sending, claim.until_stopped()).await {
+            Either::Left((Ok(()), _)) => return Ok(()),
+            Either::Left((Err(error), _)) => self.failure(&error, exchange, claim),
+            Either::Right(((), _)) => {
+                Failure::new(FailureCode::Internal, Side::Door, "the transfer was called off")
+                    .with_status(503)
             }
-            futures_util::future::Either::Right(((), _)) => {
-                Err(Failure::new(FailureCode::Internal, Side::Door, "the transfer was called off"))
-            }
-        }
+        };
+        Err(Broken { failure, began: sender.began() })
     }
 
     async fn send_all(
         &self,
         exchange: &Exchange<'_>,
         claim: &Claim,
-        replica: &Arc<Replica>,
+        sender: &Sender<'_>,
     ) -> Result<(), SendError> {
-        let connection = exchange.input.connection();
         claim.transfer().progress().add_requested(self.payload());
-        let port = exchange.port;
-        let sender = Sender::new(connection, replica, port, claim);
         let head = self.head(exchange);
         match &self.content {
             Content::Nothing(_) | Content::Unsatisfiable => sender.send_bytes(head, false).await,
@@ -264,8 +277,8 @@ impl Reply {
         match error {
             SendError::Connection(_) => Failure::connection_lost(text),
             SendError::Stalled(_) => Failure::stalled(text),
-            SendError::Disk { .. } => Failure::disk(text),
-            SendError::Truncated(_) => Failure::replica_broken(text),
+            SendError::Read(ReadError::Disk { .. }) => Failure::disk(text),
+            SendError::Read(ReadError::Truncated(_) | ReadError::Bad(_)) => Failure::replica_broken(text),
         }
     }
 }

@@ -57,7 +57,7 @@ fn failure_of(error: &StoreError) -> Failure {
 }
 
 /// A replica's checksums, as recorded.
-pub(super) fn checksums_of(attributes: &Attributes) -> Vec<Checksum> {
+pub(in crate::transfer) fn checksums_of(attributes: &Attributes) -> Vec<Checksum> {
     Algorithm::ALL
         .into_iter()
         .filter_map(|algorithm| {

@@ -14,6 +14,11 @@ pub enum Body {
     Length(u64),
     /// Chunks (RFC 9112 §7.1).
     Chunked(ChunkedDecoder),
+    /// Whatever comes before the other side closes (RFC 9112 §6.3, item 8); only answers end that way.
+    UntilClose {
+        /// It has closed.
+        ended: bool,
+    },
 }
 
 /// How far a slot was filled.
@@ -47,6 +52,7 @@ impl Body {
         match self {
             Body::Length(remaining) => *remaining == 0,
             Body::Chunked(decoder) => decoder.is_end(),
+            Body::UntilClose { ended } => *ended,
         }
     }
 
@@ -54,7 +60,7 @@ impl Body {
     pub fn remaining(&self) -> Option<u64> {
         match self {
             Body::Length(remaining) => Some(*remaining),
-            Body::Chunked(_) => None,
+            Body::Chunked(_) | Body::UntilClose { .. } => None,
         }
     }
 
@@ -63,26 +69,39 @@ impl Body {
     pub async fn fill(
         &mut self,
         input: &mut Input,
-        mut slot: Slot,
+        slot: Slot,
         mut filled: usize,
         end: usize,
         eager: bool,
         patience: Duration,
     ) -> (Result<Filled, BodyError>, Slot) {
-        while filled < end {
+        self.fill_up(input, slot, &mut filled, end, eager, patience).await
+    }
+
+    /// The same, and after an error too `filled` tells how far the slot is filled.
+    pub async fn fill_up(
+        &mut self,
+        input: &mut Input,
+        mut slot: Slot,
+        filled: &mut usize,
+        end: usize,
+        eager: bool,
+        patience: Duration,
+    ) -> (Result<Filled, BodyError>, Slot) {
+        while *filled < end {
             if self.is_over() {
-                return (Ok(Filled::End(filled)), slot);
+                return (Ok(Filled::End(*filled)), slot);
             }
             if !input.unread().is_empty() {
                 // No more than fits: what the decoder calls data has to be taken at once.
-                let here = &input.unread()[..input.unread().len().min(end - filled)];
+                let here = &input.unread()[..input.unread().len().min(end - *filled)];
                 let (skip, length) = match self.sort(here) {
                     Ok(sorted) => sorted,
                     Err(error) => return (Err(error), slot),
                 };
-                slot[filled..filled + length].copy_from_slice(&here[skip..skip + length]);
+                slot[*filled..*filled + length].copy_from_slice(&here[skip..skip + length]);
                 input.consume(skip + length);
-                filled += length;
+                *filled += length;
                 continue;
             }
             let certain = self.certain();
@@ -90,36 +109,39 @@ impl Body {
                 // A chunk's size comes next; some data behind it may come along.
                 match input.receive_more(patience).await {
                     Ok(Received::Bytes(_)) => continue,
-                    Ok(Received::Paused(0)) => return (Ok(Filled::Paused(filled)), slot),
+                    Ok(Received::Paused(0)) => return (Ok(Filled::Paused(*filled)), slot),
                     Ok(Received::Paused(_)) => continue,
                     Ok(Received::End) => return (Err(BodyError::Closed), slot),
                     Err(error) => return (Err(error.into()), slot),
                 }
             }
-            let wanted = usize::try_from(certain).unwrap_or(usize::MAX).min(end - filled);
-            let part = filled..filled + wanted;
+            let wanted = usize::try_from(certain).unwrap_or(usize::MAX).min(end - *filled);
+            let part = *filled..*filled + wanted;
             let connection = input.connection().clone();
             let (received, back) = connection.receive_within(slot, part, eager, patience).await;
             slot = back;
             match received {
                 Ok(Received::Bytes(count)) => {
                     self.took(count);
-                    filled += count;
-                    if !eager && filled < end && !self.is_over() {
-                        return (Ok(Filled::Paused(filled)), slot);
+                    *filled += count;
+                    if !eager && *filled < end && !self.is_over() {
+                        return (Ok(Filled::Paused(*filled)), slot);
                     }
                 }
                 Ok(Received::Paused(count)) => {
                     self.took(count);
-                    filled += count;
-                    return (Ok(Filled::Paused(filled)), slot);
+                    *filled += count;
+                    return (Ok(Filled::Paused(*filled)), slot);
                 }
-                Ok(Received::End) => return (Err(BodyError::Closed), slot),
+                Ok(Received::End) => match self {
+                    Body::UntilClose { ended } => *ended = true,
+                    Body::Length(_) | Body::Chunked(_) => return (Err(BodyError::Closed), slot),
+                },
                 Err(error) => return (Err(error.into()), slot),
             }
         }
         // A last chunk that is already here belongs to this body.
-        (Ok(if self.is_over() { Filled::End(filled) } else { Filled::Full }), slot)
+        (Ok(if self.is_over() { Filled::End(*filled) } else { Filled::Full }), slot)
     }
 
     /// How many bytes of what was received are framing, and how many behind them are data.
@@ -134,6 +156,7 @@ impl Body {
                 Step::Data { skip, len } => (skip, len),
                 Step::NeedMore { consumed } | Step::End { consumed } => (consumed, 0),
             }),
+            Body::UntilClose { .. } => Ok((0, here.len())),
         }
     }
 
@@ -142,6 +165,7 @@ impl Body {
         match self {
             Body::Length(remaining) => *remaining,
             Body::Chunked(decoder) => decoder.remaining_in_chunk(),
+            Body::UntilClose { .. } => u64::MAX,
         }
     }
 
@@ -149,6 +173,7 @@ impl Body {
         match self {
             Body::Length(remaining) => *remaining = remaining.saturating_sub(count as u64),
             Body::Chunked(decoder) => decoder.advance(count as u64),
+            Body::UntilClose { .. } => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The checksums of an upload, computed as its bytes pass.
 //!
-//! adler32 and the CRCs are faster than memory and are computed in place. md5 and sha are not: they run on the digest
-//! threads, which read the slot while the disk writes it.
+//! adler32 and the CRCs are faster than memory and are computed in place, those of the whole and those of each block in
+//! one pass. md5 and sha are not: they run on the digest threads, which read the slot while the disk writes it.
 
 use std::io;
 use std::rc::Rc;
@@ -10,17 +10,22 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::checksum::{Algorithm, AlgorithmSet, Checksum, DigestPool, DigestStream, MultiHasher, Refused};
+use crate::checksum::{
+    Algorithm, AlgorithmSet, BlockChecksums, Checksum, DigestPool, DigestStream, MultiHasher, Refused,
+};
 use crate::engine::arena::Slot;
 use crate::engine::core::Core;
 use crate::engine::lend::{Lent, lend};
 
 /// md5 takes 1.5 ms for a slot: looking again that often costs nothing and loses nothing.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
+/// What both passes take in turn: it stays in the second-level cache from the one to the other.
+const STRIDE_BYTES: usize = 64 << 10;
 
 /// An upload's checksums in the making.
 pub struct Digests {
     inline: MultiHasher,
+    blocks: BlockChecksums,
     slow: Option<DigestStream<Lent>>,
 }
 
@@ -34,12 +39,12 @@ impl Digests {
             Some(pool) if !slow.is_empty() => (algorithms.inline(), Some(pool.stream(slow.iter()))),
             _ => (algorithms, None),
         };
-        Digests { inline: MultiHasher::new(inline.iter()), slow }
+        Digests { inline: MultiHasher::new(inline.iter()), blocks: BlockChecksums::new(), slow }
     }
 
     /// The next `length` bytes, which stand at the start of a slot. Waits while the digest threads are too far behind.
     pub async fn update(&mut self, core: &Rc<Core>, slot: &Rc<Slot>, length: usize) -> io::Result<()> {
-        self.inline.update(&slot[..length]);
+        self.update_inline(&slot[..length]);
         let Some(stream) = &self.slow else { return Ok(()) };
         let mut chunk = lend(core, slot, length);
         loop {
@@ -54,10 +59,24 @@ impl Digests {
         }
     }
 
-    /// All checksums, once the digest threads have them.
-    pub async fn finish(self) -> io::Result<Vec<Checksum>> {
-        let mut checksums = self.inline.finish();
-        if let Some(stream) = self.slow {
+    /// What is computed in place, of bytes that are at hand and wanted by no digest thread.
+    pub fn update_inline(&mut self, bytes: &[u8]) {
+        for stride in bytes.chunks(STRIDE_BYTES) {
+            self.inline.update(stride);
+            self.blocks.update(stride);
+        }
+    }
+
+    /// What was computed in place: the checksums of the whole, and those of the blocks.
+    pub fn finish_inline(self) -> (Vec<Checksum>, Vec<u32>) {
+        (self.inline.finish(), self.blocks.finish())
+    }
+
+    /// All checksums of the whole, once the digest threads have them, and those of the blocks.
+    pub async fn finish(mut self) -> io::Result<(Vec<Checksum>, Vec<u32>)> {
+        let slow = self.slow.take();
+        let (mut checksums, blocks) = self.finish_inline();
+        if let Some(stream) = slow {
             let (sender, receiver) = oneshot::channel();
             stream.finish(Box::new(move |slow| {
                 // The upload may have been given up.
@@ -66,6 +85,6 @@ impl Digests {
             checksums
                 .extend(receiver.await.map_err(|_| io::Error::other("the digest threads have stopped"))?);
         }
-        Ok(checksums)
+        Ok((checksums, blocks))
     }
 }

@@ -7,12 +7,12 @@
 //!
 //! Whatever goes wrong before the commit leaves nothing; after it, only the door decides.
 
-mod body;
-mod digests;
+pub(super) mod body;
+pub(super) mod digests;
 mod plan;
 mod receive;
 mod small;
-mod write;
+pub(super) mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -124,16 +124,16 @@ async fn receive_small(
         Either::Right(((), _)) => return Err(stopped()),
     };
     claim.transfer().progress().moved(bytes.len() as u64);
-    let (size, digests) = (bytes.len() as u64, plan.algorithms);
+    let (size, algorithms) = (bytes.len() as u64, plan.algorithms);
     let expected = plan.expected.clone();
     claim.finishing().map_err(|_| stopped())?;
     // Everything of a small upload happens in one job: a hand-over between threads costs more than hashing 64 KiB.
     core.blocking(move || {
-        let mut hasher = crate::checksum::MultiHasher::new(digests.iter());
-        hasher.update(&bytes);
-        let checksums = hasher.finish();
+        let mut digests = Digests::new(algorithms, None);
+        digests.update_inline(&bytes);
+        let (checksums, blocks) = digests.finish_inline();
         compare(&expected, &checksums)?;
-        let commit = commit_of(size, &checksums);
+        let commit = commit_of(size, &checksums, blocks);
         admission.store_small(&bytes, commit).map_err(|error| failure_of(&error))?;
         Ok((checksums, size))
     })
@@ -176,6 +176,9 @@ async fn receive_large(
     drop(receiving);
     // Whatever happened: only when the disk is done with the slots may the file be committed, or go.
     let written = writes.settled().await;
+    if let Err(error) = &written {
+        exchange.port.store.note_write_error(error);
+    }
     let (Ok(size), Ok(()), Some(upload)) = (&received, &written, upload) else {
         let failure = match (received, written) {
             (Err(failure), _) => failure,
@@ -185,9 +188,9 @@ async fn receive_large(
         return Err(failure);
     };
     let size = *size;
-    let checksums = digests.finish().await.map_err(lost)?;
+    let (checksums, blocks) = digests.finish().await.map_err(lost)?;
     let checked = compare(&plan.expected, &checksums).and_then(|()| claim.finishing().map_err(|_| stopped()));
-    let commit = commit_of(size, &checksums);
+    let commit = commit_of(size, &checksums, blocks);
     core.blocking(move || match checked {
         Ok(()) => upload.commit(commit).map(drop).map_err(|error| failure_of(&error)),
         Err(failure) => {
@@ -201,15 +204,15 @@ async fn receive_large(
     Ok((checksums, size))
 }
 
-fn commit_of(size: u64, checksums: &[Checksum]) -> Commit {
+pub(super) fn commit_of(size: u64, checksums: &[Checksum], blocks: Vec<u32>) -> Commit {
     let checksums: BTreeMap<String, String> = checksums
         .iter()
         .map(|checksum| (checksum.algorithm().name().to_owned(), checksum.hex().to_string()))
         .collect();
-    Commit { size, checksums, blocks: Vec::new(), created_at: Timestamp::now() }
+    Commit { size, checksums, blocks, created_at: Timestamp::now() }
 }
 
-fn compare(expected: &[Checksum], actual: &[Checksum]) -> Result<(), Failure> {
+pub(super) fn compare(expected: &[Checksum], actual: &[Checksum]) -> Result<(), Failure> {
     if mismatch(expected, actual).is_empty() {
         Ok(())
     } else {
@@ -250,12 +253,12 @@ async fn settle(exchange: &mut Exchange<'_>, claim: &Claim, plan: &Plan, checksu
 }
 
 /// Why a transfer was stopped from outside.
-fn stopped() -> Failure {
+pub(super) fn stopped() -> Failure {
     Failure::new(FailureCode::Internal, Side::Door, "the transfer was called off").with_status(503)
 }
 
 /// A failure of the store as the transfer's.
-fn failure_of(error: &StoreError) -> Failure {
+pub(super) fn failure_of(error: &StoreError) -> Failure {
     let text = error.to_string();
     let failure = match error {
         StoreError::NoSpace { .. } => Failure::no_space(text),

@@ -32,7 +32,16 @@ struct Shared {
     transfer: Arc<Transfer>,
     in_flight: Cell<usize>,
     failed: RefCell<Option<io::Error>>,
-    waiting: RefCell<Option<Waker>>,
+    /// Of every stream of the transfer that waits.
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Shared {
+    fn wake(&self) {
+        // Taken out first: who is woken may wait again at once.
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        waiting.into_iter().for_each(Waker::wake);
+    }
 }
 
 impl Writes {
@@ -42,7 +51,7 @@ impl Writes {
             transfer: Arc::clone(transfer),
             in_flight: Cell::new(0),
             failed: RefCell::new(None),
-            waiting: RefCell::new(None),
+            waiting: RefCell::default(),
         };
         Writes { core: Rc::clone(core), file: File::clone(file), uncached, shared: Rc::new(shared) }
     }
@@ -68,9 +77,7 @@ impl Writes {
                 }
             }
             shared.in_flight.set(shared.in_flight.get() - 1);
-            if let Some(waker) = shared.waiting.borrow_mut().take() {
-                waker.wake();
-            }
+            shared.wake();
         });
     }
 
@@ -83,7 +90,7 @@ impl Writes {
             if self.shared.in_flight.get() < limit {
                 return Poll::Ready(Ok(()));
             }
-            *self.shared.waiting.borrow_mut() = Some(context.waker().clone());
+            self.shared.waiting.borrow_mut().push(context.waker().clone());
             Poll::Pending
         })
         .await
@@ -95,7 +102,7 @@ impl Writes {
             if self.shared.in_flight.get() == 0 {
                 return Poll::Ready(());
             }
-            *self.shared.waiting.borrow_mut() = Some(context.waker().clone());
+            self.shared.waiting.borrow_mut().push(context.waker().clone());
             Poll::Pending
         })
         .await;

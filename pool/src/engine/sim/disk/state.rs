@@ -32,6 +32,8 @@ pub(super) struct State {
     pub next_raw: i32,
     /// Grows with every change, so that each has its own time.
     pub ticks: u64,
+    /// Something was read through the page cache, so something may be evicted from it.
+    pub evicts: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -98,6 +100,7 @@ impl State {
             next_inode: 2,
             next_raw: FIRST_RAW,
             ticks: 0,
+            evicts: false,
         }
     }
 
@@ -185,6 +188,25 @@ impl State {
         }
     }
 
+    /// Gives a file another name. What each directory has of it on the medium is changed by its next sync alone.
+    pub fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let number = self.lookup(from)?;
+        let ((from_dir, from_name), (to_dir, to_name)) = (split(from)?, split(to)?);
+        let replaced = match self.directory(to_dir)?.names.get(to_name) {
+            Some(Node::Directory) => return Err(Errno::ISDIR.into()),
+            Some(Node::File(same)) if *same == number => return Ok(()),
+            Some(Node::File(replaced)) => Some(*replaced),
+            None => None,
+        };
+        self.directory(from_dir)?.names.remove(from_name);
+        self.directory(to_dir)?.names.insert(to_name.to_owned(), Node::File(number));
+        if let Some(replaced) = replaced {
+            self.inode(replaced)?.names -= 1;
+            self.drop_if_gone(replaced);
+        }
+        Ok(())
+    }
+
     /// Makes the names in a directory durable.
     pub fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
         let directory = self.directory(path)?;
@@ -223,6 +245,30 @@ impl State {
         Ok(())
     }
 
+    /// What the next process finds: everything but open files, and files that only those led to.
+    pub fn after_kill(&mut self) -> Self {
+        let mut random = self.random.split();
+        let faults = Faults::new(FaultPlan::none(), random.split());
+        let mut inodes = self.inodes.clone();
+        inodes.retain(|_, inode| {
+            inode.handles = 0;
+            inode.names + inode.durable_names > 0
+        });
+        Self {
+            config: self.config.clone(),
+            faults,
+            random: random.split(),
+            inodes,
+            directories: self.directories.clone(),
+            handles: BTreeMap::new(),
+            locks: BTreeMap::new(),
+            next_inode: self.next_inode,
+            next_raw: self.next_raw,
+            ticks: self.ticks,
+            evicts: false,
+        }
+    }
+
     pub fn after_crash(&mut self) -> Self {
         let mut random = self.random.split();
         let faults = Faults::new(FaultPlan::none(), random.split());
@@ -237,6 +283,7 @@ impl State {
             next_inode: self.next_inode,
             next_raw: self.next_raw,
             ticks: self.ticks,
+            evicts: false,
         };
         let mut reached = vec![PathBuf::from("/")];
         while let Some(path) = reached.pop() {

@@ -1,0 +1,200 @@
+//! What Prometheus sees of the door. Names and units by its conventions; labels only of bounded sets.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CopyLabels {
+    direction: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DirectionLabels {
+    direction: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PoolLabels {
+    pool: String,
+}
+
+/// Where the bytes of a third-party copy go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the remote server to a pool.
+    Pull,
+    /// From a pool to the remote server.
+    Push,
+}
+
+impl Direction {
+    /// As it stands in labels and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Direction::Pull => "pull",
+            Direction::Push => "push",
+        }
+    }
+}
+
+/// How a third-party copy ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyOutcome {
+    /// The client was told success.
+    Done,
+    /// It failed.
+    Failed,
+    /// The client went away, or the door stopped.
+    Cancelled,
+}
+
+impl CopyOutcome {
+    /// As it stands in labels and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CopyOutcome::Done => "done",
+            CopyOutcome::Failed => "failed",
+            CopyOutcome::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// The door's metrics. Cheap to clone; all clones count together.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    copies: Family<CopyLabels, Counter>,
+    copies_running: Family<DirectionLabels, Gauge>,
+    broken_files: Family<PoolLabels, Gauge>,
+    broken_reads: Family<PoolLabels, Counter>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// All families, at zero.
+    pub fn new() -> Self {
+        let metrics = Self::default();
+        // A rate needs the zero before the first event (Prometheus, "Avoid missing metrics").
+        for direction in [Direction::Pull, Direction::Push] {
+            for outcome in [CopyOutcome::Done, CopyOutcome::Failed, CopyOutcome::Cancelled] {
+                drop(
+                    metrics.inner.copies.get_or_create(&CopyLabels {
+                        direction: direction.as_str(),
+                        outcome: outcome.as_str(),
+                    }),
+                );
+            }
+            drop(
+                metrics
+                    .inner
+                    .copies_running
+                    .get_or_create(&DirectionLabels { direction: direction.as_str() }),
+            );
+        }
+        metrics
+    }
+
+    /// Puts the families into a registry whose prefix is `penstock`: the door's own, or that of a pool in the same
+    /// process.
+    pub fn register(&self, registry: &mut Registry) {
+        let Inner { copies, copies_running, broken_files, broken_reads } = &*self.inner;
+        registry.register(
+            "door_copies",
+            "Third-party copies that ended, by direction and outcome",
+            copies.clone(),
+        );
+        registry.register(
+            "door_copies_running",
+            "Third-party copies that wait or run now",
+            copies_running.clone(),
+        );
+        registry.register(
+            "door_broken_files",
+            "Names whose replica the pool knows to be damaged",
+            broken_files.clone(),
+        );
+        registry.register(
+            "door_broken_reads",
+            "Downloads and pushes that ended because the replica is damaged",
+            broken_reads.clone(),
+        );
+    }
+
+    /// Everything in the text format of OpenMetrics 1.0.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut registry = Registry::with_prefix("penstock");
+        self.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry)?;
+        Ok(text)
+    }
+
+    /// Counts a copy as running until the guard goes.
+    pub fn copy_runs(&self, direction: Direction) -> RunningGuard {
+        let gauge =
+            self.inner.copies_running.get_or_create_owned(&DirectionLabels { direction: direction.as_str() });
+        gauge.inc();
+        RunningGuard(gauge)
+    }
+
+    /// Counts an ended copy.
+    pub fn copy_ended(&self, direction: Direction, outcome: CopyOutcome) {
+        let labels = CopyLabels { direction: direction.as_str(), outcome: outcome.as_str() };
+        self.inner.copies.get_or_create(&labels).inc();
+    }
+
+    /// How many names point to damaged replicas of a pool now.
+    pub fn set_broken_files(&self, pool: &str, count: usize) {
+        let labels = PoolLabels { pool: pool.to_owned() };
+        self.inner.broken_files.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a read that met a damaged replica.
+    pub fn broken_read(&self, pool: &str) {
+        self.inner.broken_reads.get_or_create(&PoolLabels { pool: pool.to_owned() }).inc();
+    }
+}
+
+/// A copy that runs.
+#[derive(Debug)]
+pub struct RunningGuard(Gauge);
+
+impl Drop for RunningGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_counted_by_direction_and_outcome_and_while_they_run() {
+        let metrics = Metrics::new();
+        let line = |wanted: &str| metrics.encode().unwrap().lines().any(|line| line == wanted);
+        assert!(line("penstock_door_copies_total{direction=\"push\",outcome=\"failed\"} 0"));
+        let running = metrics.copy_runs(Direction::Pull);
+        assert!(line("penstock_door_copies_running{direction=\"pull\"} 1"));
+        metrics.copy_ended(Direction::Pull, CopyOutcome::Done);
+        drop(running);
+        assert!(line("penstock_door_copies_running{direction=\"pull\"} 0"));
+        assert!(line("penstock_door_copies_total{direction=\"pull\",outcome=\"done\"} 1"));
+    }
+}

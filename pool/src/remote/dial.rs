@@ -1,0 +1,99 @@
+//! Makes a connection to a server: the first of its addresses that answers (RFC 8305, "happy eyeballs").
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use super::Remotes;
+use super::error::{RemoteError, plain};
+use super::url::Origin;
+use crate::engine::core::Core;
+use crate::engine::net::Connection;
+use crate::engine::net::connect::ConnectOptions;
+
+/// An address has so much of a start before the next one is tried beside it (RFC 8305 §5).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// A TCP connection to one of the server's addresses that the rules allow, within the connect timeout.
+pub(super) async fn dial(
+    core: &Rc<Core>,
+    remotes: &Remotes,
+    origin: &Origin,
+) -> Result<Connection, RemoteError> {
+    let limit = remotes.settings.connect_timeout;
+    let give_up_at = core.now() + limit;
+    let denied = |denied| RemoteError::Denied { host: origin.host.clone(), denied };
+    remotes.settings.rules.check_port(origin.port).map_err(denied)?;
+    let addresses = match core.within(limit, remotes.resolver.resolve(origin)).await {
+        Some(addresses) => addresses?,
+        None => {
+            let problem = format!("the name servers did not answer within {} s", limit.as_secs());
+            return Err(RemoteError::Resolve { host: origin.host.clone(), problem });
+        }
+    };
+    let (allowed, mut refused): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .map(|address| remotes.settings.rules.check(address).map(|()| address))
+        .partition(Result::is_ok);
+    let allowed: Vec<SocketAddr> = allowed.into_iter().flatten().collect();
+    if allowed.is_empty()
+        && let Some(Err(reason)) = refused.pop()
+    {
+        return Err(denied(reason));
+    }
+    let mut race = Race { core, waiting: allowed, running: FuturesUnordered::new(), tried: Vec::new() };
+    race.waiting.reverse();
+    let (begun, won) = (core.now(), race.run(give_up_at).await);
+    won.ok_or_else(|| RemoteError::Connect {
+        origin: origin.clone(),
+        tried: race.tried,
+        seconds: (core.now() - begun).as_secs(),
+    })
+}
+
+/// Attempts beside each other.
+struct Race<'a, A> {
+    core: &'a Rc<Core>,
+    /// Not tried yet, the next one last.
+    waiting: Vec<SocketAddr>,
+    running: FuturesUnordered<A>,
+    tried: Vec<(SocketAddr, String)>,
+}
+
+type Attempt<'a> = futures_util::future::LocalBoxFuture<'a, (SocketAddr, io::Result<Connection>)>;
+
+impl<'a> Race<'a, Attempt<'a>> {
+    async fn run(&mut self, give_up_at: std::time::Instant) -> Option<Connection> {
+        let options = ConnectOptions::default();
+        loop {
+            if let Some(address) = self.waiting.pop() {
+                self.tried.push((address, "Connection timed out".to_owned()));
+                let (core, options) = (self.core, options.clone());
+                self.running.push(Box::pin(async move {
+                    (address, Connection::connect(core, address, &options).await)
+                }));
+            } else if self.running.is_empty() {
+                return None;
+            }
+            let mut wait_until = give_up_at;
+            if !self.waiting.is_empty() {
+                wait_until = wait_until.min(self.core.now() + HEAD_START);
+            }
+            match select(self.running.next(), self.core.sleep_until(wait_until)).await {
+                Either::Left((Some((_, Ok(connection))), _)) => return Some(connection),
+                Either::Left((Some((address, Err(error))), _)) => {
+                    if let Some(tried) = self.tried.iter_mut().find(|(tried, _)| *tried == address) {
+                        tried.1 = plain(&error);
+                    }
+                }
+                Either::Left((None, _)) => {}
+                Either::Right(_) if self.core.now() >= give_up_at => return None,
+                Either::Right(_) => {}
+            }
+        }
+    }
+}
