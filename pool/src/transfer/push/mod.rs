@@ -147,8 +147,7 @@ impl Job<'_> {
             fields.push(("Digest", digest_header(known)));
         }
         let question = Question { method: "PUT", fields };
-        let secure = self.client.origin().secure;
-        let seen = |connection: &_| strand.attach(connection, secure);
+        let seen = |connection: &_| strand.attach(connection);
         match self.client.announce(&question, self.replica.size(), true, &seen).await {
             Ok(Opened::Leave(wire)) => Ok(wire),
             Ok(Opened::Answered(reply)) if (200..300).contains(&reply.head.status()) => {
@@ -174,7 +173,7 @@ impl Job<'_> {
         let settings = self.client.settings();
         let transfer = self.claim.transfer();
         let connection = wire.input.connection().clone();
-        let acks = Acks::new(&connection, wire.origin().secure, wire.head_underway(), transfer, strand);
+        let acks = Acks::new(&connection, wire.head_underway(), transfer, strand);
         let limit = transfer.request().rate_limit_bytes_per_second;
         if let Some(limit) = limit {
             let _ = connection.limit_send_rate(limit.get());
