@@ -141,12 +141,18 @@ impl Stage {
 
     /// Starts a transfer whose turn has come.
     fn start(&self, replica: &str, kind: Kind) -> Arc<Transfer> {
+        self.start_limited(replica, kind, 0)
+    }
+
+    /// The same, with a limit on its rate.
+    fn start_limited(&self, replica: &str, kind: Kind, bytes_per_second: u64) -> Arc<Transfer> {
         let number = self.transfers.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let request = v1::TransferRequest {
             transfer_id: format!("t{number}"),
             replica_id: replica.into(),
             transfer_path: "/atlas/file".into(),
             kind: Some(kind),
+            rate_limit_bytes_per_second: bytes_per_second,
             ..Default::default()
         };
         let request = TransferRequest::try_from(request).unwrap();
