@@ -355,6 +355,7 @@ async fn reload_now_and_then(data_port: Arc<dyn DataPort>) {
 }
 
 async fn reload(data_port: &Arc<dyn DataPort>, force: bool) {
+    reload_authorities(data_port, force).await;
     let Some(tls) = data_port.tls().cloned() else { return };
     let reading = Arc::clone(&tls);
     match tokio::task::spawn_blocking(move || reading.reload(force)).await {
@@ -362,6 +363,27 @@ async fn reload(data_port: &Arc<dyn DataPort>, force: bool) {
         Ok(Ok(false)) | Err(_) => {}
         Ok(Err(error)) => {
             tracing::warn!(%error, "the data port's new certificate is not used, the old one stays")
+        }
+    }
+}
+
+/// Authorities and revocation lists that remote servers are believed by.
+async fn reload_authorities(data_port: &Arc<dyn DataPort>, force: bool) {
+    let Some(tls) = data_port.authorities().cloned() else { return };
+    let reading = Arc::clone(&tls);
+    match tokio::task::spawn_blocking(move || reading.reload(force)).await {
+        Ok(Ok(true)) => {
+            let trust = tls.trust();
+            info!(
+                authorities = trust.authorities,
+                revocation_lists = trust.revocation_lists,
+                passed_over = trust.passed_over.len(),
+                "the certificates of authorities were read"
+            );
+        }
+        Ok(Ok(false)) | Err(_) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the new certificates of authorities are not used, the old ones stay");
         }
     }
 }
