@@ -274,7 +274,8 @@ async fn a_name_that_was_taken_meanwhile_is_not_overwritten_against_the_clients_
 #[tokio::test]
 async fn digests_that_were_asked_for_come_as_trailers_to_those_who_take_them() {
     let site = Site::open().await;
-    let table: [(&[(&str, &str)], Option<&str>, Option<&str>); 5] = [
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let table: [(Headers<'_>, Option<&str>, Option<&str>); 5] = [
         (&[("te", "trailers"), ("want-digest", "adler32")], Some("adler32=03da0195"), None),
         (
             &[("te", "gzip, trailers"), ("want-digest", "adler32"), ("want-repr-digest", "adler=1")],
