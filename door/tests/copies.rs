@@ -122,6 +122,8 @@ async fn the_markers_of_a_running_pull_tell_what_the_pool_tells() {
     let mut markers: Vec<_> = text.split_inclusive("End\n").collect();
     markers.dedup();
     markers.retain(|marker| !marker.contains("waiting in") && !marker.contains("asking the source"));
+    // While the file gets its name, all bytes have moved and the copy still runs.
+    markers.retain(|marker| !(marker.contains("531501280") && marker.contains("RUNNING")));
     assert_eq!(markers.concat(), include_str!("golden/pull.txt"));
     assert_eq!(stream.last().number("Stripe Start Time"), 1_700_000_000);
     assert_eq!(stream.last().number("Stripe Last Transferred"), 1_700_000_009);
