@@ -170,13 +170,15 @@ impl Pool {
         let serving = serve(grpc, service.clone(), Arc::clone(&registry), health_changes)?;
         let ticking = tokio::spawn(tick(Arc::clone(&registry), service, Arc::clone(&status), health.clone()));
         let keeping = tokio::spawn(keep(Arc::clone(&registry), Arc::clone(&results)));
-        let admin = Arc::new(AdminPort::new(Arc::clone(&registry), status, metrics)).serve(admin_listener);
+        let admin = AdminPort::new(Arc::clone(&registry), status, Arc::clone(&metrics));
+        let admin = Arc::new(admin).serve(admin_listener);
         let reloading = tokio::spawn(reload_now_and_then(Arc::clone(&data_port)));
         info!(pool = config.name, root = %config.root.display(), data = %data_addr, admin = %admin_addr,
             grpc = %serving.address(), replicas = store.counts().all, "pool started");
         Ok(RunningPool {
             config,
             registry,
+            metrics,
             health,
             data_port,
             data_addr,
@@ -197,6 +199,7 @@ impl Pool {
 pub struct RunningPool {
     config: Config,
     registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
     health: watch::Sender<u64>,
     data_port: Arc<dyn DataPort>,
     data_addr: SocketAddr,
@@ -227,6 +230,12 @@ impl RunningPool {
     #[must_use]
     pub fn grpc_addr(&self) -> &GrpcAddress {
         self.serving.address()
+    }
+
+    /// Its metrics, for a door in the same process that has no port for its own.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// What it runs with.
