@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::net::Connection;
+use crate::tls::Wire;
 use crate::transfer::Transfer;
 use crate::transfer::strand::Strand;
 
@@ -17,8 +17,7 @@ const RECORD_EXTRA_BYTES: u64 = 64;
 
 /// What has arrived of a body.
 pub(super) struct Acks<'a> {
-    connection: Connection,
-    tls: bool,
+    connection: Wire,
     transfer: &'a Arc<Transfer>,
     strand: &'a Strand,
     /// Acknowledged on this connection before the body's first byte.
@@ -32,8 +31,7 @@ pub(super) struct Acks<'a> {
 impl<'a> Acks<'a> {
     /// Nothing of the body is sent. `head_underway`: bytes of the request's head that may not be acknowledged yet.
     pub(super) fn new(
-        connection: &Connection,
-        tls: bool,
+        connection: &Wire,
         head_underway: u64,
         transfer: &'a Arc<Transfer>,
         strand: &'a Strand,
@@ -41,7 +39,6 @@ impl<'a> Acks<'a> {
         let acknowledged = connection.tcp_facts().map_or(0, |facts| facts.bytes_acknowledged);
         Acks {
             connection: connection.clone(),
-            tls,
             transfer,
             strand,
             before: acknowledged + head_underway,
@@ -62,9 +59,9 @@ impl<'a> Acks<'a> {
         self.strand.note_tcp(&self.connection);
         let Some(facts) = self.connection.tcp_facts() else { return };
         let on_the_wire = facts.bytes_acknowledged.saturating_sub(self.before);
-        let of_body = match self.tls {
-            false => on_the_wire,
-            true => on_the_wire.saturating_sub((on_the_wire / RECORD_BYTES + 1) * RECORD_EXTRA_BYTES),
+        let of_body = match self.connection.tls() {
+            None => on_the_wire,
+            Some(_) => on_the_wire.saturating_sub((on_the_wire / RECORD_BYTES + 1) * RECORD_EXTRA_BYTES),
         };
         self.count_up_to(of_body);
     }

@@ -50,7 +50,7 @@ impl Site {
         let listener = listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener::address(&listener).unwrap();
         let shard = Shard::start(0, 4, Blocking::new(4)).unwrap();
-        shard.submit(|core| accept(Rc::clone(&core), port, Listener::new(core, listener))).unwrap();
+        shard.submit(|core| accept(Rc::clone(&core), port, Listener::new(core, listener), None)).unwrap();
         let target = format!("{PATH}?{TRANSFER_KEY}={}", transfer.capability().expose());
         Site { store, reading, address, target, _shard: shard, root }
     }
