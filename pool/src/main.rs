@@ -1,41 +1,47 @@
-//! `penstock-pool`: the pool as a daemon of its own. Wiring only.
+//! `penstock-pool`: the pool as a daemon of its own, and the commands for its admins ([`cli`]). Wiring only.
 #![forbid(unsafe_code)]
 
+mod cli;
+
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{CommandFactory as _, Parser as _};
 use penstock_pool::config::Config;
 use penstock_pool::control::daemon::{Pool, RunningPool};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Holds replicas on this disk server and moves their bytes, on the word of doors.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Options {
-    /// The pool's configuration.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Validates the configuration, prints it and ends.
-    #[arg(long)]
-    check: bool,
-}
+use crate::cli::options::Options;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let mut options = Options::parse();
+    let done = match options.command.take() {
+        Some(command) if options.check => {
+            drop(command);
+            Err(anyhow::anyhow!("--check is for the daemon, not for its commands"))
+        }
+        // Its words are for whoever typed it; only warnings of the store's come beside them.
+        Some(command) => {
+            log_to_stderr("warn");
+            cli::run(command, &options)
+        }
+        None => {
+            log_to_stderr("info");
+            daemon(&options).map(|()| ExitCode::SUCCESS)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("penstock-pool: {}", one_line(&error));
+        ExitCode::FAILURE
+    })
+}
+
+fn log_to_stderr(default_filter: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("penstock-pool: {}", one_line(&error));
-            ExitCode::FAILURE
-        }
-    }
 }
 
 /// An error with its causes, but for those whose words it has already.
@@ -46,8 +52,17 @@ fn one_line(error: &anyhow::Error) -> String {
     })
 }
 
-fn run(options: &Options) -> anyhow::Result<()> {
-    let config = Config::load(&options.config)?;
+fn daemon(options: &Options) -> anyhow::Result<()> {
+    let Some(file) = &options.config else {
+        Options::command()
+            .error(clap::error::ErrorKind::MissingRequiredArgument, "the daemon needs --config FILE")
+            .exit()
+    };
+    if options.reach.is_given() || options.json {
+        let text = "--socket, --address, --ca, --cert, --key and --json are for commands, not for the daemon";
+        Options::command().error(clap::error::ErrorKind::ArgumentConflict, text).exit()
+    }
+    let config = Config::load(file)?;
     if options.check {
         Pool::check(&config)?;
         print!("{config}");
@@ -67,7 +82,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let deadline = config.timeouts.drain;
     let pool = Pool::start(config).await?;
     println!("penstock-pool ready: {}", addresses(&pool));
-    signals.next().await;
+    signals.next(&pool).await;
     tracing::info!(deadline_seconds = deadline.as_secs(), "draining; a second signal ends at once");
     tokio::select! {
         remaining = pool.drain(deadline) => {
@@ -75,18 +90,26 @@ async fn serve(config: Config) -> anyhow::Result<()> {
                 tracing::warn!(remaining, "the drain deadline has passed; what still runs is ended");
             }
         }
-        () = signals.next() => tracing::warn!("a second signal: what still runs is ended"),
+        () = signals.next(&pool) => tracing::warn!("a second signal: what still runs is ended"),
     }
     pool.stop().await;
     Ok(())
 }
 
 fn addresses(pool: &RunningPool) -> String {
-    format!("data=http://{} admin=http://{} grpc={}", pool.data_addr(), pool.admin_addr(), pool.grpc_addr())
+    let secure =
+        pool.secure_data_addr().map_or_else(String::new, |address| format!(" tls=https://{address}"));
+    format!(
+        "data=http://{}{secure} admin=http://{} grpc={}",
+        pool.data_addr(),
+        pool.admin_addr(),
+        pool.grpc_addr()
+    )
 }
 
-/// SIGTERM (service managers) and SIGINT (Ctrl-C) mean the same.
+/// SIGTERM (service managers) and SIGINT (Ctrl-C) mean the same; SIGHUP has certificates read again.
 struct Signals {
+    hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -94,15 +117,20 @@ struct Signals {
 impl Signals {
     fn new() -> anyhow::Result<Self> {
         Ok(Self {
+            hangup: signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?,
             terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?,
         })
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    /// The next signal that means the end.
+    async fn next(&mut self, pool: &RunningPool) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => pool.reload().await,
+            }
         }
     }
 }

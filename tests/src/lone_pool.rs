@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use crate::admin::{self, Outcome};
 use crate::binaries::binary;
+use crate::certificates::Identity;
 use crate::daemon::Daemon;
 use crate::metrics::Metrics;
 use crate::pool_client::PoolClient;
@@ -45,15 +46,36 @@ impl LonePool {
         pool
     }
 
+    /// Starts one that speaks TLS as well. Gives the address of that, too.
+    #[must_use]
+    pub fn start_secured(identity: &Identity, more: &str) -> (LonePool, SocketAddr) {
+        let room = Room::new();
+        let [tls] = ports::free();
+        let keys = format!(
+            "cert = \"{}\"\nkey = \"{}\"\ntls_listen = \"{tls}\"\ntls_advertise = \"localhost:{}\"\n",
+            identity.certificate.display(),
+            identity.key.display(),
+            tls.port()
+        );
+        let mut pool = Self::start_with(&room.join("pool"), room.path(), more, &keys);
+        pool._room = Some(room);
+        (pool, tls)
+    }
+
     /// Starts one with this root, whose configuration is in that directory.
     #[must_use]
     pub fn start_at(root: &Path, directory: &Path, more: &str) -> LonePool {
+        Self::start_with(root, directory, more, "")
+    }
+
+    /// The same with more lines on the data port.
+    fn start_with(root: &Path, directory: &Path, more: &str, data_keys: &str) -> LonePool {
         let [data, admin] = ports::free();
         // Not in the root: a story's disk may be too full for it.
         let (config, socket) = (directory.join("pool.toml"), directory.join("grpc.sock"));
         let text = format!(
             "name = \"pool01\"\nroot = \"{}\"\nbuffer_memory = \"16 MiB\"\nreserve = 0\n{more}[data]\nlisten = \"{data}\"\n\
-             [admin]\nlisten = \"{admin}\"\n[grpc]\nsocket = \"{}\"\n",
+             {data_keys}[admin]\nlisten = \"{admin}\"\n[grpc]\nsocket = \"{}\"\n",
             root.display(),
             socket.display()
         );

@@ -11,11 +11,12 @@ use serde::Deserialize;
 use super::tpc::TpcKeys;
 use super::units::{ByteSize, Period};
 use super::{
-    Config, DEFAULT_MAX_RUNNING, DEFAULT_MAX_WAITING, GrpcEndpoint, Limits, QueueLimits, Scrub, Timeouts,
-    TlsFiles,
+    Config, DEFAULT_DATA_TLS_PORT, DEFAULT_MAX_RUNNING, DEFAULT_MAX_WAITING, DataTls, GrpcEndpoint, Limits,
+    QueueLimits, Scrub, Timeouts, TlsFiles,
 };
 use crate::checksum::Algorithm;
 use crate::engine::file::IoMode;
+use crate::tls::server::ServerFiles;
 use crate::transfer::request::{DEFAULT_QUEUE, Door};
 use crate::transfer::source::VerifyReads;
 
@@ -93,6 +94,16 @@ struct Data {
     /// `"host:port"` in the URLs that clients are sent to: what they can reach and, with TLS, what the certificate
     /// names. Default: `listen`, which therefore must be one address then.
     advertise: Option<String>,
+    /// PEM file of the data port's certificate chain: with it, the pool speaks TLS on a port of its own beside the
+    /// plain one. Read again when it changes. Default: no TLS.
+    cert: Option<PathBuf>,
+    /// PEM file of its private key, without a passphrase.
+    key: Option<PathBuf>,
+    /// Address and port for TLS. Default: the address of `listen`, port 2884.
+    tls_listen: Option<SocketAddr>,
+    /// `"host:port"` in the `https` URLs that clients are sent to: a name that the certificate holds. Default: the host
+    /// of `advertise` with the port of `tls_listen`.
+    tls_advertise: Option<String>,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -228,10 +239,18 @@ impl File {
         config.verify_reads = self.verify_reads.unwrap_or(config.verify_reads);
         config.checksums = self.checksums.iter().map(|name| name.0).collect();
         config.data_listen = self.data.listen.unwrap_or(config.data_listen);
+        config.data_tls = self.data.validate_tls(config.data_listen)?;
         config.data_advertise = advertise(self.data.advertise, config.data_listen)?;
         config.admin_listen = self.admin.listen.unwrap_or(config.admin_listen);
         if config.admin_listen == config.data_listen && config.data_listen.port() != 0 {
             return wrong("admin.listen", "is the same as data.listen; every port needs its own address");
+        }
+        if config
+            .data_tls
+            .as_ref()
+            .is_some_and(|tls| tls.listen == config.admin_listen && tls.listen.port() != 0)
+        {
+            return wrong("admin.listen", "is the same as data.tls_listen; every port needs its own address");
         }
         if let Some(endpoint) = self.grpc.validate()? {
             config.grpc = endpoint;
@@ -288,6 +307,49 @@ fn advertise(advertise: Option<String>, listen: SocketAddr) -> Result<Option<Str
         return wrong("data.advertise", "must be \"host:port\" or \"[IPv6]:port\", without a scheme or path");
     }
     Ok(Some(advertise))
+}
+
+impl Data {
+    fn validate_tls(&self, plain: SocketAddr) -> Result<Option<DataTls>, Wrong> {
+        let (cert, key) = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => (cert.clone(), key.clone()),
+            (Some(_), None) => return wrong("data.key", "is missing: data.cert is of no use without it"),
+            (None, Some(_)) => return wrong("data.cert", "is missing: data.key is of no use without it"),
+            (None, None) => {
+                let keys = [
+                    ("data.tls_listen", self.tls_listen.is_some()),
+                    ("data.tls_advertise", self.tls_advertise.is_some()),
+                ];
+                return match keys.into_iter().find(|(_, set)| *set) {
+                    Some((key, _)) => wrong(key, "is for data.cert and data.key, which are not set"),
+                    None => Ok(None),
+                };
+            }
+        };
+        let listen = self.tls_listen.unwrap_or(SocketAddr::new(plain.ip(), DEFAULT_DATA_TLS_PORT));
+        if listen == plain && listen.port() != 0 {
+            return wrong("data.tls_listen", "is the same as data.listen; every port needs its own address");
+        }
+        let advertise = match (&self.tls_advertise, &self.advertise) {
+            (Some(advertise), _) if is_authority(advertise) => Some(advertise.clone()),
+            (Some(_), _) => {
+                let text = "must be \"host:port\" or \"[IPv6]:port\", without a scheme or path";
+                return wrong("data.tls_advertise", text);
+            }
+            (None, Some(plain)) if listen.port() != 0 => {
+                plain.rsplit_once(':').map(|(host, _)| format!("{host}:{}", listen.port()))
+            }
+            (None, _) if listen.ip().is_unspecified() => {
+                let text = format!(
+                    "is missing: clients cannot be sent to {listen}; give \"host:port\" as they reach this pool, or one \
+                     address in data.tls_listen"
+                );
+                return wrong("data.tls_advertise", text);
+            }
+            (None, _) => None,
+        };
+        Ok(Some(DataTls { listen, advertise, files: ServerFiles { cert, key } }))
+    }
 }
 
 impl Grpc {

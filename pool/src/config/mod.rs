@@ -20,6 +20,8 @@ pub use self::error::ConfigError;
 use self::units::ByteSize;
 use crate::checksum::AlgorithmSet;
 use crate::engine::file::IoMode;
+use crate::store::StoreConfig;
+use crate::tls::server::ServerFiles;
 use crate::transfer::source::VerifyReads;
 
 /// A validated configuration.
@@ -49,6 +51,8 @@ pub struct Config {
     pub data_listen: SocketAddr,
     /// "host:port" as it stands in the URLs that clients are sent to; `None`: the address that was bound.
     pub data_advertise: Option<String>,
+    /// The data port with TLS beside the plain one.
+    pub data_tls: Option<DataTls>,
     /// Where people and Prometheus look.
     pub admin_listen: SocketAddr,
     /// Where doors come to.
@@ -65,6 +69,17 @@ pub struct Config {
     pub doors: BTreeMap<String, String>,
     /// Remote servers of third-party copies.
     pub tpc: crate::remote::Settings,
+}
+
+/// The data port with TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataTls {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// "host:port" in `https` URLs; `None`: the address that was bound.
+    pub advertise: Option<String>,
+    /// PEM files.
+    pub files: ServerFiles,
 }
 
 /// What one queue may hold.
@@ -174,6 +189,8 @@ impl Default for Scrub {
     }
 }
 
+/// Port of the data port with TLS unless configured.
+pub const DEFAULT_DATA_TLS_PORT: u16 = 2884;
 /// I/O buffers unless configured.
 pub const DEFAULT_BUFFER_MEMORY_BYTES: u64 = 32 << 20;
 /// Space that is never used unless configured: a file system that is full to the brim becomes slow and fails strangely.
@@ -200,6 +217,7 @@ impl Config {
             checksums: AlgorithmSet::EMPTY,
             data_listen: SocketAddr::from(([0, 0, 0, 0], 2881)),
             data_advertise: None,
+            data_tls: None,
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 2882)),
             grpc: GrpcEndpoint::Socket(root.join("grpc.sock")),
             queues: vec![QueueLimits {
@@ -213,6 +231,19 @@ impl Config {
             doors: BTreeMap::new(),
             tpc: crate::remote::Settings::default(),
             root,
+        }
+    }
+
+    /// How the pool keeps its replicas.
+    #[must_use]
+    pub fn store(&self) -> StoreConfig {
+        StoreConfig {
+            root: self.root.clone(),
+            pool_name: self.name.clone(),
+            capacity: self.capacity,
+            reserve_bytes: self.reserve_bytes,
+            max_file_size: self.max_file_size,
+            direct: self.io_mode == IoMode::Direct,
         }
     }
 
@@ -251,6 +282,10 @@ impl fmt::Display for Config {
         writeln!(f, "  max_file_size  {}", size(self.max_file_size, "what fits"))?;
         let advertise = self.data_advertise.as_deref().unwrap_or("the bound address");
         writeln!(f, "  data           {} (clients are sent to {advertise})", self.data_listen)?;
+        if let Some(tls) = &self.data_tls {
+            let advertise = tls.advertise.as_deref().unwrap_or("the bound address");
+            writeln!(f, "  data, TLS      {} (clients are sent to {advertise})", tls.listen)?;
+        }
         writeln!(f, "  admin          {}", self.admin_listen)?;
         match &self.grpc {
             GrpcEndpoint::Socket(path) => writeln!(f, "  grpc           socket {}", path.display())?,

@@ -39,6 +39,10 @@ queues = [{ name = "default", max_running = 10, max_waiting = 20 }, { name = "tp
 [data]
 listen = "0.0.0.0:2881"
 advertise = "pool01.example.org:2881"
+cert = "/etc/penstock/data.pem"
+key = "/etc/penstock/data.key"
+tls_listen = "0.0.0.0:443"
+tls_advertise = "pool01.example.org:443"
 [admin]
 listen = "127.0.0.1:9000"
 [grpc]
@@ -87,6 +91,8 @@ ports = [443, "8000-8999"]
     assert_eq!(config.checksums.len(), 2);
     assert_eq!((config.queues[0].max_running, config.queues[1].max_waiting), (10, DEFAULT_MAX_WAITING));
     assert!(matches!(config.grpc, GrpcEndpoint::Tls { .. }));
+    let tls = config.data_tls.clone().unwrap();
+    assert_eq!((tls.listen.port(), tls.advertise.as_deref()), (443, Some("pool01.example.org:443")));
     assert_eq!(config.timeouts.idle, Duration::from_secs(120));
     assert_eq!(config.timeouts.linger, Duration::ZERO);
     assert_eq!((config.limits.connections, config.limits.transfers), (100, 50));
@@ -148,6 +154,28 @@ fn whatever_is_wrong_is_named_with_file_line_and_key() {
             "name = \"p\"\nroot = \"/r\"\n[data]\nlisten = \"localhost\"".into(),
             "pool.toml:4: data.listen: invalid socket address syntax",
         ),
+        (with("cert = \"/c\""), "pool.toml:3: data.key: is missing"),
+        (with("key = \"/k\""), "pool.toml:3: data.cert: is missing"),
+        (
+            with("tls_listen = \"127.0.0.1:1\""),
+            "pool.toml:5: data.tls_listen: is for data.cert and data.key, which are not set",
+        ),
+        (
+            with("cert = \"/c\"\nkey = \"/k\"\ntls_listen = \"127.0.0.1:2881\""),
+            "pool.toml:7: data.tls_listen: is the same as data.listen",
+        ),
+        (
+            with("cert = \"/c\"\nkey = \"/k\"\ntls_listen = \"0.0.0.0:1\""),
+            "pool.toml:3: data.tls_advertise: is missing: clients cannot be sent to 0.0.0.0:1",
+        ),
+        (
+            with("cert = \"/c\"\nkey = \"/k\"\ntls_advertise = \"https://x\""),
+            "pool.toml:7: data.tls_advertise: must be \"host:port\"",
+        ),
+        (
+            with("cert = \"/c\"\nkey = \"/k\"\n[admin]\nlisten = \"127.0.0.1:2884\""),
+            "pool.toml:8: admin.listen: is the same as data.tls_listen",
+        ),
         (
             with("[admin]\nlisten = \"127.0.0.1:2881\""),
             "pool.toml:6: admin.listen: is the same as data.listen",
@@ -200,6 +228,18 @@ fn whatever_is_wrong_is_named_with_file_line_and_key() {
         assert!(error.starts_with(expected), "\n  said     {error}\n  expected {expected}\n  of\n{text}");
         assert!(!error.contains('\n'), "{error:?} is more than one line");
     }
+}
+
+#[test]
+fn tls_is_reached_at_the_plain_ports_host_unless_told_otherwise() {
+    let tls = |text: &str| parse(text).unwrap().data_tls.unwrap();
+    let cert = "cert = \"/c\"\nkey = \"/k\"\n";
+    let alone = tls(&format!("{GOOD}{cert}"));
+    assert_eq!((alone.listen.to_string().as_str(), alone.advertise), ("127.0.0.1:2884", None));
+    let named = tls(&format!(
+        "name = \"p\"\nroot = \"/r\"\n[data]\nlisten = \"[::]:1\"\nadvertise = \"pool1:1\"\n{cert}"
+    ));
+    assert_eq!(named.advertise.as_deref(), Some("pool1:2884"));
 }
 
 #[test]

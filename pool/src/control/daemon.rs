@@ -15,21 +15,27 @@ use tracing::info;
 
 use super::admin::AdminPort;
 use super::data_port::{self, DataPort, DataPortError};
+use super::descriptors;
 use super::listen::{self, GrpcAddress, ListenError, Serving};
 use super::metrics::Metrics;
 use super::registry::{Registry, RegistrySettings};
-use super::service::PoolService;
+use super::results::Results;
+use super::service::{Parts, PoolService};
 use super::status::{Identity, StatusSource};
-use crate::config::Config;
+use super::store_metrics;
+use crate::config::{self, Config};
 use crate::engine::disk::KernelDisk;
-use crate::engine::file::IoMode;
-use crate::store::{OpenError, Store, StoreConfig};
-use crate::transfer::{Capability, Desk, SystemClock, Timeouts};
+use crate::scrub::{Scrub, ScrubSettings};
+use crate::store::{OpenError, Store};
+use crate::tls::ServerTls;
+use crate::transfer::{Capability, Clock, Desk, SystemClock, Timeouts};
 
 /// How often deadlines are looked at, and bytes counted.
 const TICK: Duration = Duration::from_millis(250);
 /// At the end: how long streams to doors may take to close, after the transfers have ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often the files of certificates are looked at.
+const RELOAD_PERIOD: Duration = Duration::from_secs(30);
 
 /// Why a pool did not start. The text says what to do.
 #[derive(Debug, Error)]
@@ -54,6 +60,9 @@ pub enum PoolError {
     /// The kernel gives no random bytes.
     #[error("no random bytes for this instance's id: {0}")]
     Random(#[from] getrandom::Error),
+    /// No thread.
+    #[error("cannot start the scrub's thread: {0}")]
+    Threads(io::Error),
     /// A thread ended early.
     #[error("the pool's start was interrupted: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -80,7 +89,11 @@ impl Pool {
 
     /// Checks all that can be checked without making or binding anything.
     pub fn check(config: &Config) -> Result<(), PoolError> {
-        Ok(listen::check(&config.grpc)?)
+        listen::check(&config.grpc)?;
+        if let Some(tls) = &config.data_tls {
+            ServerTls::load(tls.files.clone()).map_err(DataPortError::from)?;
+        }
+        Ok(())
     }
 
     /// Starts a pool with another data port.
@@ -90,16 +103,22 @@ impl Pool {
     ) -> Result<RunningPool, PoolError> {
         Self::check(&config)?;
         let store = {
-            let config = store_config(&config);
+            let config = config.store();
             tokio::task::spawn_blocking(move || Store::open_root(Arc::new(KernelDisk), &config)).await??
         };
         let store = Arc::new(store);
         for problem in &store.scan_report().problem_texts {
             tracing::warn!(problem, "found in the pool's directory");
         }
+        descriptors::raise(descriptors_needed(&config));
         let metrics = Arc::new(Metrics::new());
-        let registry =
-            Registry::new(registry_settings(&config), Arc::new(SystemClock::new()), Arc::clone(&metrics));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let registry = Registry::new(registry_settings(&config), Arc::clone(&clock), Arc::clone(&metrics));
+        let results = Arc::new(Results::new(Arc::clone(&registry), Arc::clone(&store)));
+        {
+            let results = Arc::clone(&results);
+            tokio::task::spawn_blocking(move || results.restore()).await?;
+        }
 
         // All ports are bound before any is served, so that a pool that cannot start disturbs nobody.
         let grpc = listen::bind(&config.grpc).await?;
@@ -112,7 +131,19 @@ impl Pool {
         let data_addr = data_port.address();
         let authority = config.data_advertise.clone().unwrap_or_else(|| data_addr.to_string());
         registry.set_data_url(format!("http://{authority}"));
+        if let Some(address) = data_port.secure_address() {
+            let advertise = config.data_tls.as_ref().and_then(|tls| tls.advertise.clone());
+            registry
+                .set_secure_data_url(format!("https://{}", advertise.unwrap_or_else(|| address.to_string())));
+        }
+        if let Some(tls) = data_port.tls() {
+            tell(tls);
+        }
 
+        let scrub =
+            Scrub::new(Arc::clone(&store), scrub_settings(&config), clock).map_err(PoolError::Threads)?;
+        let scrub = Arc::new(scrub);
+        store_metrics::register(&metrics, Arc::clone(&store), Arc::clone(&scrub));
         let identity = Identity {
             pool_name: config.name.clone(),
             instance_id: Capability::random()?.expose(),
@@ -124,19 +155,24 @@ impl Pool {
             Arc::clone(&store),
             Arc::clone(&metrics),
             Arc::clone(&data_port),
+            Arc::clone(&scrub),
         ));
         let (health, health_changes) = watch::channel(0);
-        let service = PoolService::new(
-            Arc::clone(&registry),
-            Arc::clone(&store),
-            Arc::clone(&status),
-            config.max_file_size,
-            health.clone(),
-        );
+        let service = PoolService::new(Parts {
+            registry: Arc::clone(&registry),
+            store: Arc::clone(&store),
+            status: Arc::clone(&status),
+            results: Arc::clone(&results),
+            scrub: Arc::clone(&scrub),
+            max_file_size: config.max_file_size,
+            health: health.clone(),
+        });
         let serving = serve(grpc, service.clone(), Arc::clone(&registry), health_changes)?;
+        let ticking = tokio::spawn(tick(Arc::clone(&registry), service, Arc::clone(&status), health.clone()));
+        let keeping = tokio::spawn(keep(Arc::clone(&registry), Arc::clone(&results)));
         let admin = AdminPort::new(Arc::clone(&registry), status, Arc::clone(&metrics));
         let admin = Arc::new(admin).serve(admin_listener);
-        let ticking = tokio::spawn(tick(Arc::clone(&registry), service));
+        let reloading = tokio::spawn(reload_now_and_then(Arc::clone(&data_port)));
         info!(pool = config.name, root = %config.root.display(), data = %data_addr, admin = %admin_addr,
             grpc = %serving.address(), replicas = store.counts().all, "pool started");
         Ok(RunningPool {
@@ -150,6 +186,10 @@ impl Pool {
             serving,
             admin,
             ticking,
+            keeping,
+            results,
+            scrub,
+            reloading,
         })
     }
 }
@@ -167,6 +207,10 @@ pub struct RunningPool {
     serving: Serving,
     admin: JoinHandle<()>,
     ticking: JoinHandle<()>,
+    keeping: JoinHandle<()>,
+    results: Arc<Results>,
+    scrub: Arc<Scrub>,
+    reloading: JoinHandle<()>,
 }
 
 impl RunningPool {
@@ -200,6 +244,17 @@ impl RunningPool {
         &self.config
     }
 
+    /// Where clients come to that speak TLS.
+    #[must_use]
+    pub fn secure_data_addr(&self) -> Option<SocketAddr> {
+        self.data_port.secure_address()
+    }
+
+    /// Reads certificate and key again, changed or not.
+    pub async fn reload(&self) {
+        reload(&self.data_port, true).await;
+    }
+
     /// Takes no new transfers and waits until those that run have ended, at most `deadline`. Gives the number that
     /// still run then. May be dropped to give up waiting.
     pub async fn drain(&self, deadline: Duration) -> usize {
@@ -220,24 +275,32 @@ impl RunningPool {
         self.registry.stop();
         self.registry.abort_all("the pool is stopping");
         let data_port = Arc::clone(&self.data_port);
+        let scrub = Arc::clone(&self.scrub);
         // A thread that died on the way out has ended as well.
-        let _ = tokio::task::spawn_blocking(move || data_port.stop()).await;
+        let _ = tokio::task::spawn_blocking(move || {
+            scrub.end();
+            data_port.stop();
+        })
+        .await;
         self.serving.stop(LAST_WORDS).await;
+        self.keeping.abort();
+        // What doors have not heard they hear from the next life.
+        let _ = tokio::task::spawn_blocking(move || self.results.flush()).await;
         self.admin.abort();
         self.ticking.abort();
+        self.reloading.abort();
         info!(pool = self.config.name, "pool stopped");
     }
 }
 
-fn store_config(config: &Config) -> StoreConfig {
-    StoreConfig {
-        root: config.root.clone(),
-        pool_name: config.name.clone(),
-        capacity: config.capacity,
-        reserve_bytes: config.reserve_bytes,
-        max_file_size: config.max_file_size,
-        direct: config.io_mode == IoMode::Direct,
-    }
+fn scrub_settings(config: &Config) -> ScrubSettings {
+    ScrubSettings { rate_bytes_per_second: config.scrub.rate_bytes_per_second, period: config.scrub.period }
+}
+
+/// A connection has one descriptor, a transfer's file up to two.
+fn descriptors_needed(config: &Config) -> u64 {
+    let config::Limits { connections, transfers } = config.limits;
+    (connections as u64).saturating_add((transfers as u64).saturating_mul(2))
 }
 
 fn registry_settings(config: &Config) -> RegistrySettings {
@@ -270,6 +333,7 @@ fn serve(
     });
     tokio::spawn(async move {
         loop {
+            // A read-only pool serves: its replicas can be read. Doors see in PoolStatus that it takes no uploads.
             let word = if registry.draining() { ServingStatus::NotServing } else { ServingStatus::Serving };
             reporter.set_service_status("", word).await;
             reporter.set_service_status("penstock.pool.v1.Pool", word).await;
@@ -281,13 +345,63 @@ fn serve(
     Ok(serving)
 }
 
-/// Does what time demands, for as long as the pool runs.
-async fn tick(registry: Arc<Registry>, service: PoolService) {
+/// Lets the disk know what became of transfers, for as long as the pool runs.
+async fn keep(registry: Arc<Registry>, results: Arc<Results>) {
+    loop {
+        registry.something_to_keep().await;
+        let results = Arc::clone(&results);
+        // Only the end of the runtime interrupts it.
+        let _ = tokio::task::spawn_blocking(move || results.flush()).await;
+    }
+}
+
+/// Looks for new certificates, for as long as the pool runs.
+async fn reload_now_and_then(data_port: Arc<dyn DataPort>) {
+    loop {
+        tokio::time::sleep(RELOAD_PERIOD).await;
+        reload(&data_port, false).await;
+    }
+}
+
+async fn reload(data_port: &Arc<dyn DataPort>, force: bool) {
+    let Some(tls) = data_port.tls().cloned() else { return };
+    let reading = Arc::clone(&tls);
+    match tokio::task::spawn_blocking(move || reading.reload(force)).await {
+        Ok(Ok(true)) => tell(&tls),
+        Ok(Ok(false)) | Err(_) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the data port's new certificate is not used, the old one stays")
+        }
+    }
+}
+
+/// Says which certificate is in use, and what there is to worry about.
+fn tell(tls: &ServerTls) {
+    let days = tls.ends_at().and_then(|ends_at| ends_at.duration_since(SystemTime::now()).ok());
+    info!(days_left = days.map(|left| left.as_secs() / 86_400), "the data port's certificate was read");
+    if let Some(problem) = tls.worry(SystemTime::now()) {
+        tracing::warn!(problem, "the data port's certificate");
+    }
+}
+
+/// Does what time demands, for as long as the pool runs, and rings when the pool's health has changed.
+async fn tick(
+    registry: Arc<Registry>,
+    service: PoolService,
+    status: Arc<StatusSource>,
+    health: watch::Sender<u64>,
+) {
+    let mut told = status.signs();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         registry.tick();
         service.note_orphans().await;
+        let signs = status.signs();
+        if signs.differ_from(&told) {
+            told = signs;
+            health.send_modify(|version| *version = version.wrapping_add(1));
+        }
     }
 }

@@ -5,10 +5,11 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -21,6 +22,7 @@ use tracing::{info, warn};
 
 use super::metrics::Metrics;
 use super::read_metrics::ReadingCollector;
+use super::remote_metrics::RemoteCollector;
 use crate::checksum::DigestPool;
 use crate::config::Config;
 use crate::engine::arena::SLOT_BYTES;
@@ -32,6 +34,8 @@ use crate::engine::shard::{Shard, StartError};
 use crate::http1;
 use crate::remote::Remotes;
 use crate::store::Store;
+use crate::tls::ServerTls;
+use crate::tls::certificate::CertificateError;
 use crate::transfer::port::{Counters, Port, Settings, accept};
 use crate::transfer::source::Reading;
 use crate::transfer::third_party::ThirdParty;
@@ -61,6 +65,14 @@ pub struct EngineLoad {
 pub trait DataPort: Send + Sync + fmt::Debug {
     /// Where it answers.
     fn address(&self) -> SocketAddr;
+    /// Where it answers with TLS, and with which certificate.
+    fn secure_address(&self) -> Option<SocketAddr> {
+        None
+    }
+    /// What it proves its identity with.
+    fn tls(&self) -> Option<&Arc<ServerTls>> {
+        None
+    }
     /// How busy it is.
     fn load(&self) -> EngineLoad;
     /// Starts a transfer that the pool makes by itself, whose turn has come.
@@ -73,13 +85,18 @@ pub trait DataPort: Send + Sync + fmt::Debug {
 #[derive(Debug, Error)]
 pub enum DataPortError {
     /// The address cannot be had.
-    #[error("data.listen: cannot bind {address}: {error}")]
+    #[error("{key}: cannot bind {address}: {error}")]
     Bind {
+        /// The configuration key.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
         /// What the system said.
         error: io::Error,
     },
+    /// Certificate or key cannot be used.
+    #[error("data.cert and data.key: {0}")]
+    Tls(#[from] CertificateError),
     /// Too little memory for so many shards.
     #[error(
         "buffer_memory gives each of {shards} shards {slots} buffers of 1 MiB; at least {LEAST_SLOTS_PER_SHARD} are \
@@ -115,17 +132,12 @@ pub fn start(
     if slots < LEAST_SLOTS_PER_SHARD {
         return Err(DataPortError::TooFewBuffers { shards, slots });
     }
-    let bind = |address| listener::bind(address).map_err(|error| DataPortError::Bind { address, error });
-    // The shards share their port (SO_REUSEPORT), and the kernel would let another process of this user share it too,
-    // unnoticed: so ask for it alone first.
-    std::net::TcpListener::bind(config.data_listen)
-        .map_err(|error| DataPortError::Bind { address: config.data_listen, error })?;
-    // The first listener settles the port when any free one was asked for; the others share it.
-    let first = bind(config.data_listen)?;
-    let address = listener::address(&first).map_err(DataPortError::Threads)?;
-    let mut listeners = vec![first];
-    for _ in 1..shards {
-        listeners.push(bind(address)?);
+    let (address, listeners) = bind("data.listen", config.data_listen, shards)?;
+    let mut secure = None;
+    if let Some(keys) = &config.data_tls {
+        let tls = Arc::new(ServerTls::load(keys.files.clone())?);
+        let (address, listeners) = bind("data.tls_listen", keys.listen, shards)?;
+        secure = Some((address, listeners, tls));
     }
 
     let digests = DigestPool::new(shards.min(processors)).map_err(DataPortError::Threads)?;
@@ -151,23 +163,54 @@ pub fn start(
     let started = started.collect::<Result<Vec<_>, _>>()?;
     log_facts(&started, slots);
     let gauges: Vec<Arc<Gauges>> = (0..shards).map(|_| Arc::default()).collect();
-    for ((shard, descriptor), gauges) in started.iter().zip(listeners).zip(&gauges) {
-        let port = Arc::clone(&port);
-        shard
-            .submit(|core| accept(Rc::clone(&core), port, Listener::new(core, descriptor)))
-            .map_err(DataPortError::Threads)?;
+    let listen = |listeners: Vec<OwnedFd>, tls: Option<&Arc<ServerTls>>| {
+        started.iter().zip(listeners).try_for_each(|(shard, descriptor)| {
+            let (port, tls) = (Arc::clone(&port), tls.cloned());
+            shard.submit(|core| accept(Rc::clone(&core), port, Listener::new(core, descriptor), tls))
+        })
+    };
+    listen(listeners, None).map_err(DataPortError::Threads)?;
+    let mut keys = None;
+    if let Some((address, listeners, tls)) = secure {
+        listen(listeners, Some(&tls)).map_err(DataPortError::Threads)?;
+        keys = Some((address, tls));
+    }
+    for (shard, gauges) in started.iter().zip(&gauges) {
         let gauges = Arc::clone(gauges);
         shard.submit(|core| watch(core, gauges)).map_err(DataPortError::Threads)?;
     }
     let zero_copy = started.iter().map(|shard| Arc::clone(&shard.facts().zero_copy)).collect();
     metrics.register(|registry| {
+        let tls = keys.as_ref().map(|(_, tls)| Arc::clone(tls));
         registry.register_collector(Box::new(ReadingCollector::of(&port.reading)));
-        registry.register_collector(Box::new(PortCollector { port: Arc::clone(&port), zero_copy }))
+        registry.register_collector(Box::new(PortCollector { port: Arc::clone(&port), zero_copy, tls }))
     });
     let remotes = Remotes::new(config.tpc.clone());
+    metrics.register(|registry| registry.register_collector(Box::new(RemoteCollector::of(&remotes))));
     let third_party = Arc::new(ThirdParty { port, remotes });
     let next_shard = AtomicUsize::new(0);
-    Ok(Arc::new(Shards { address, gauges, running: Mutex::new(started), third_party, next_shard }))
+    let running = Mutex::new(started);
+    Ok(Arc::new(Shards { address, secure: keys, gauges, running, third_party, next_shard }))
+}
+
+/// Binds a listener for each shard.
+fn bind(
+    key: &'static str,
+    address: SocketAddr,
+    shards: usize,
+) -> Result<(SocketAddr, Vec<OwnedFd>), DataPortError> {
+    let failed = |error| DataPortError::Bind { key, address, error };
+    // The shards share their port (SO_REUSEPORT), and the kernel would let another process of this user share it too,
+    // unnoticed: so ask for it alone first.
+    std::net::TcpListener::bind(address).map_err(failed)?;
+    // The first listener settles the port when any free one was asked for; the others share it.
+    let first = listener::bind(address).map_err(failed)?;
+    let bound = listener::address(&first).map_err(failed)?;
+    let mut listeners = vec![first];
+    for _ in 1..shards {
+        listeners.push(listener::bind(bound).map_err(failed)?);
+    }
+    Ok((bound, listeners))
 }
 
 /// Buffers of all shards unless configured: [`crate::config::DEFAULT_BUFFER_MEMORY_BYTES`] in slots.
@@ -192,6 +235,7 @@ fn log_facts(shards: &[Shard], slots: usize) {
 /// The shards, running.
 struct Shards {
     address: SocketAddr,
+    secure: Option<(SocketAddr, Arc<ServerTls>)>,
     gauges: Vec<Arc<Gauges>>,
     running: Mutex<Vec<Shard>>,
     third_party: Arc<ThirdParty>,
@@ -208,6 +252,14 @@ impl fmt::Debug for Shards {
 impl DataPort for Shards {
     fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    fn secure_address(&self) -> Option<SocketAddr> {
+        self.secure.as_ref().map(|(address, _)| *address)
+    }
+
+    fn tls(&self) -> Option<&Arc<ServerTls>> {
+        self.secure.as_ref().map(|(_, tls)| tls)
     }
 
     fn load(&self) -> EngineLoad {
@@ -278,6 +330,7 @@ async fn watch(core: Rc<Core>, gauges: Arc<Gauges>) {
 struct PortCollector {
     port: Arc<Port>,
     zero_copy: Vec<Arc<Tally>>,
+    tls: Option<Arc<ServerTls>>,
 }
 
 impl fmt::Debug for PortCollector {
@@ -309,11 +362,33 @@ impl Collector for PortCollector {
                 "Requests to the data port whose head was malformed",
                 &counters.bad_requests,
             ),
+            (
+                "data_tls_handshakes",
+                "TLS connections of the data port that came about",
+                &counters.tls_handshakes,
+            ),
+            (
+                "data_tls_resumptions",
+                "Those of them that a ticket of an earlier one shortened",
+                &counters.tls_resumptions,
+            ),
+            ("data_tls_failures", "TLS handshakes of the data port that failed", &counters.tls_failures),
         ];
         for (name, help, count) in totals {
             let count = ConstCounter::new(count.load(Ordering::Relaxed) as u64);
             let metric = encoder.encode_descriptor(name, help, None, count.metric_type())?;
             count.encode(metric)?;
+        }
+        if let Some(ends_at) = self.tls.as_ref().and_then(|tls| tls.ends_at()) {
+            let seconds = ends_at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+            let ends_at = ConstGauge::new(seconds.cast_signed());
+            let metric = encoder.encode_descriptor(
+                "data_tls_certificate_ends_at_seconds",
+                "When the data port's certificate ends, in Unix time",
+                None,
+                ends_at.metric_type(),
+            )?;
+            ends_at.encode(metric)?;
         }
         let mut metric = encoder.encode_descriptor(
             "zero_copy_connections",

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::error::{MAX_REDIRECTS, RemoteError};
@@ -10,7 +11,7 @@ use super::url::{Origin, RemoteUrl};
 use super::wire::{First, Wire};
 use super::{Remotes, dial, idle};
 use crate::engine::core::Core;
-use crate::engine::net::{Connection, Received};
+use crate::engine::net::Received;
 use crate::http1::{AnswerBody, AnswerHead};
 
 /// A body of an answer that nobody wants is read up to that size, so that the connection can be used again.
@@ -53,7 +54,7 @@ pub enum Opened {
 }
 
 /// Is told of each connection that a request goes out on.
-pub type Watcher<'a> = &'a dyn Fn(&Connection);
+pub type Watcher<'a> = &'a dyn Fn(&crate::tls::Wire);
 
 /// The remote side of one transfer.
 pub struct Client {
@@ -233,10 +234,12 @@ impl Client {
         let origin = url.origin();
         loop {
             if let Some(wire) = idle::take(&self.core, origin).await {
+                self.remotes.reused.fetch_add(1, Ordering::Relaxed);
                 return Ok(wire);
             }
             if let Some(place) = self.remotes.places.take(origin) {
                 let connection = dial::dial(&self.core, &self.remotes, origin).await?;
+                self.remotes.made.fetch_add(1, Ordering::Relaxed);
                 return Ok(Wire::new(connection, origin.clone(), place));
             }
             self.core.sleep(PLACE_PERIOD).await;

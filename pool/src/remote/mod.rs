@@ -24,6 +24,7 @@ pub mod url;
 pub mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use self::client::{Client, Opened, Question, Reply};
 pub use self::error::RemoteError;
@@ -42,6 +43,8 @@ pub struct Remotes {
     pub settings: Settings,
     resolver: Resolver,
     places: Arc<Places>,
+    made: AtomicU64,
+    reused: AtomicU64,
 }
 
 impl Remotes {
@@ -49,12 +52,30 @@ impl Remotes {
     #[must_use]
     pub fn new(settings: Settings) -> Arc<Remotes> {
         let places = Places::new(settings.connections_per_host);
-        Arc::new(Remotes { settings, resolver: Resolver::new(), places })
+        Arc::new(Remotes {
+            settings,
+            resolver: Resolver::new(),
+            places,
+            made: AtomicU64::new(0),
+            reused: AtomicU64::new(0),
+        })
     }
 
     /// Connections that are open or being made, those that wait to be used again included.
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.places.taken()
+    }
+
+    /// Connections that were made so far.
+    #[must_use]
+    pub fn connections_made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    /// Requests so far that went out on a connection of an earlier one.
+    #[must_use]
+    pub fn connections_reused(&self) -> u64 {
+        self.reused.load(Ordering::Relaxed)
     }
 }

@@ -21,7 +21,8 @@ pub struct ReplicaCounts {
 impl ReplicaCounts {
     /// What one replica counts.
     pub(super) fn of(attributes: &Attributes) -> Self {
-        let mut counts = Self { all: 1, suspect: attributes.suspect_because.is_some().into(), ..Self::default() };
+        let mut counts =
+            Self { all: 1, suspect: attributes.suspect_because.is_some().into(), ..Self::default() };
         match attributes.state {
             ReplicaState::Broken => counts.broken = 1,
             ReplicaState::Orphaned => counts.orphaned = 1,
@@ -33,7 +34,8 @@ impl ReplicaCounts {
     /// With `other` taken in so many times, or out. Never below none, should somebody have changed files behind our
     /// back.
     pub(super) fn plus(self, other: Self, times: i64) -> Self {
-        let plus = |count: u64, other: u64| count.saturating_add_signed(other.cast_signed().saturating_mul(times));
+        let plus =
+            |count: u64, other: u64| count.saturating_add_signed(other.cast_signed().saturating_mul(times));
         Self {
             all: plus(self.all, other.all),
             broken: plus(self.broken, other.broken),

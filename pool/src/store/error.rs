@@ -102,7 +102,9 @@ pub enum StoreError {
         because: String,
     },
     /// The index is gone, and what was asked is nowhere else.
-    #[error("cannot {step}: the pool's index cannot be used ({because}); start the pool again to make a new one")]
+    #[error(
+        "cannot {step}: the pool's index cannot be used ({because}); start the pool again to make a new one"
+    )]
     Index {
         /// The step, to be read after "cannot".
         step: &'static str,

@@ -67,10 +67,8 @@ pub fn rebuild(
 ) -> Result<RebuildReport, OpenError> {
     let Root { layout, marker, lock: _lock } = Root::open_existing(&disk, root, pool_name)?;
     let mut report = RebuildReport::default();
-    let index_error = |error: Broken| StoreError::Index {
-        step: "make a new index",
-        because: error.to_string(),
-    };
+    let index_error =
+        |error: Broken| StoreError::Index { step: "make a new index", because: error.to_string() };
     let (carried, old) = match index::find(&disk, &layout.index(), &marker.uuid) {
         Found::Usable(old) => {
             // What was in flight comes to its end first, in the old index.

@@ -43,7 +43,9 @@ impl Results<'_> {
         let index = &self.store.inner.index;
         let change = Change::Result(transfer.to_owned(), replica.cloned(), bytes);
         let ticket = index.submit_soon([change]);
-        index.wait_kept(ticket).map_err(|because| StoreError::Index { step: "keep a transfer's result", because })
+        index
+            .wait_kept(ticket)
+            .map_err(|because| StoreError::Index { step: "keep a transfer's result", because })
     }
 
     /// Keeps a result a little later, without waiting. For an upload's that is enough: should the pool stop before, its

@@ -136,10 +136,9 @@ fn from_files(
     };
     warn(layout, because.or_else(|| index.lost()).as_deref(), &scanned.report);
     let Scanned { report, directories, totals } = scanned;
-    if unsettled
-        && let Some(mut started) = settle(disk, layout, index.clone())
-    {
-        started.report = ScanReport { examined: started.report.examined, used: started.totals.used, ..report };
+    if unsettled && let Some(mut started) = settle(disk, layout, index.clone()) {
+        started.report =
+            ScanReport { examined: started.report.examined, used: started.totals.used, ..report };
         return Ok(started);
     }
     Ok(Started { index, report, directories, totals, recovered: Vec::new() })
@@ -214,7 +213,11 @@ impl Recovery<'_> {
                                 self.changes.push(Change::Settle(id.clone(), intent));
                             } else {
                                 let (transfer, replica) = (transfer.clone(), id.clone());
-                                self.recovered.push(RecoveredUpload { transfer, replica, stat: stat.clone() });
+                                self.recovered.push(RecoveredUpload {
+                                    transfer,
+                                    replica,
+                                    stat: stat.clone(),
+                                });
                             }
                         }
                         Intent::Upload(_) | Intent::Removal | Intent::Change => {
@@ -253,7 +256,7 @@ impl Recovery<'_> {
             }
         }
         match seen {
-            Seen::Replica(stat) => Ok(Some(stat)),
+            Seen::Replica(stat) => Ok(Some(*stat)),
             Seen::Nothing => Ok(None),
             Seen::Stranger(allocated, why) => {
                 let name = below_data(self.layout, path);
@@ -299,7 +302,8 @@ impl Recovery<'_> {
     fn look_again(&mut self, name: &str) {
         let path = self.layout.data().join(name);
         let shelf = path.file_name().and_then(|name| ReplicaId::new(name.to_str()?).ok());
-        let shelf = shelf.map(|id| Shelf::of(&id)).filter(|shelf| path.parent() == Some(&self.layout.shelf(*shelf)));
+        let shelf =
+            shelf.map(|id| Shelf::of(&id)).filter(|shelf| path.parent() == Some(&self.layout.shelf(*shelf)));
         match self.disk.stat(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.changes.push(Change::Stranger(name.to_owned(), None));

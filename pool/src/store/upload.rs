@@ -16,12 +16,12 @@ use super::access::io_error;
 use super::attributes::{ATTRIBUTE_NAME, Attributes};
 use super::directories::Directory;
 use super::error::StoreError;
+use super::health::ReadOnly;
 use super::id::ReplicaId;
 use super::index::{Change, Intent, Record, Ticket};
 use super::layout::Shelf;
 use super::replica::{Identity, ReplicaStat, ReplicaState};
 use super::space::{NoSpace, Reservation};
-use super::health::ReadOnly;
 use super::{Inner, Store, interchange};
 use crate::checksum::BLOCK_SIZE_BYTES;
 use crate::engine::disk::{DIRECT_ALIGNMENT_BYTES, File, Metadata};
@@ -211,7 +211,11 @@ impl Store {
             Err(source) => return unclaim(io_error(replica, "look for the file", source)),
         }
         let intent = Intent::Upload(spec.transfer.clone());
-        let ticket = self.inner.index.submit_soon([Change::Intend(replica.clone(), intent.clone())]);
+        let ticket = self.inner.index.submit_soon([
+            // Of an earlier replica, whose removal could not be made durable: it must not hit this one.
+            Change::Settle(replica.clone(), Intent::Removal),
+            Change::Intend(replica.clone(), intent.clone()),
+        ]);
         Ok(Claim { store: self.inner.clone(), replica: replica.clone(), intent, ticket, end: End::Nothing })
     }
 }

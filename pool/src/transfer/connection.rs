@@ -18,6 +18,7 @@ use crate::http1::{
     self, BadRequest, HttpDate, Method, Parsed, Request, ResponseHead, TextAnswer, Version, WantedDigests,
 };
 use crate::store::Replica;
+use crate::tls::Wire;
 
 /// The key of the capability in a redirect URL's query.
 pub const TRANSFER_KEY: &str = "penstock-transfer";
@@ -30,6 +31,8 @@ const BUFFER_PATIENCE: Duration = Duration::from_secs(1);
 /// bring before a client that is busy with sending looks at the answer.
 const LINGER_BYTES: usize = 64 << 20;
 const LINGER_TIME: Duration = Duration::from_secs(2);
+/// How long the end of an idle connection may take.
+const GOODBYE_TIME: Duration = Duration::from_millis(100);
 
 /// What becomes of the connection after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,27 +58,22 @@ pub struct Exchange<'a> {
 }
 
 /// Serves a connection to its end.
-pub async fn serve(port: &Port, connection: Connection) {
+pub async fn serve(port: &Port, connection: impl Into<Wire>) {
     let mut input = Input::new(connection, port.settings.head_limits.head_bytes);
     let mut last_read = None;
     loop {
         let request = match next_request(port, &mut input).await {
             Next::Request(request) => request,
-            Next::End => return,
+            Next::End => {
+                // Nothing of plain HTTP; with TLS the client hears that it was no accident.
+                if input.connection().tls().is_some() {
+                    input.connection().end(GOODBYE_TIME).await;
+                }
+                return;
+            }
             Next::Refused(refused) => {
                 port.counters.bad_requests.fetch_add(1, Ordering::Relaxed);
-                let mut answer = Vec::new();
-                TextAnswer {
-                    status: refused.status,
-                    line: &refused.text,
-                    keep_alive: false,
-                    client: Version::Http11,
-                    head_only: false,
-                    headers: &[],
-                }
-                .write(&mut answer, &date());
-                let _ = input.connection().send_all(answer, false, port.settings.idle_limit).await;
-                return linger(input).await;
+                return refuse_connection(port, input, &refused).await;
             }
         };
         port.counters.requests.fetch_add(1, Ordering::Relaxed);
@@ -86,6 +84,28 @@ pub async fn serve(port: &Port, connection: Connection) {
             After::Abort => return,
         }
     }
+}
+
+/// Answers a client that speaks plain HTTP where TLS is spoken.
+pub async fn refuse_plain(port: &Port, connection: Connection) {
+    let refused = BadRequest { status: 400, text: "this port speaks TLS: use https".into() };
+    refuse_connection(port, Input::new(connection, port.settings.head_limits.head_bytes), &refused).await;
+}
+
+/// Says why a connection is of no use, and ends it.
+async fn refuse_connection(port: &Port, input: Input, refused: &BadRequest) {
+    let mut answer = Vec::new();
+    TextAnswer {
+        status: refused.status,
+        line: &refused.text,
+        keep_alive: false,
+        client: Version::Http11,
+        head_only: false,
+        headers: &[],
+    }
+    .write(&mut answer, &date());
+    let _ = input.connection().send_all(answer, false, port.settings.idle_limit).await;
+    linger(input).await;
 }
 
 enum Next {
@@ -146,7 +166,7 @@ async fn next_request(port: &Port, input: &mut Input) -> Next {
 /// would reset the connection, and the client would lose the answer (RFC 9112 §9.6).
 async fn linger(mut input: Input) {
     let connection = input.connection().clone();
-    connection.shutdown_send();
+    connection.end(LINGER_TIME).await;
     let core = connection.core().clone();
     let drain = async {
         let mut read = 0;
@@ -198,7 +218,12 @@ impl Exchange<'_> {
     /// What the records know the connection by.
     pub fn connection_info(&self) -> ConnectionInfo {
         let connection = self.input.connection();
-        ConnectionInfo { local: connection.local(), remote: connection.peer(), tls: false, flow_label: 0 }
+        ConnectionInfo {
+            local: connection.local(),
+            remote: connection.peer(),
+            tls: connection.tls().is_some(),
+            flow_label: 0,
+        }
     }
 
     /// The claim that the request's capability gives, or what became of the connection after refusing it.

@@ -3,11 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use crate::engine::net::{Connection, Received};
+use crate::engine::net::Received;
+use crate::tls::Wire;
 
 /// Receives heads and other small things. Bulk data goes past it, straight into slots.
 pub struct Input {
-    connection: Connection,
+    connection: Wire,
     /// Allocated while there is something to receive; an idle connection holds nothing.
     buffer: Vec<u8>,
     start: usize,
@@ -17,12 +18,12 @@ pub struct Input {
 
 impl Input {
     /// At most `capacity` bytes wait here.
-    pub fn new(connection: Connection, capacity: usize) -> Input {
-        Input { connection, buffer: Vec::new(), start: 0, end: 0, capacity }
+    pub fn new(connection: impl Into<Wire>, capacity: usize) -> Input {
+        Input { connection: connection.into(), buffer: Vec::new(), start: 0, end: 0, capacity }
     }
 
     /// The connection.
-    pub fn connection(&self) -> &Connection {
+    pub fn connection(&self) -> &Wire {
         &self.connection
     }
 

@@ -11,9 +11,11 @@ use super::source::Reading;
 use crate::checksum::{AlgorithmSet, DigestPool};
 use crate::engine::core::Core;
 use crate::engine::file::IoMode;
+use crate::engine::net::Connection;
 use crate::engine::net::listener::Listener;
 use crate::http1;
 use crate::store::Store;
+use crate::tls::{HandshakeError, ServerTls, TlsStream};
 
 /// What a data port is told at its start.
 #[derive(Debug, Clone)]
@@ -61,13 +63,19 @@ pub struct Counters {
     pub requests: AtomicUsize,
     /// Heads that were refused.
     pub bad_requests: AtomicUsize,
+    /// TLS handshakes that went well.
+    pub tls_handshakes: AtomicUsize,
+    /// Those of them that a ticket shortened.
+    pub tls_resumptions: AtomicUsize,
+    /// TLS handshakes that failed.
+    pub tls_failures: AtomicUsize,
 }
 
 /// Pause after an accept that failed (no descriptors left, most likely), so that the shard does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections of one shard's listener for ever.
-pub async fn accept(core: Rc<Core>, port: Arc<Port>, listener: Listener) {
+/// Accepts connections of one shard's listener for ever; with `tls`, such as speak TLS.
+pub async fn accept(core: Rc<Core>, port: Arc<Port>, listener: Listener, tls: Option<Arc<ServerTls>>) {
     loop {
         let connection = match listener.accept().await {
             Ok(connection) => connection,
@@ -84,12 +92,39 @@ pub async fn accept(core: Rc<Core>, port: Arc<Port>, listener: Listener) {
             port.counters.refused_connections.fetch_add(1, Ordering::Relaxed);
             continue;
         }
-        let port = Arc::clone(&port);
+        let (port, tls) = (Arc::clone(&port), tls.clone());
         core.spawn(async move {
-            connection::serve(&port, connection).await;
+            match tls {
+                None => connection::serve(&port, connection).await,
+                Some(tls) => {
+                    if let Some(stream) = shake_hands(&port, &tls, connection).await {
+                        connection::serve(&port, stream).await;
+                    }
+                }
+            }
             drop(open);
         });
     }
+}
+
+/// Speaks TLS with a client, or tells it in plain words that it must.
+async fn shake_hands(port: &Port, tls: &ServerTls, connection: Connection) -> Option<TlsStream> {
+    let error = match tls.accept(connection.clone(), port.settings.head_time).await {
+        Ok(stream) => {
+            port.counters.tls_handshakes.fetch_add(1, Ordering::Relaxed);
+            if stream.facts().resumed {
+                port.counters.tls_resumptions.fetch_add(1, Ordering::Relaxed);
+            }
+            return Some(stream);
+        }
+        Err(error) => error,
+    };
+    port.counters.tls_failures.fetch_add(1, Ordering::Relaxed);
+    tracing::debug!(peer = %connection.peer(), %error, "no TLS with this client");
+    if matches!(error, HandshakeError::NotTls) {
+        connection::refuse_plain(port, connection).await;
+    }
+    None
 }
 
 /// Counts a connection while it lives.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::lifecycle::Transfer;
 use super::link::{ConnectionInfo, Limit, Link, TcpInfo};
 use super::state::State;
-use crate::engine::net::Connection;
+use crate::tls::Wire;
 
 /// One stream.
 pub struct Strand {
@@ -24,7 +24,7 @@ impl Strand {
     }
 
     /// From now on the stream uses this connection.
-    pub fn attach(&self, connection: &Connection, tls: bool) {
+    pub fn attach(&self, connection: &Wire, tls: bool) {
         let info =
             ConnectionInfo { local: connection.local(), remote: connection.peer(), tls, flow_label: 0 };
         if self.link.borrow().as_ref().is_some_and(|link| *link.info() == info) {
@@ -68,7 +68,7 @@ impl Strand {
     }
 
     /// Keeps what the kernel knows of the connection in the transfer's record.
-    pub fn note_tcp(&self, connection: &Connection) {
+    pub fn note_tcp(&self, connection: &Wire) {
         if let (Some(link), Some(facts)) = (&*self.link.borrow(), connection.tcp_facts()) {
             link.set_tcp(TcpInfo {
                 rtt: facts.rtt,

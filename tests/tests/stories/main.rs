@@ -20,5 +20,6 @@ mod redirect;
 mod restart;
 mod results;
 mod rot;
+mod tls;
 mod volumes;
 mod webdav;

@@ -289,7 +289,8 @@ impl Importing<'_> {
             }
         }
         let wanted = claimed.keys().filter_map(|name| Algorithm::from_name(name));
-        let wanted: AlgorithmSet = wanted.chain([Algorithm::Adler32]).chain(self.options.checksums.iter()).collect();
+        let wanted: AlgorithmSet =
+            wanted.chain([Algorithm::Adler32]).chain(self.options.checksums.iter()).collect();
         self.report.read += 1;
         let (report, progress) = (&mut self.report, &mut *self.progress);
         let read = read_whole(self.disk, file, wanted, &mut |bytes| {
@@ -299,7 +300,9 @@ impl Importing<'_> {
         let Some(read) = read else { return Ok(None) };
         let after = self.disk.metadata(file)?;
         if read.size != metadata.size || after.modified_at != metadata.modified_at {
-            return Err(Failure::File("was changed while it was read; import it again when it is at rest".to_owned()));
+            return Err(Failure::File(
+                "was changed while it was read; import it again when it is at rest".to_owned(),
+            ));
         }
         for (name, claimed) in &claimed {
             let computed = read.checksums.get(name);

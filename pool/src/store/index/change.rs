@@ -6,8 +6,8 @@ use redb::{Database, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::super::directories::Directory;
 use super::super::id::ReplicaId;
-use super::record::{Record, Totals};
 use super::Broken;
+use super::record::{Record, Totals};
 
 /// The version of the tables. An index of another one is made anew from the files.
 pub(super) const FORMAT: u32 = 1;

@@ -76,7 +76,12 @@ pub(super) struct Index {
 }
 
 impl Index {
-    fn new(disk: Arc<dyn Disk>, directory: PathBuf, usable: Option<(Database, File)>, lost: Option<Lost>) -> Arc<Self> {
+    fn new(
+        disk: Arc<dyn Disk>,
+        directory: PathBuf,
+        usable: Option<(Database, File)>,
+        lost: Option<Lost>,
+    ) -> Arc<Self> {
         let (database, file) = usable.unzip();
         Arc::new(Self {
             disk,

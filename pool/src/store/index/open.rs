@@ -8,9 +8,7 @@ use std::sync::Arc;
 use redb::{Builder, Database, ReadableDatabase};
 
 use super::backend::Backend;
-use super::change::{
-    Change, FORMAT, META, META_DOUBT, META_FORMAT, META_POOL, begin, commit, complete,
-};
+use super::change::{Change, FORMAT, META, META_DOUBT, META_FORMAT, META_POOL, begin, commit, complete};
 use super::read;
 use super::writer::Lost;
 use super::{Broken, Index};

@@ -8,8 +8,8 @@ use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use super::super::directories::Directory;
 use super::super::id::ReplicaId;
 use super::change::{
-    BLOCKS, Change, DIRECTORIES, IN_FLIGHT, Intent, META, META_SCRUB, META_TOTALS, REPLICAS, RESULTS, STRANGERS,
-    decode_blocks, pending_blocks,
+    BLOCKS, Change, DIRECTORIES, IN_FLIGHT, Intent, META, META_SCRUB, META_TOTALS, REPLICAS, RESULTS,
+    STRANGERS, decode_blocks, pending_blocks,
 };
 use super::record::{Record, Totals};
 use super::{Broken, Index};
@@ -147,7 +147,9 @@ impl Index {
         self.ask(|database| {
             let blocks = database.begin_read()?.open_table(BLOCKS)?;
             let Some(bytes) = blocks.get(id.as_str())? else { return Ok(None) };
-            decode_blocks(bytes.value()).map(Some).ok_or(Broken::Content("the checksums of a replica's blocks"))
+            decode_blocks(bytes.value())
+                .map(Some)
+                .ok_or(Broken::Content("the checksums of a replica's blocks"))
         })
         .flatten()
     }
@@ -157,7 +159,8 @@ impl Index {
         self.flush();
         self.ask(|database| {
             let transaction = database.begin_read()?;
-            let (replicas, in_flight) = (transaction.open_table(REPLICAS)?, transaction.open_table(IN_FLIGHT)?);
+            let (replicas, in_flight) =
+                (transaction.open_table(REPLICAS)?, transaction.open_table(IN_FLIGHT)?);
             let any_in_flight = in_flight.len()? > 0;
             let mut found = Records::default();
             for row in replicas.range::<&str>(after_bound(after))?.take(limit) {
@@ -209,9 +212,8 @@ impl Index {
 
     /// Whether there is a result of that transfer.
     pub fn has_result(&self, transfer: &str) -> bool {
-        let ask = |database: &Database| {
-            Ok(database.begin_read()?.open_table(RESULTS)?.get(transfer)?.is_some())
-        };
+        let ask =
+            |database: &Database| Ok(database.begin_read()?.open_table(RESULTS)?.get(transfer)?.is_some());
         self.ask(ask).unwrap_or(false)
     }
 

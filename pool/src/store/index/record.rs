@@ -33,8 +33,7 @@ impl Record {
     /// What it says.
     pub fn stat(&self, id: ReplicaId) -> Result<ReplicaStat, InvalidAttributes> {
         let attributes = Attributes::parse(self.line.as_bytes())?;
-        let identity =
-            Identity { inode: self.inode, size: attributes.size, modified_at: self.modified_at };
+        let identity = Identity { inode: self.inode, size: attributes.size, modified_at: self.modified_at };
         Ok(ReplicaStat { id, size: attributes.size, allocated: self.allocated, identity, attributes })
     }
 
@@ -95,7 +94,11 @@ impl Totals {
     pub fn count(&mut self, record: &Record, times: i64) -> Result<(), InvalidAttributes> {
         let of_one = ReplicaCounts::of(&Attributes::parse(record.line.as_bytes())?);
         self.counts = self.counts.plus(of_one, times);
-        if times < 0 { self.less(record.allocated) } else { self.more(record.allocated) }
+        if times < 0 {
+            self.less(record.allocated)
+        } else {
+            self.more(record.allocated)
+        }
         Ok(())
     }
 
@@ -119,7 +122,8 @@ impl Totals {
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut numbers = bytes.chunks_exact(8).map(|number| Some(u64::from_le_bytes(number.try_into().ok()?)));
+        let mut numbers =
+            bytes.chunks_exact(8).map(|number| Some(u64::from_le_bytes(number.try_into().ok()?)));
         let mut next = || numbers.next().flatten();
         let counts = ReplicaCounts { all: next()?, broken: next()?, orphaned: next()?, suspect: next()? };
         Some(Self { counts, used: next()? })

@@ -9,16 +9,40 @@ use crate::engine::sim::faults::{Call, FaultPlan};
 
 #[derive(Debug, Clone)]
 enum Step {
-    Upload { replica: u8, length: usize, length_known: bool, small: bool },
-    Abort { replica: u8, length: usize },
-    Delete { replica: u8 },
-    AddChecksum { replica: u8 },
-    Break { replica: u8 },
-    Suspect { replica: u8 },
-    Verify { replica: u8 },
-    Orphan { replica: u8 },
-    Acknowledge { replica: u8 },
-    Read { replica: u8 },
+    Upload {
+        replica: u8,
+        length: usize,
+        length_known: bool,
+        small: bool,
+    },
+    Abort {
+        replica: u8,
+        length: usize,
+    },
+    Delete {
+        replica: u8,
+    },
+    AddChecksum {
+        replica: u8,
+    },
+    Break {
+        replica: u8,
+    },
+    Suspect {
+        replica: u8,
+    },
+    Verify {
+        replica: u8,
+    },
+    Orphan {
+        replica: u8,
+    },
+    Acknowledge {
+        replica: u8,
+    },
+    Read {
+        replica: u8,
+    },
     Restart,
     /// The index is lost with the restart.
     RestartWithoutIndex,
@@ -143,8 +167,12 @@ impl Story {
                 let crc32 = BTreeMap::from([("crc32".to_owned(), format!("{replica:08x}"))]);
                 self.change(replica, |store, id| store.set_checksums(id, &crc32));
             }
-            Step::Break { replica } => self.change(replica, |store, id| store.mark_broken(id, "a block is wrong")),
-            Step::Suspect { replica } => self.change(replica, |store, id| store.mark_suspect(id, "a read failed")),
+            Step::Break { replica } => {
+                self.change(replica, |store, id| store.mark_broken(id, "a block is wrong"))
+            }
+            Step::Suspect { replica } => {
+                self.change(replica, |store, id| store.mark_suspect(id, "a read failed"))
+            }
             Step::Verify { replica } => {
                 self.change(replica, |store, id| store.set_verified(id, Timestamp::UNIX_EPOCH));
             }

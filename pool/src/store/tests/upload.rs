@@ -3,9 +3,9 @@
 use rustix::io::Errno;
 
 use super::*;
-use crate::store::upload::{Stage, Uploading};
 use crate::engine::disk::KernelDisk;
 use crate::engine::sim::faults::{Call, FaultPlan};
+use crate::store::upload::{Stage, Uploading};
 
 /// A store on a real file system, beside the test's own binary; `None`, with the reason printed, where that file
 /// system has no attributes.

@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::net::Connection;
 use crate::store::Replica;
+use crate::tls::Wire;
 use crate::transfer::port::Port;
 use crate::transfer::source::{Piece, ReadError, Source, Stretch, Way};
 use crate::transfer::{Claim, Limit};
@@ -39,7 +39,7 @@ pub enum SendError {
 
 /// Sends parts of one replica over one connection.
 pub struct Sender<'a> {
-    connection: &'a Connection,
+    connection: &'a Wire,
     source: Source,
     port: &'a Port,
     claim: &'a Claim,
@@ -49,7 +49,7 @@ pub struct Sender<'a> {
 impl<'a> Sender<'a> {
     /// For one request.
     pub fn new(
-        connection: &'a Connection,
+        connection: &'a Wire,
         replica: &'a Arc<Replica>,
         port: &'a Port,
         claim: &'a Claim,
@@ -98,8 +98,8 @@ impl<'a> Sender<'a> {
         while offset < range.end {
             let stretch = self.source.stretch(offset..range.end);
             offset = match stretch.way {
-                Way::Cached => self.hand_over(stretch.range).await?,
-                Way::Through { .. } | Way::Past { .. } => self.send_blocks(stretch).await?,
+                Way::Cached if self.connection.can_send_cached() => self.hand_over(stretch.range).await?,
+                Way::Cached | Way::Through { .. } | Way::Past { .. } => self.send_blocks(stretch).await?,
             };
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::net::Connection;
+use crate::tls::Wire;
 use crate::transfer::Transfer;
 use crate::transfer::strand::Strand;
 
@@ -17,7 +17,7 @@ const RECORD_EXTRA_BYTES: u64 = 64;
 
 /// What has arrived of a body.
 pub(super) struct Acks<'a> {
-    connection: Connection,
+    connection: Wire,
     tls: bool,
     transfer: &'a Arc<Transfer>,
     strand: &'a Strand,
@@ -32,7 +32,7 @@ pub(super) struct Acks<'a> {
 impl<'a> Acks<'a> {
     /// Nothing of the body is sent. `head_underway`: bytes of the request's head that may not be acknowledged yet.
     pub(super) fn new(
-        connection: &Connection,
+        connection: &Wire,
         tls: bool,
         head_underway: u64,
         transfer: &'a Arc<Transfer>,

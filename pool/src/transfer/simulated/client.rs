@@ -3,12 +3,26 @@
 use std::io;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+
 use super::TEN_MINUTES;
+use super::site::{NAME, keys};
 use crate::engine::net::{Connection, Received};
+use crate::tls::Wire;
+
+/// The client's end of a connection.
+pub async fn open(connection: Connection, tls: bool) -> io::Result<Wire> {
+    if !tls {
+        return Ok(connection.into());
+    }
+    let name = ServerName::try_from(NAME).unwrap();
+    let stream = keys().1.connect(connection, name, TEN_MINUTES).await;
+    stream.map(Wire::from).map_err(io::Error::other)
+}
 
 /// Gives the final status, or `None` when the connection ended without one.
 pub async fn upload_as_client(
-    client: &Connection,
+    client: &Wire,
     head: Vec<u8>,
     body: Vec<u8>,
     expect: bool,
@@ -34,7 +48,7 @@ pub async fn upload_as_client(
     // A refusal may come while the body is still on its way.
     match (read_head(client, &mut answer).await, sent) {
         (Ok((status, _)), _) => {
-            client.shutdown_send();
+            client.end(TEN_MINUTES).await;
             Ok(Some(status))
         }
         (Err(error), Ok(())) | (_, Err(error)) => Err(error),
@@ -43,7 +57,7 @@ pub async fn upload_as_client(
 
 /// Gives the status, what came of the body, and how long it should have been.
 pub async fn read_as_client(
-    client: &Connection,
+    client: &Wire,
     head: Vec<u8>,
     thinking: bool,
 ) -> io::Result<(u16, Vec<u8>, usize)> {
@@ -66,7 +80,7 @@ pub async fn read_as_client(
 }
 
 /// Reads up to the end of a head; what came behind it is left in `rest`. Gives status and Content-Length.
-async fn read_head(client: &Connection, rest: &mut Vec<u8>) -> io::Result<(u16, usize)> {
+async fn read_head(client: &Wire, rest: &mut Vec<u8>) -> io::Result<(u16, usize)> {
     loop {
         if let Some(end) = rest.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&rest[..end]).into_owned();
@@ -86,7 +100,7 @@ async fn read_head(client: &Connection, rest: &mut Vec<u8>) -> io::Result<(u16, 
     }
 }
 
-async fn receive(client: &Connection, most: usize) -> io::Result<Vec<u8>> {
+async fn receive(client: &Wire, most: usize) -> io::Result<Vec<u8>> {
     let (received, mut buffer) = client.receive_within(vec![0; most], 0..most, false, TEN_MINUTES).await;
     let count = match received? {
         Received::Bytes(count) => count,

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use penstock_door_proto::v1;
 
-use self::client::{read_as_client, upload_as_client};
+use self::client::{open, read_as_client, upload_as_client};
 use self::rot::Rot;
 use self::site::{PATH, REPLICA, port, serve};
 use super::connection::TRANSFER_KEY;
@@ -70,6 +70,33 @@ fn whatever_happens_a_transfer_is_whole_or_nothing_and_leaves_nothing_in_use() {
         assert!(tally.whole_reads > tally.runs / 4, "{tally:?}");
         assert!(tally.rotten_reads > tally.runs / 50, "{tally:?}");
         assert!(tally.rescued_blocks > 0 && tally.known_good_bytes > tally.runs << 10, "{tally:?}");
+    }
+}
+
+/// Handshakes cost more than all the rest of a run.
+const TLS_SEEDS: u64 = SEEDS / 8;
+
+#[test]
+fn over_tls_it_is_no_different() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("PENSTOCK_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("PENSTOCK_SIM_SEEDS").unwrap_or(TLS_SEEDS),
+    };
+    let mut tally = Tally::default();
+    for seed in seeds {
+        match std::panic::catch_unwind(|| Run { tls: true, ..Run::new(seed) }.go()) {
+            Ok(outcome) => tally.add(&outcome),
+            Err(panic) => {
+                eprintln!("seed {seed} failed over TLS; repeat it with PENSTOCK_SIM_SEED={seed}");
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    eprintln!("{tally:?}");
+    if tally.runs >= TLS_SEEDS {
+        assert!(tally.stored > tally.runs / 3 && tally.whole_reads > tally.runs / 4, "{tally:?}");
+        assert!(tally.broken_uploads > 0 && tally.broken_reads > 0, "{tally:?}");
     }
 }
 
@@ -123,6 +150,7 @@ enum Seen {
 
 /// What a run is going to be, all from the seed.
 struct Run {
+    tls: bool,
     seed: u64,
     random: Random,
     content: Vec<u8>,
@@ -191,6 +219,7 @@ impl Run {
         let vanishes = unkind && random.chance(0.15);
         let cancels = unkind && random.chance(0.15);
         Run {
+            tls: false,
             chunked: random.chance(0.4),
             expect: random.chance(0.5),
             capacity: 1 + random.below(200_000) as usize,
@@ -270,7 +299,7 @@ impl Run {
         let kind = v1::transfer_request::Kind::Put(v1::Put::default());
         let (port, transfer) = port(store, reading, self.io_mode, "put-1", kind);
         let (server, client) = world.connect(self.capacity);
-        world.spawn(serve(port, server));
+        world.spawn(serve(port, server, self.tls));
         // The door: keeps what was stored.
         let (core, watched) = (Rc::clone(world.core()), Arc::clone(&transfer));
         let client_done = Rc::new(Cell::new(false));
@@ -291,10 +320,13 @@ impl Run {
         let status = Rc::new(Cell::new(None));
         let request = self.put_head(transfer.capability());
         let (body, expect) = (self.body(), self.expect);
-        let vanish_after = self.vanish_after;
+        let (vanish_after, tls) = (self.vanish_after, self.tls);
         let result = Rc::clone(&status);
         world.spawn(async move {
-            result.set(upload_as_client(&client, request, body, expect, vanish_after).await.ok().flatten());
+            if let Ok(client) = open(client, tls).await {
+                result
+                    .set(upload_as_client(&client, request, body, expect, vanish_after).await.ok().flatten());
+            }
             client_done.set(true);
         });
         assert!(world.run(TURNS), "the upload never ends");
@@ -366,7 +398,7 @@ impl Run {
         let (port, transfer) =
             port(store, reading, self.io_mode, "get-1", v1::transfer_request::Kind::Get(v1::Get::default()));
         let (server, client) = world.connect(self.capacity);
-        world.spawn(serve(port, server));
+        world.spawn(serve(port, server, self.tls));
         let size = self.content.len() as u64;
         let range = self.random.chance(0.5).then(|| {
             let start = self.random.below(size.max(1));
@@ -385,9 +417,11 @@ impl Run {
         request += "Connection: close\r\n\r\n";
         let received = Rc::new(RefCell::new(None));
         let result = Rc::clone(&received);
-        let thinking = self.random.chance(0.2);
+        let (thinking, tls) = (self.random.chance(0.2), self.tls);
         world.spawn(async move {
-            *result.borrow_mut() = read_as_client(&client, request.into_bytes(), thinking).await.ok();
+            if let Ok(client) = open(client, tls).await {
+                *result.borrow_mut() = read_as_client(&client, request.into_bytes(), thinking).await.ok();
+            }
         });
         assert!(world.run(TURNS), "the download never ends");
         let received = received.borrow_mut().take();

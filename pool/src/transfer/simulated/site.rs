@@ -1,7 +1,7 @@
 //! A data port with one transfer, for one simulated connection.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use penstock_door_proto::v1;
 
@@ -11,6 +11,9 @@ use crate::engine::file::IoMode;
 use crate::engine::net::Connection;
 use crate::http1;
 use crate::store::Store;
+use crate::tls::client::ClientFiles;
+use crate::tls::tests::Authority;
+use crate::tls::{ClientTls, ServerTls};
 use crate::transfer::connection;
 use crate::transfer::port::{Counters, Port, Settings};
 use crate::transfer::source::Reading;
@@ -18,12 +21,30 @@ use crate::transfer::*;
 
 /// What is uploaded and read.
 pub const PATH: &str = "/atlas/run7.root";
+/// The name in the data port's certificate.
+pub const NAME: &str = "pool.example.org";
 /// Its replica.
 pub const REPLICA: &str = "replica-1";
 
 /// Serves a connection to its end.
-pub async fn serve(port: Arc<Port>, connection: Connection) {
-    connection::serve(&port, connection).await;
+pub async fn serve(port: Arc<Port>, connection: Connection, tls: bool) {
+    if !tls {
+        return connection::serve(&port, connection).await;
+    }
+    if let Ok(stream) = keys().0.accept(connection, TEN_MINUTES).await {
+        connection::serve(&port, stream).await;
+    }
+}
+
+/// The data port's certificate, and a client that believes it.
+pub fn keys() -> &'static (ServerTls, ClientTls) {
+    static KEYS: OnceLock<(ServerTls, ClientTls)> = OnceLock::new();
+    KEYS.get_or_init(|| {
+        let authority = Authority::new();
+        let server = ServerTls::load(authority.issue("pool", &[NAME])).unwrap();
+        let files = ClientFiles { authorities: authority.certificate(), identity: None };
+        (server, ClientTls::load(files).unwrap())
+    })
 }
 
 #[derive(Debug)]

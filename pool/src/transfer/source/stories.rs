@@ -109,7 +109,7 @@ impl Site {
         let kind = v1::transfer_request::Kind::Get(get);
         let (port, transfer) = port(&self.store, &self.reading, self.io_mode, "get-1", kind);
         let (server, client) = self.world.connect(self.buffer_bytes);
-        self.world.spawn(serve(port, server));
+        self.world.spawn(serve(port, server, false));
         let key = transfer.capability().expose();
         let request = format!(
             "GET {PATH}?{TRANSFER_KEY}={key} HTTP/1.1\r\nHost: pool\r\nRange: {ranges}\r\nConnection: close\r\n\r\n"
@@ -117,7 +117,7 @@ impl Site {
         let received = Rc::new(RefCell::new(None));
         let result = Rc::clone(&received);
         self.world.spawn(async move {
-            *result.borrow_mut() = read_as_client(&client, request.into_bytes(), thinking).await.ok();
+            *result.borrow_mut() = read_as_client(&client.into(), request.into_bytes(), thinking).await.ok();
         });
         assert!(self.world.run(TURNS), "the download never ends");
         assert_eq!(self.world.panicked(), 0);
@@ -148,11 +148,11 @@ impl Site {
     }
 }
 
-fn content() -> Vec<u8> {
+pub(super) fn content() -> Vec<u8> {
     (0..SIZE).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8).collect()
 }
 
-fn upload(store: &Store, content: &[u8], with_blocks: bool) {
+pub(super) fn upload(store: &Store, content: &[u8], with_blocks: bool) {
     let size = content.len() as u64;
     let spec = UploadSpec {
         replica: ReplicaId::new(REPLICA).unwrap(),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::engine::net::Connection;
 use crate::http1::AnswerHead;
 use crate::remote::{RemoteError, UrlError};
+use crate::tls::Wire;
 use crate::transfer::{Failure, FailureCode, Progress, Side};
 
 /// The remote side, in words.
@@ -73,13 +73,7 @@ impl Far {
 
     /// A connection that broke in the middle of the data.
     #[must_use]
-    pub fn lost(
-        self,
-        progress: &Progress,
-        connection: &Connection,
-        elapsed: Duration,
-        problem: &str,
-    ) -> Failure {
+    pub fn lost(self, progress: &Progress, connection: &Wire, elapsed: Duration, problem: &str) -> Failure {
         let text = format!(
             "connection lost on {}: {problem}, {}",
             self.method,
@@ -93,7 +87,7 @@ impl Far {
     pub fn stalled(
         self,
         progress: &Progress,
-        connection: &Connection,
+        connection: &Wire,
         elapsed: Duration,
         idle: Duration,
     ) -> Failure {
@@ -110,7 +104,7 @@ impl Far {
 
     /// "at byte 5 of 10, after 61.0 s, source 192.0.2.1:443, rtt 12.3 ms, 4 retransmits".
     #[must_use]
-    pub fn circumstances(self, progress: &Progress, connection: &Connection, elapsed: Duration) -> String {
+    pub fn circumstances(self, progress: &Progress, connection: &Wire, elapsed: Duration) -> String {
         let tcp = connection.tcp_facts().map_or_else(String::new, |facts| {
             let rtt_ms = facts.rtt.as_secs_f64() * 1e3;
             format!(", rtt {rtt_ms:.1} ms, {} retransmits", facts.retransmits)
