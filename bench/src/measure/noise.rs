@@ -53,6 +53,17 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// What to know before one compares figures that were taken over loopback.
+    pub fn about_loopback(&self) -> Option<String> {
+        (self.congestion_control == "bbr").then(|| {
+            "TCP's congestion control is bbr here, which paces on loopback too and makes everything slow and alike; for \
+             comparisons: sysctl net.ipv4.tcp_congestion_control=cubic."
+                .to_owned()
+        })
+    }
+}
+
 /// The kernel's `long` is 64 bits here and 32 elsewhere.
 fn wide(number: impl TryInto<u64>) -> u64 {
     number.try_into().unwrap_or(u64::MAX)
@@ -119,6 +130,11 @@ impl NoiseWatch {
         std::thread::sleep(WATCH);
         let started = Ticks::now();
         Self { machine, idle: started.since(before), started }
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     /// The machine, and what casts doubt on what was measured since the start: one line each.

@@ -89,6 +89,7 @@ fn measure(options: &Run, interrupt: &Interrupt) -> anyhow::Result<()> {
              and more for the sender."
                 .to_owned(),
         );
+        report.over_loopback();
     }
     let station = Station::start(shards, first, most_streams)?;
     report.notes.extend(station.notes());

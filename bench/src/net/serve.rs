@@ -34,6 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 struct Server {
     most_streams: usize,
     shards: usize,
+    processors: usize,
     interrupt: Interrupt,
     connections: AtomicUsize,
     streams: AtomicUsize,
@@ -61,6 +62,8 @@ pub fn serve(options: &Serve, interrupt: &Interrupt) -> anyhow::Result<()> {
     let server = Arc::new(Server {
         most_streams: options.most_streams.0 as usize,
         shards: station.shards(),
+        // Asked now: a shard has only its own.
+        processors: processors().len(),
         interrupt: interrupt.clone(),
         connections: AtomicUsize::new(0),
         streams: AtomicUsize::new(0),
@@ -137,7 +140,7 @@ impl Server {
     fn facts(&self) -> Facts {
         Facts {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            processors: processors().len(),
+            processors: self.processors,
             shards: self.shards,
             cpu_nanoseconds: u64::try_from(process_cpu().as_nanos()).unwrap_or(u64::MAX),
             retransmits: self.retransmits.load(Ordering::Relaxed),

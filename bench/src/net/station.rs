@@ -18,13 +18,15 @@ use crate::measure::payload;
 pub const FILE_BYTES: u64 = 64 << 20;
 /// Threads for calls that block; there are none here, but a shard wants them.
 const BLOCKING_THREADS: usize = 1;
-/// Where a file is in memory.
-const MEMORY: &str = "/dev/shm";
+/// Where the file whose cached pages are sent is tried to be made: on a disk first, as file systems on disks have
+/// larger pages in the cache than those in memory.
+const PLACES: [&str; 3] = ["/var/tmp", "/tmp", "/dev/shm"];
 
 /// Running shards.
 pub struct Station {
     shards: Vec<Shard>,
     file: File,
+    place: &'static str,
 }
 
 impl Station {
@@ -36,8 +38,8 @@ impl Station {
         let shards =
             (first..first + count.max(1)).map(|number| Shard::start(number, slots, Arc::clone(&blocking)));
         let shards = shards.collect::<Result<Vec<_>, _>>()?;
-        let file = memory_file().context("cannot make a file in memory, whose pages are sent")?;
-        Ok(Self { shards, file })
+        let (file, place) = cached_file()?;
+        Ok(Self { shards, file, place })
     }
 
     /// Shards.
@@ -49,10 +51,10 @@ impl Station {
     pub fn notes(&self) -> Vec<String> {
         let facts = self.shards.first().map(Shard::facts);
         let unpinned = facts.and_then(|facts| facts.unpinned.as_ref());
-        unpinned
-            .map(|reason| format!("The shards are not pinned to processors: {reason}."))
-            .into_iter()
-            .collect()
+        let mut notes =
+            vec![format!("sendfile: from a file in {}, all of which is in the page cache.", self.place)];
+        notes.extend(unpinned.map(|reason| format!("The shards are not pinned to processors: {reason}.")));
+        notes
     }
 
     /// Gives the shard of a stream its task.
@@ -68,14 +70,25 @@ impl Station {
 }
 
 /// A file without a name, all of it in the page cache.
-fn memory_file() -> io::Result<File> {
-    let make = |directory: &Path| {
-        let file = KernelDisk.create_unnamed(directory)?;
+fn cached_file() -> anyhow::Result<(File, &'static str)> {
+    let make = |directory: &str| -> io::Result<File> {
+        let file = KernelDisk.create_unnamed(Path::new(directory))?;
         let piece = payload(1 << 20);
         for offset in (0..FILE_BYTES).step_by(piece.len()) {
             KernelDisk.write_all_at(&file, &piece, offset)?;
         }
+        // Pages that wait for the disk would be sent as well, but not as steadily.
+        KernelDisk.sync_data(&file)?;
         Ok(file)
     };
-    make(Path::new(MEMORY)).or_else(|_: io::Error| make(&std::env::temp_dir()))
+    let mut failed = None;
+    for place in PLACES {
+        match make(place) {
+            Ok(file) => return Ok((file, place)),
+            Err(error) => failed = Some(error),
+        }
+    }
+    let error = failed.unwrap_or_else(|| io::ErrorKind::NotFound.into());
+    Err(error)
+        .with_context(|| format!("cannot make a file of 64 MiB, whose pages are sent, in any of {PLACES:?}"))
 }

@@ -53,8 +53,6 @@ struct Estate {
 pub struct Ready {
     /// Where to.
     pub location: Location,
-    /// The transfer.
-    pub id: String,
     /// Its end: an error is the pool's reason.
     pub end: oneshot::Receiver<Result<(), String>>,
 }
@@ -140,13 +138,12 @@ impl Door {
         let location = Location::parse(&ready.url).map_err(|reason| anyhow::anyhow!("{reason}"))?;
         let (say, end) = oneshot::channel();
         let door = self.clone();
-        let theirs = id.clone();
         tokio::spawn(async move {
-            let outcome = door.follow(&theirs, events).await;
+            let outcome = door.follow(&id, events).await;
             // A download's end is not always waited for.
             let _ = say.send(outcome);
         });
-        Ok(Ready { location, id, end })
+        Ok(Ready { location, end })
     }
 
     /// Waits for a transfer's end and settles it.

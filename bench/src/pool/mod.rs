@@ -122,6 +122,9 @@ impl<'a> Bench<'a> {
         report.setting("length of a run", format!("{} s", options.seconds.as_secs_f64()));
         report.setting("runs", options.common.runs);
         report.setting("space for files", show_byte_size(space_bytes));
+        if cpu.is_some() {
+            report.over_loopback();
+        }
         match &cpu {
             Some(_) => report.notes.push(
                 "Processor time is that of the pool's whole process, its gRPC included; the kernel counts it in steps of \

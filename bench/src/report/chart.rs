@@ -14,12 +14,18 @@ const PLOT_HEIGHT: f64 = 180.0;
 const PLOT_TOP: f64 = 22.0;
 const PLOT_BOTTOM: f64 = 24.0;
 /// Where the first and the last place of a line chart are, in percent of its width.
-const FIRST_PERCENT: f64 = 8.0;
+const FIRST_PERCENT: f64 = 13.0;
 const LAST_PERCENT: f64 = 94.0;
 /// Lines of a grid.
 const GRID_LINES: u32 = 4;
-/// Colours that the page has.
+/// Colours that the page has; further lines have them again, dashed.
 const COLOURS: usize = 6;
+
+/// The class of a line, by its number.
+fn class_of(number: usize) -> String {
+    let dashed = if number / COLOURS % 2 == 1 { " dashed" } else { "" };
+    format!("c{}{dashed}", number % COLOURS)
+}
 
 /// One chart of a section, with its caption.
 pub fn draw(section: &Section, chart: Chart) -> String {
@@ -101,9 +107,10 @@ fn legend(lines: &[Line]) -> String {
     if lines.iter().all(|line| line.name.is_empty()) {
         return String::new();
     }
-    let entries = lines.iter().enumerate().map(|(place, line)| {
-        format!("<li><i class=\"c{}\"></i>{}</li>", place % COLOURS, escape(&line.name))
-    });
+    let entries = lines
+        .iter()
+        .enumerate()
+        .map(|(place, line)| format!("<li><i class=\"{}\"></i>{}</li>", class_of(place), escape(&line.name)));
     format!("<ul class=\"legend\">{}</ul>", entries.collect::<String>())
 }
 
@@ -185,10 +192,10 @@ fn lines_chart(
         );
     }
     for (colour, line) in lines.iter().enumerate() {
-        let class = colour % COLOURS;
+        let class = class_of(colour);
         for pair in line.points.windows(2) {
             svg += &format!(
-                "<line x1=\"{:.2}%\" y1=\"{:.1}\" x2=\"{:.2}%\" y2=\"{:.1}\" class=\"line c{class}\"/>",
+                "<line x1=\"{:.2}%\" y1=\"{:.1}\" x2=\"{:.2}%\" y2=\"{:.1}\" class=\"line {class}\"/>",
                 x(pair[0].0),
                 y(share(pair[0].1)),
                 x(pair[1].0),
@@ -197,7 +204,7 @@ fn lines_chart(
         }
         for (place, value, text) in &line.points {
             svg += &format!(
-                "<circle cx=\"{:.2}%\" cy=\"{:.1}\" r=\"4\" class=\"dot c{class}\"><title>{}</title></circle>",
+                "<circle cx=\"{:.2}%\" cy=\"{:.1}\" r=\"4\" class=\"dot {class}\"><title>{}</title></circle>",
                 x(*place),
                 y(share(*value)),
                 escape(text)

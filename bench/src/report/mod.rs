@@ -63,6 +63,11 @@ impl Making {
         self.settings.push((name, value.to_string()));
     }
 
+    /// Adds what to know of figures that were taken over loopback.
+    pub fn over_loopback(&mut self) {
+        self.notes.extend(self.noise.machine().about_loopback());
+    }
+
     /// Ends: everything was measured.
     pub fn finish(self) -> Report {
         let (machine, mut doubts) = self.noise.finish();

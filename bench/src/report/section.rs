@@ -81,6 +81,15 @@ impl Value {
 }
 
 impl Label {
+    /// In words that stand alone: a number says of what.
+    fn named(&self) -> String {
+        match &self.value {
+            Value::Count(1) => format!("1 {}", self.title.strip_suffix('s').unwrap_or(self.title)),
+            Value::Count(number) => format!("{number} {}", self.title),
+            Value::Text(_) | Value::Bytes(_) => self.value.shown(),
+        }
+    }
+
     /// A word.
     pub fn text(key: &'static str, title: &'static str, value: impl ToString) -> Self {
         Self { key, title, value: Value::Text(value.to_string()) }
@@ -141,7 +150,7 @@ impl Section {
     /// The labels of a row that tell it from others, in words, without that of one key.
     pub fn name_of(&self, row: &Row, without: Option<&str>) -> String {
         let labels = row.labels.iter().filter(|label| Some(label.key) != without && self.varies(label.key));
-        labels.map(|label| label.value.shown()).collect::<Vec<_>>().join(", ")
+        labels.map(Label::named).collect::<Vec<_>>().join(", ")
     }
 
     /// Whether rows differ in a label. A row alone differs in all of them.
@@ -160,6 +169,11 @@ impl Section {
             }
         }
         columns
+    }
+
+    /// Whether there are several runs, whose range is worth telling.
+    pub fn has_ranges(&self) -> bool {
+        self.rows.iter().flat_map(|row| &row.figures).any(|(_, spread)| spread.runs.len() > 1)
     }
 
     /// Whether latencies were taken.

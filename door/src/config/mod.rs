@@ -16,7 +16,7 @@ pub mod file;
 pub mod pool;
 pub mod value;
 
-pub use copy::CopyRules;
+pub use copy::{CopyRules, PortRange};
 pub use file::ConfigError;
 pub use pool::{PoolAccess, PoolConfig, TlsFiles};
 

@@ -130,7 +130,12 @@ impl TransferError {
         match self {
             TransferError::Refused { code, text, .. } => match code {
                 Code::ResourceExhausted => exhausted_status(text) != 413,
-                Code::Unavailable | Code::Internal | Code::Unknown | Code::AlreadyExists => true,
+                // A pool of an older release may not know how to pull.
+                Code::Unavailable
+                | Code::Internal
+                | Code::Unknown
+                | Code::AlreadyExists
+                | Code::Unimplemented => true,
                 _ => false,
             },
             TransferError::Failed { failed, .. } => is_the_pools(failed),

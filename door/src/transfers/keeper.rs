@@ -44,7 +44,8 @@ impl Transfers {
                 settled_with = None;
                 remove = true;
             } else {
-                if instance != settled_with || tokio::time::Instant::now() >= settle_at {
+                let look_again = instance != settled_with || tokio::time::Instant::now() >= settle_at;
+                if look_again {
                     match self.settle(pool).await {
                         Ok(()) => settled_with = instance,
                         Err(error) => {
@@ -54,7 +55,10 @@ impl Transfers {
                     settle_at = tokio::time::Instant::now() + SETTLE_PERIOD;
                     remove = true;
                 }
-                if broken != broken_seen && self.look_for_broken(pool, broken).await {
+                // Also from time to time, as one may be mended while another breaks, or be given another name.
+                if (broken != broken_seen || (look_again && broken > 0))
+                    && self.look_for_broken(pool, broken).await
+                {
                     broken_seen = broken;
                 }
                 if remove {

@@ -20,6 +20,7 @@ pub use self::error::ConfigError;
 use self::units::ByteSize;
 use crate::checksum::AlgorithmSet;
 use crate::engine::file::IoMode;
+use crate::store::StoreConfig;
 use crate::tls::server::ServerFiles;
 use crate::transfer::source::VerifyReads;
 
@@ -230,6 +231,19 @@ impl Config {
             doors: BTreeMap::new(),
             tpc: crate::remote::Settings::default(),
             root,
+        }
+    }
+
+    /// How the pool keeps its replicas.
+    #[must_use]
+    pub fn store(&self) -> StoreConfig {
+        StoreConfig {
+            root: self.root.clone(),
+            pool_name: self.name.clone(),
+            capacity: self.capacity,
+            reserve_bytes: self.reserve_bytes,
+            max_file_size: self.max_file_size,
+            direct: self.io_mode == IoMode::Direct,
         }
     }
 

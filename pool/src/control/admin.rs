@@ -20,13 +20,16 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tracing::warn;
+use v1::limits::Limit;
 use v1::pool_status::Health;
+use v1::scrub_status::State as ScrubState;
+use v1::transfer_event::Event;
 
 use super::entry::Entry;
 use super::metrics::Metrics;
 use super::registry::Registry;
 use super::status::StatusSource;
-use crate::transfer::State;
+use crate::transfer::request::DEFAULT_QUEUE;
 
 /// Connections at once: a few people and a few scrapers.
 const MAX_CONNECTIONS: usize = 64;
@@ -155,8 +158,14 @@ impl AdminPort {
                 human(space.reserved)
             )?;
         }
-        let (broken, orphaned) = (status.broken_replicas, status.orphaned_replicas);
-        writeln!(text, "replicas   {}; {broken} broken, {orphaned} orphaned", status.replicas)?;
+        let v1::PoolStatus { replicas, broken_replicas, suspect_replicas, orphaned_replicas, .. } = status;
+        writeln!(
+            text,
+            "replicas   {replicas}; {broken_replicas} broken, {suspect_replicas} suspect, {orphaned_replicas} orphaned"
+        )?;
+        if let Some(scrub) = &status.scrub {
+            writeln!(text, "scrub      {}", scrub_line(scrub))?;
+        }
         if let Some(load) = &status.load {
             writeln!(
                 text,
@@ -176,48 +185,84 @@ impl AdminPort {
     }
 }
 
+/// How the scrub stands, in one line.
+fn scrub_line(scrub: &v1::ScrubStatus) -> String {
+    let v1::ScrubStatus { replicas_verified, replicas_found_broken, replicas_skipped, passes, .. } = scrub;
+    let counts = format!(
+        "{replicas_verified} replicas ({}) verified, {replicas_found_broken} broken, {replicas_skipped} skipped",
+        human(scrub.bytes_verified)
+    );
+    let rate = human(scrub.rate_bytes_per_second);
+    let next = rfc3339(scrub.next_pass_at).map_or_else(String::new, |at| format!("; the next at {at}"));
+    match scrub.state() {
+        ScrubState::Running => format!("{:.1} % at {rate}/s: {counts}", scrub.done * 100.0),
+        ScrubState::Stopped => format!("stopped at {:.1} %: {counts}", scrub.done * 100.0),
+        ScrubState::Idle | ScrubState::Unspecified => {
+            format!("{passes} passes done{next}; the last: {counts}")
+        }
+    }
+}
+
 fn transfer_json(entry: &Arc<Entry>) -> serde_json::Value {
-    let transfer = entry.transfer();
-    let request = transfer.request();
-    let progress = transfer.progress();
-    let state = transfer.state();
-    let rfc3339 = |at: crate::transfer::Moment| {
-        jiff::Timestamp::try_from(at.wall()).map(|at| at.to_string()).unwrap_or_default()
+    let v1::TransferInfo { request, progress, outcome } = entry.info();
+    let (request, progress) = (request.unwrap_or_default(), progress.unwrap_or_default());
+    let client = request.client.unwrap_or_default();
+    let why = match outcome.and_then(|outcome| outcome.event) {
+        Some(Event::Failed(failed)) => Some(failed.text),
+        Some(Event::Cancelled(cancelled)) => Some(cancelled.reason),
+        Some(_) | None => None,
     };
-    let why = match &state {
-        State::Failed(failed) => Some(failed.failure.text().to_owned()),
-        State::Cancelled(cancelled) => Some(cancelled.reason.clone()),
-        State::Queued
-        | State::Ready { .. }
-        | State::Running { .. }
-        | State::Finishing { .. }
-        | State::Done(_) => None,
-    };
+    let limited_by = progress.limits.map(|limits| limits.now()).and_then(|now| match now {
+        Limit::Unspecified => None,
+        Limit::Source => Some("source"),
+        Limit::Network => Some("network"),
+        Limit::Disk => Some("disk"),
+        Limit::Checksum => Some("checksum"),
+        Limit::Queue => Some("queue"),
+    });
     let connections: Vec<_> = progress
-        .connections()
+        .connections
         .iter()
-        .map(|connection| json!({ "local": connection.info.local, "remote": connection.info.remote }))
+        .map(|connection| {
+            json!({
+                "local": endpoint(connection.local.as_ref()),
+                "remote": endpoint(connection.remote.as_ref()),
+            })
+        })
         .collect();
     json!({
-        "transfer": request.id.as_str(),
-        "kind": request.kind.name().as_str(),
-        "state": state.name().as_str(),
+        "transfer": request.transfer_id,
+        "kind": entry.kind().as_str(),
+        "state": entry.state().as_str(),
         "why": why,
-        "replica": request.replica,
-        "path": request.path,
-        "queue": request.queue,
+        "replica": request.replica_id,
+        "path": request.transfer_path,
+        "queue": if request.queue.is_empty() { DEFAULT_QUEUE } else { &request.queue },
         "priority": request.priority,
-        "subject": request.client.subject,
-        "client": request.client.address,
-        "door": request.door.name,
-        "submitted_at": rfc3339(transfer.submitted_at()),
-        "started_at": state.started_at().map(rfc3339),
-        "last_moved_at": progress.last_moved_at().map(rfc3339),
-        "bytes_moved": progress.bytes_moved(),
-        "bytes_requested": progress.bytes_requested(),
-        "limited_by": transfer.limits().now.map(|limit| format!("{limit:?}").to_lowercase()),
+        "subject": client.subject,
+        "client": client.address,
+        "door": request.door.unwrap_or_default().name,
+        "submitted_at": rfc3339(progress.submitted_at),
+        "started_at": rfc3339(progress.started_at),
+        "last_moved_at": rfc3339(progress.last_moved_at),
+        "bytes_moved": progress.bytes_moved,
+        "bytes_requested": progress.bytes_requested,
+        "limited_by": limited_by,
         "connections": connections,
     })
+}
+
+fn rfc3339(at: Option<prost_types::Timestamp>) -> Option<String> {
+    let at = at?;
+    jiff::Timestamp::new(at.seconds, at.nanos).ok().map(|at| at.to_string())
+}
+
+/// As a socket address is written.
+fn endpoint(endpoint: Option<&v1::Endpoint>) -> Option<String> {
+    let endpoint = endpoint?;
+    let address: std::net::IpAddr = endpoint.address.parse().ok()?;
+    let port = u16::try_from(endpoint.port).ok()?;
+    Some(SocketAddr::new(address, port).to_string())
 }
 
 /// A size for people, to a tenth of its unit.

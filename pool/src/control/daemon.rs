@@ -15,17 +15,20 @@ use tracing::info;
 
 use super::admin::AdminPort;
 use super::data_port::{self, DataPort, DataPortError};
+use super::descriptors;
 use super::listen::{self, GrpcAddress, ListenError, Serving};
 use super::metrics::Metrics;
 use super::registry::{Registry, RegistrySettings};
-use super::service::PoolService;
+use super::results::Results;
+use super::service::{Parts, PoolService};
 use super::status::{Identity, StatusSource};
-use crate::config::Config;
+use super::store_metrics;
+use crate::config::{self, Config};
 use crate::engine::disk::KernelDisk;
-use crate::engine::file::IoMode;
-use crate::store::{OpenError, Store, StoreConfig};
+use crate::scrub::{Scrub, ScrubSettings};
+use crate::store::{OpenError, Store};
 use crate::tls::ServerTls;
-use crate::transfer::{Capability, Desk, SystemClock, Timeouts};
+use crate::transfer::{Capability, Clock, Desk, SystemClock, Timeouts};
 
 /// How often deadlines are looked at, and bytes counted.
 const TICK: Duration = Duration::from_millis(250);
@@ -57,6 +60,9 @@ pub enum PoolError {
     /// The kernel gives no random bytes.
     #[error("no random bytes for this instance's id: {0}")]
     Random(#[from] getrandom::Error),
+    /// No thread.
+    #[error("cannot start the scrub's thread: {0}")]
+    Threads(io::Error),
     /// A thread ended early.
     #[error("the pool's start was interrupted: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -97,16 +103,22 @@ impl Pool {
     ) -> Result<RunningPool, PoolError> {
         Self::check(&config)?;
         let store = {
-            let config = store_config(&config);
+            let config = config.store();
             tokio::task::spawn_blocking(move || Store::open_root(Arc::new(KernelDisk), &config)).await??
         };
         let store = Arc::new(store);
         for problem in &store.scan_report().problem_texts {
             tracing::warn!(problem, "found in the pool's directory");
         }
+        descriptors::raise(descriptors_needed(&config));
         let metrics = Arc::new(Metrics::new());
-        let registry =
-            Registry::new(registry_settings(&config), Arc::new(SystemClock::new()), Arc::clone(&metrics));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let registry = Registry::new(registry_settings(&config), Arc::clone(&clock), Arc::clone(&metrics));
+        let results = Arc::new(Results::new(Arc::clone(&registry), Arc::clone(&store)));
+        {
+            let results = Arc::clone(&results);
+            tokio::task::spawn_blocking(move || results.restore()).await?;
+        }
 
         // All ports are bound before any is served, so that a pool that cannot start disturbs nobody.
         let grpc = listen::bind(&config.grpc).await?;
@@ -128,6 +140,10 @@ impl Pool {
             tell(tls);
         }
 
+        let scrub =
+            Scrub::new(Arc::clone(&store), scrub_settings(&config), clock).map_err(PoolError::Threads)?;
+        let scrub = Arc::new(scrub);
+        store_metrics::register(&metrics, Arc::clone(&store), Arc::clone(&scrub));
         let identity = Identity {
             pool_name: config.name.clone(),
             instance_id: Capability::random()?.expose(),
@@ -139,24 +155,30 @@ impl Pool {
             Arc::clone(&store),
             Arc::clone(&metrics),
             Arc::clone(&data_port),
+            Arc::clone(&scrub),
         ));
         let (health, health_changes) = watch::channel(0);
-        let service = PoolService::new(
-            Arc::clone(&registry),
-            Arc::clone(&store),
-            Arc::clone(&status),
-            config.max_file_size,
-            health.clone(),
-        );
+        let service = PoolService::new(Parts {
+            registry: Arc::clone(&registry),
+            store: Arc::clone(&store),
+            status: Arc::clone(&status),
+            results: Arc::clone(&results),
+            scrub: Arc::clone(&scrub),
+            max_file_size: config.max_file_size,
+            health: health.clone(),
+        });
         let serving = serve(grpc, service.clone(), Arc::clone(&registry), health_changes)?;
-        let admin = Arc::new(AdminPort::new(Arc::clone(&registry), status, metrics)).serve(admin_listener);
-        let ticking = tokio::spawn(tick(Arc::clone(&registry), service));
+        let ticking = tokio::spawn(tick(Arc::clone(&registry), service, Arc::clone(&status), health.clone()));
+        let keeping = tokio::spawn(keep(Arc::clone(&registry), Arc::clone(&results)));
+        let admin = AdminPort::new(Arc::clone(&registry), status, Arc::clone(&metrics));
+        let admin = Arc::new(admin).serve(admin_listener);
         let reloading = tokio::spawn(reload_now_and_then(Arc::clone(&data_port)));
         info!(pool = config.name, root = %config.root.display(), data = %data_addr, admin = %admin_addr,
             grpc = %serving.address(), replicas = store.counts().all, "pool started");
         Ok(RunningPool {
             config,
             registry,
+            metrics,
             health,
             data_port,
             data_addr,
@@ -164,6 +186,9 @@ impl Pool {
             serving,
             admin,
             ticking,
+            keeping,
+            results,
+            scrub,
             reloading,
         })
     }
@@ -174,6 +199,7 @@ impl Pool {
 pub struct RunningPool {
     config: Config,
     registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
     health: watch::Sender<u64>,
     data_port: Arc<dyn DataPort>,
     data_addr: SocketAddr,
@@ -181,6 +207,9 @@ pub struct RunningPool {
     serving: Serving,
     admin: JoinHandle<()>,
     ticking: JoinHandle<()>,
+    keeping: JoinHandle<()>,
+    results: Arc<Results>,
+    scrub: Arc<Scrub>,
     reloading: JoinHandle<()>,
 }
 
@@ -201,6 +230,12 @@ impl RunningPool {
     #[must_use]
     pub fn grpc_addr(&self) -> &GrpcAddress {
         self.serving.address()
+    }
+
+    /// Its metrics, for a door in the same process that has no port for its own.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// What it runs with.
@@ -240,9 +275,17 @@ impl RunningPool {
         self.registry.stop();
         self.registry.abort_all("the pool is stopping");
         let data_port = Arc::clone(&self.data_port);
+        let scrub = Arc::clone(&self.scrub);
         // A thread that died on the way out has ended as well.
-        let _ = tokio::task::spawn_blocking(move || data_port.stop()).await;
+        let _ = tokio::task::spawn_blocking(move || {
+            scrub.end();
+            data_port.stop();
+        })
+        .await;
         self.serving.stop(LAST_WORDS).await;
+        self.keeping.abort();
+        // What doors have not heard they hear from the next life.
+        let _ = tokio::task::spawn_blocking(move || self.results.flush()).await;
         self.admin.abort();
         self.ticking.abort();
         self.reloading.abort();
@@ -250,15 +293,14 @@ impl RunningPool {
     }
 }
 
-fn store_config(config: &Config) -> StoreConfig {
-    StoreConfig {
-        root: config.root.clone(),
-        pool_name: config.name.clone(),
-        capacity: config.capacity,
-        reserve_bytes: config.reserve_bytes,
-        max_file_size: config.max_file_size,
-        direct: config.io_mode == IoMode::Direct,
-    }
+fn scrub_settings(config: &Config) -> ScrubSettings {
+    ScrubSettings { rate_bytes_per_second: config.scrub.rate_bytes_per_second, period: config.scrub.period }
+}
+
+/// A connection has one descriptor, a transfer its file's.
+fn descriptors_needed(config: &Config) -> u64 {
+    let config::Limits { connections, transfers } = config.limits;
+    (connections as u64).saturating_add(transfers as u64)
 }
 
 fn registry_settings(config: &Config) -> RegistrySettings {
@@ -291,6 +333,7 @@ fn serve(
     });
     tokio::spawn(async move {
         loop {
+            // A read-only pool serves: its replicas can be read. Doors see in PoolStatus that it takes no uploads.
             let word = if registry.draining() { ServingStatus::NotServing } else { ServingStatus::Serving };
             reporter.set_service_status("", word).await;
             reporter.set_service_status("penstock.pool.v1.Pool", word).await;
@@ -302,6 +345,16 @@ fn serve(
     Ok(serving)
 }
 
+/// Lets the disk know what became of transfers, for as long as the pool runs.
+async fn keep(registry: Arc<Registry>, results: Arc<Results>) {
+    loop {
+        registry.something_to_keep().await;
+        let results = Arc::clone(&results);
+        // Only the end of the runtime interrupts it.
+        let _ = tokio::task::spawn_blocking(move || results.flush()).await;
+    }
+}
+
 /// Looks for new certificates, for as long as the pool runs.
 async fn reload_now_and_then(data_port: Arc<dyn DataPort>) {
     loop {
@@ -311,6 +364,7 @@ async fn reload_now_and_then(data_port: Arc<dyn DataPort>) {
 }
 
 async fn reload(data_port: &Arc<dyn DataPort>, force: bool) {
+    reload_authorities(data_port, force).await;
     let Some(tls) = data_port.tls().cloned() else { return };
     let reading = Arc::clone(&tls);
     match tokio::task::spawn_blocking(move || reading.reload(force)).await {
@@ -318,6 +372,27 @@ async fn reload(data_port: &Arc<dyn DataPort>, force: bool) {
         Ok(Ok(false)) | Err(_) => {}
         Ok(Err(error)) => {
             tracing::warn!(%error, "the data port's new certificate is not used, the old one stays")
+        }
+    }
+}
+
+/// Authorities and revocation lists that remote servers are believed by.
+async fn reload_authorities(data_port: &Arc<dyn DataPort>, force: bool) {
+    let Some(tls) = data_port.authorities().cloned() else { return };
+    let reading = Arc::clone(&tls);
+    match tokio::task::spawn_blocking(move || reading.reload(force)).await {
+        Ok(Ok(true)) => {
+            let trust = tls.trust();
+            info!(
+                authorities = trust.authorities,
+                revocation_lists = trust.revocation_lists,
+                passed_over = trust.passed_over.len(),
+                "the certificates of authorities were read"
+            );
+        }
+        Ok(Ok(false)) | Err(_) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the new certificates of authorities are not used, the old ones stay");
         }
     }
 }
@@ -331,13 +406,24 @@ fn tell(tls: &ServerTls) {
     }
 }
 
-/// Does what time demands, for as long as the pool runs.
-async fn tick(registry: Arc<Registry>, service: PoolService) {
+/// Does what time demands, for as long as the pool runs, and rings when the pool's health has changed.
+async fn tick(
+    registry: Arc<Registry>,
+    service: PoolService,
+    status: Arc<StatusSource>,
+    health: watch::Sender<u64>,
+) {
+    let mut told = status.signs();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         registry.tick();
         service.note_orphans().await;
+        let signs = status.signs();
+        if signs.differ_from(&told) {
+            told = signs;
+            health.send_modify(|version| *version = version.wrapping_add(1));
+        }
     }
 }

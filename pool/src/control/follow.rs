@@ -19,7 +19,7 @@ use v1::transfer_event::Event;
 use super::entry::Following;
 use super::registry::Registry;
 use super::wire;
-use crate::transfer::State;
+use crate::transfer::{State, Transfer};
 
 /// Shortest period of Progress events.
 pub const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
@@ -117,13 +117,16 @@ impl Follower {
 
     fn door_has_gone(&self) {
         if self.wishes.cancel_on_disconnect {
-            self.following.entry().transfer().cancel("the door that asked for it has gone");
+            self.following.entry().cancel("the door that asked for it has gone");
         }
     }
 
     /// Tells what the door does not know yet.
     async fn catch_up(&mut self) -> Result<(), Gone> {
-        let transfer = Arc::clone(self.following.entry().transfer());
+        let Some(transfer) = self.following.entry().transfer().cloned() else {
+            // It ended in an earlier life of the daemon.
+            return self.tell_end().await;
+        };
         let state = transfer.state();
         match &state {
             State::Queued => {
@@ -132,14 +135,14 @@ impl Follower {
                 if self.told != (Told::Queued { ahead }) {
                     let queue = transfer.request().queue.clone();
                     let ahead_now = u32::try_from(ahead).unwrap_or(u32::MAX);
-                    self.tell(Event::Queued(v1::Queued { queue, ahead: ahead_now })).await?;
+                    self.tell(&transfer, Event::Queued(v1::Queued { queue, ahead: ahead_now })).await?;
                     self.told = Told::Queued { ahead };
                 }
             }
-            State::Ready { .. } => self.tell_ready(&state).await?,
-            State::Running { .. } => self.tell_started(&state).await?,
+            State::Ready { .. } => self.tell_ready(&transfer, &state).await?,
+            State::Running { .. } => self.tell_started(&transfer, &state).await?,
             State::Finishing { .. } => {
-                self.tell_started(&state).await?;
+                self.tell_started(&transfer, &state).await?;
                 if self.told != Told::Finishing && self.wishes.progress_period.is_some() {
                     self.tell_progress();
                 }
@@ -147,20 +150,24 @@ impl Follower {
             }
             State::Done(_) | State::Failed(_) | State::Cancelled(_) => {
                 // The door may have missed the start of a short transfer; its end says all.
-                if let Some(end) = wire::outcome(&transfer) {
-                    self.sender.send(end).await.map_err(|_| Gone)?;
-                }
-                self.told = Told::End;
+                self.tell_end().await?;
             }
         }
         Ok(())
     }
 
-    async fn tell_ready(&mut self, state: &State) -> Result<(), Gone> {
+    async fn tell_end(&mut self) -> Result<(), Gone> {
+        self.told = Told::End;
+        match self.following.entry().outcome() {
+            Some(end) => self.sender.send(end).await.map_err(|_| Gone),
+            None => Ok(()),
+        }
+    }
+
+    async fn tell_ready(&mut self, transfer: &Transfer, state: &State) -> Result<(), Gone> {
         if matches!(self.told, Told::Ready | Told::Started | Told::Finishing) {
             return Ok(());
         }
-        let transfer = self.following.entry().transfer();
         if transfer.request().kind.runs_by_itself() {
             // Nobody is to come.
             self.told = Told::Ready;
@@ -168,30 +175,29 @@ impl Follower {
         }
         let expires_at = state.ready_at().map(|at| (at.wall() + self.registry.timeouts().client).into());
         let url = self.registry.redirect_url(transfer);
-        self.tell(Event::Ready(v1::Ready { url, expires_at })).await?;
+        self.tell(transfer, Event::Ready(v1::Ready { url, expires_at })).await?;
         self.told = Told::Ready;
         Ok(())
     }
 
-    async fn tell_started(&mut self, state: &State) -> Result<(), Gone> {
-        self.tell_ready(state).await?;
+    async fn tell_started(&mut self, transfer: &Transfer, state: &State) -> Result<(), Gone> {
+        self.tell_ready(transfer, state).await?;
         if self.told == Told::Ready {
-            let connections = self.following.entry().transfer().progress().connections();
-            let connections = wire::connections(&connections);
-            self.tell(Event::Started(v1::Started { connections })).await?;
+            let connections = wire::connections(&transfer.progress().connections());
+            self.tell(transfer, Event::Started(v1::Started { connections })).await?;
             self.told = Told::Started;
         }
         Ok(())
     }
 
-    async fn tell(&self, event: Event) -> Result<(), Gone> {
-        let event = wire::event(self.following.entry().transfer(), self.registry.clock().now(), event);
+    async fn tell(&self, transfer: &Transfer, event: Event) -> Result<(), Gone> {
+        let event = wire::event(transfer, self.registry.clock().now(), event);
         self.sender.send(event).await.map_err(|_| Gone)
     }
 
     /// Progress is of the moment: what does not fit is not sent later.
     fn tell_progress(&self) {
-        let transfer = self.following.entry().transfer();
+        let Some(transfer) = self.following.entry().transfer() else { return };
         let event =
             wire::event(transfer, self.registry.clock().now(), Event::Progress(wire::progress(transfer)));
         match self.sender.try_send(event) {
@@ -235,7 +241,7 @@ mod tests {
 
         // More periods than events can be underway, with nobody reading.
         tokio::time::sleep(SHORTEST_PERIOD * (EVENTS_UNDERWAY as u32 + 4)).await;
-        entry.transfer().cancel("enough");
+        entry.cancel("enough");
 
         let events: Vec<Event> = events.map(|event| event.unwrap().event.unwrap()).collect().await;
         assert!(matches!(events.first(), Some(Event::Ready(_))), "{events:?}");

@@ -45,6 +45,7 @@ pub struct Metrics {
     duration: Family<OutcomeLabels, Histogram, fn() -> Histogram>,
     received: Family<KindLabels, Counter>,
     sent: Family<KindLabels, Counter>,
+    retries: Counter,
     running: Family<QueueLabels, Gauge>,
     waiting: Family<QueueLabels, Gauge>,
     space: Family<SpaceLabels, Gauge>,
@@ -95,20 +96,31 @@ impl Metrics {
             space.clone(),
         );
         // A rate needs the zero before the first event (Prometheus, "Avoid missing metrics").
-        for kind in [KindName::Get, KindName::Put] {
+        for kind in [KindName::Get, KindName::Put, KindName::Pull, KindName::Push] {
             let kind = kind.as_str();
             for outcome in [StateName::Done, StateName::Failed, StateName::Cancelled] {
                 drop(transfers.get_or_create(&OutcomeLabels { kind, outcome: outcome.as_str() }));
             }
         }
-        drop(received.get_or_create(&KindLabels { kind: KindName::Put.as_str() }));
-        drop(sent.get_or_create(&KindLabels { kind: KindName::Get.as_str() }));
+        for (kind, inwards) in
+            [(KindName::Put, true), (KindName::Pull, true), (KindName::Get, false), (KindName::Push, false)]
+        {
+            let family = if inwards { &received } else { &sent };
+            drop(family.get_or_create(&KindLabels { kind: kind.as_str() }));
+        }
+        let retries = Counter::default();
+        registry.register(
+            "transfer_retries",
+            "Third-party copies' streams that broke and went on over another connection",
+            retries.clone(),
+        );
         Self {
             registry: Mutex::new(registry),
             transfers,
             duration,
             received,
             sent,
+            retries,
             running,
             waiting,
             space,
@@ -135,6 +147,7 @@ impl Metrics {
         let labels = OutcomeLabels { kind, outcome: transfer.state().name().as_str() };
         self.transfers.get_or_create(&labels).inc();
         self.duration.get_or_create(&labels).observe(transfer.progress().transfer_time().as_secs_f64());
+        self.retries.inc_by(transfer.progress().retries().into());
     }
 
     /// Counts bytes as they move.

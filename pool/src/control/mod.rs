@@ -2,27 +2,34 @@
 //!
 //! * [`daemon`]: starts and stops all of it.
 //! * [`registry`], [`queue`], [`entry`]: every transfer, and whose turn it is.
+//! * [`results`], [`kept`]: what the disk keeps of transfers until their doors acknowledge them.
 //! * [`service`]: the contract's service; [`follow`], [`replicas`], [`status`], [`wire`] are its parts.
 //! * [`listen`]: the Unix socket, or TCP with mutual TLS.
 //! * [`admin`], [`metrics`]: what people and Prometheus read.
 //! * [`data_port`]: starts the shards that move the bytes.
+//! * `descriptors`, `store_metrics`: the process's limit of open files; what Prometheus sees of replicas and scrub.
 //! * [`doors`]: where lost clients are sent back to.
 #![forbid(unsafe_code)]
 
 pub mod admin;
 pub mod daemon;
 pub mod data_port;
+mod descriptors;
 pub mod doors;
 pub mod entry;
 pub mod follow;
+pub mod kept;
 pub mod listen;
 pub mod metrics;
 pub mod queue;
 mod read_metrics;
 pub mod registry;
+mod remote_metrics;
 pub mod replicas;
+pub mod results;
 pub mod service;
 pub mod status;
+mod store_metrics;
 #[cfg(test)]
 mod stories;
 mod wire;

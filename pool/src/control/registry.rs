@@ -13,15 +13,17 @@ use std::time::Duration;
 use penstock_door_proto::v1;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use thiserror::Error;
+use tokio::sync::Notify;
 use tracing::info;
 
 use super::data_port::DataPort;
 use super::doors::Doors;
-use super::entry::{Bell, Entry};
+use super::entry::{Bell, Entry, Subject};
+use super::kept::Kept;
 use super::metrics::Metrics;
 use super::queue::{QueueError, QueueLimits, QueueStatus, Queues, Turn};
 use crate::transfer::connection::{DOOR_KEY, TRANSFER_KEY};
-use crate::transfer::request::RequestError;
+use crate::transfer::request::{KindName, RequestError};
 use crate::transfer::{
     Capability, Claim, ClaimMethod, Clock, Desk, Failure, Moment, Refusal, State, Timeouts, Transfer,
     TransferId, TransferRequest, Verdict,
@@ -132,6 +134,8 @@ pub struct Registry {
     stopping: AtomicBool,
     /// When a drain ends whatever still runs, on the monotonic clock; [`NO_DEADLINE`]: never.
     drain_ends_us: AtomicU64,
+    /// Rings when there is something to keep on the disk.
+    to_keep: Notify,
     table: Mutex<Table>,
 }
 
@@ -143,6 +147,9 @@ struct Table {
     uploads: HashMap<String, TransferId>,
     /// Ended transfers that may be forgotten when room is needed, oldest first.
     forgettable: BTreeMap<u64, TransferId>,
+    /// What the disk does not know yet: transfers that started, ended, or were forgotten. As many as there are rows,
+    /// and those that were forgotten since somebody last waited for the disk, which everyone does who forgets.
+    unkept: HashMap<TransferId, Arc<Entry>>,
     queues: Queues,
     arrivals: u64,
 }
@@ -164,6 +171,12 @@ enum Place {
     None,
 }
 
+impl Row {
+    fn new(entry: Arc<Entry>, place: Place, ended: bool) -> Self {
+        Self { entry, place, ended, acknowledged: false, orphan_noted: false }
+    }
+}
+
 impl Registry {
     /// An empty registry.
     #[must_use]
@@ -179,11 +192,13 @@ impl Registry {
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             drain_ends_us: AtomicU64::new(NO_DEADLINE),
+            to_keep: Notify::new(),
             table: Mutex::new(Table {
                 rows: HashMap::new(),
                 by_capability: HashMap::new(),
                 uploads: HashMap::new(),
                 forgettable: BTreeMap::new(),
+                unkept: HashMap::new(),
                 queues: Queues::new(settings.queues.clone()),
                 arrivals: 0,
             }),
@@ -242,7 +257,7 @@ impl Registry {
     pub fn known(&self, asked: &v1::TransferRequest) -> Result<Option<Arc<Entry>>, StartError> {
         let Ok(id) = TransferId::new(asked.transfer_id.as_str()) else { return Ok(None) };
         match self.lock().rows.get(&id) {
-            Some(row) if row.entry.asked() == asked => Ok(Some(Arc::clone(&row.entry))),
+            Some(row) if row.entry.is_asked_by(asked) => Ok(Some(Arc::clone(&row.entry))),
             Some(_) => Err(StartError::OtherRequest { id }),
             None => Ok(None),
         }
@@ -257,7 +272,7 @@ impl Registry {
 
         let mut table = self.lock();
         if let Some(row) = table.rows.get(&id) {
-            return match row.entry.asked() == &asked {
+            return match row.entry.is_asked_by(&asked) {
                 true => Ok(Arc::clone(&row.entry)),
                 false => Err(StartError::OtherRequest { id }),
             };
@@ -281,20 +296,44 @@ impl Registry {
         let transfer = Transfer::new(request, capability, Arc::clone(&self.clock), bell.clone());
         let number = table.arrivals;
         table.arrivals += 1;
-        let entry = Arc::new(Entry::new(Arc::new(transfer), asked, number, bell));
+        let entry = Arc::new(Entry::live(Arc::new(transfer), asked, number, bell));
         table.by_capability.insert(capability, id.clone());
-        let row = Row {
-            entry: Arc::clone(&entry),
-            place: Place::Waiting(turn),
-            ended: false,
-            acknowledged: false,
-            orphan_noted: false,
-        };
-        table.rows.insert(id, row);
+        table.rows.insert(id, Row::new(Arc::clone(&entry), Place::Waiting(turn), false));
+        table.keep(&entry);
         let admitted = table.admit_all(&queue);
         drop(table);
         self.admit(admitted);
         Ok(entry)
+    }
+
+    /// Takes back what earlier lives of the daemon left. Before the first transfer. Gives the entries, oldest first.
+    pub(super) fn restore(&self, mut kept: Vec<Kept>) -> Vec<Arc<Entry>> {
+        kept.sort_by_cached_key(|kept| (kept.submitted_at(), kept.id().clone()));
+        let mut table = self.lock();
+        let mut restored = Vec::with_capacity(kept.len());
+        for kept in kept {
+            let id = kept.id().clone();
+            let number = table.arrivals;
+            table.arrivals += 1;
+            let bell = Arc::new(Bell::new(id.clone(), self.me.clone()));
+            let entry = Arc::new(Entry::kept(kept, number, bell));
+            if !entry.has_stored() {
+                table.forgettable.insert(number, id.clone());
+            }
+            table.rows.insert(id, Row::new(Arc::clone(&entry), Place::None, true));
+            restored.push(entry);
+        }
+        restored
+    }
+
+    /// What the disk does not know yet.
+    pub(super) fn take_unkept(&self) -> Vec<Arc<Entry>> {
+        std::mem::take(&mut self.lock().unkept).into_values().collect()
+    }
+
+    /// Completes when there may be something that the disk does not know.
+    pub(super) async fn something_to_keep(&self) {
+        self.to_keep.notified().await;
     }
 
     /// A transfer by its id.
@@ -317,17 +356,20 @@ impl Registry {
         let table = self.lock();
         let row = table.rows.get(id)?;
         match row.place {
-            Place::Waiting(turn) => Some(table.queues.ahead(&row.entry.transfer().request().queue, turn)),
+            Place::Waiting(turn) => {
+                let transfer = row.entry.transfer()?;
+                Some(table.queues.ahead(&transfer.request().queue, turn))
+            }
             Place::Running | Place::None => None,
         }
     }
 
     /// Forgets an ended transfer. `false` when it is not known. What becomes of an upload's replica was decided
-    /// before, by [`Transfer::decide`].
+    /// before, by [`Entry::decide`].
     pub fn acknowledge(&self, id: &TransferId) -> Result<bool, NotEnded> {
         let mut table = self.lock();
         let Some(row) = table.rows.get_mut(id) else { return Ok(false) };
-        let state = row.entry.transfer().state().name();
+        let state = row.entry.state();
         if !row.ended {
             return Err(NotEnded { id: id.clone(), state });
         }
@@ -345,12 +387,24 @@ impl Registry {
         let new = table
             .rows
             .values_mut()
-            .filter(|row| !row.orphan_noted && row.entry.transfer().verdict() == Some(Verdict::Timeout));
+            .filter(|row| !row.orphan_noted && row.entry.verdict() == Some(Verdict::Timeout));
         new.map(|row| {
             row.orphan_noted = true;
             Arc::clone(&row.entry)
         })
         .collect()
+    }
+
+    /// The replica of an upload that no door has claimed is marked as an orphan, durably: should room be needed, its
+    /// transfer may be forgotten. Its door can still find the replica.
+    pub(super) fn orphaned(&self, entry: &Arc<Entry>) {
+        let mut table = self.lock();
+        if table.rows.contains_key(entry.id()) {
+            table.forgettable.insert(entry.number, entry.id().clone());
+            table.keep(entry);
+        }
+        drop(table);
+        self.to_keep.notify_one();
     }
 
     /// Does what time demands, for all transfers; called several times a second.
@@ -360,19 +414,22 @@ impl Registry {
         if hurry {
             timeouts.client = timeouts.client.min(DRAINING_PATIENCE);
         }
-        if hurry && self.clock.now().monotonic_us >= self.drain_ends_us.load(Ordering::Acquire) {
+        let now = self.clock.now();
+        if hurry && now.monotonic_us >= self.drain_ends_us.load(Ordering::Acquire) {
             self.abort_all("the pool is drained and its deadline has passed");
         }
         for entry in self.list() {
-            entry.transfer().tick(&timeouts, hurry);
-            self.metrics.moved(entry.transfer().request().kind.name(), entry.take_uncounted_bytes());
+            entry.tick(&timeouts, hurry, now);
+            self.metrics.moved(entry.kind(), entry.take_uncounted_bytes());
         }
     }
 
     /// Ends every transfer that has not ended.
     pub fn abort_all(&self, why: &str) {
         for entry in self.list() {
-            entry.transfer().abort(Failure::shutdown(why));
+            if let Some(transfer) = entry.transfer() {
+                transfer.abort(Failure::shutdown(why));
+            }
         }
     }
 
@@ -408,7 +465,7 @@ impl Registry {
     /// Transfers that wait or run, uploads that wait for the door's verdict included.
     #[must_use]
     pub fn remaining(&self) -> usize {
-        self.lock().rows.values().filter(|row| !row.ended || row.entry.transfer().open_claims() > 0).count()
+        self.lock().rows.values().filter(|row| !row.ended || row.entry.open_claims() > 0).count()
     }
 
     /// Transfers that ended and wait for their Acknowledge.
@@ -443,7 +500,9 @@ impl Registry {
     pub(super) fn settle(&self, id: &TransferId) {
         let mut table = self.lock();
         let Some(row) = table.rows.get_mut(id) else { return };
-        let transfer = Arc::clone(row.entry.transfer());
+        // Only a live one has a bell that rings.
+        let Subject::Live(transfer) = row.entry.subject() else { return };
+        let transfer = Arc::clone(transfer);
         let state = transfer.state();
         if !state.has_ended() {
             return;
@@ -471,15 +530,16 @@ impl Registry {
             if request.kind.stores() {
                 table.uploads.remove(&request.replica);
             }
-            let stored = matches!(state, State::Done(_)) && request.kind.stores();
-            if !stored {
+            if !entry.has_stored() {
                 table.forgettable.insert(number, id.clone());
             }
+            table.keep(&entry);
         }
         if acknowledged && free {
             table.forget(id);
         }
         drop(table);
+        self.to_keep.notify_one();
         if first_time {
             self.metrics.moved(request.kind.name(), entry.take_uncounted_bytes());
             self.metrics.ended(&transfer);
@@ -517,7 +577,7 @@ impl Table {
             match self.rows.get_mut(&id) {
                 Some(row) => {
                     row.place = Place::Running;
-                    admitted.push(Arc::clone(row.entry.transfer()));
+                    admitted.extend(row.entry.transfer().cloned());
                 }
                 None => self.queues.release(queue),
             }
@@ -527,8 +587,19 @@ impl Table {
 
     fn forget(&mut self, id: &TransferId) {
         if let Some(row) = self.rows.remove(id) {
-            self.by_capability.remove(row.entry.transfer().capability());
+            if let Some(transfer) = row.entry.transfer() {
+                self.by_capability.remove(transfer.capability());
+            }
             self.forgettable.remove(&row.entry.number);
+            row.entry.forgotten.store(true, Ordering::Release);
+            self.keep(&row.entry);
+        }
+    }
+
+    /// What the disk has of a transfer is no longer so. Nothing hangs on a download: the disk has nothing of it.
+    fn keep(&mut self, entry: &Arc<Entry>) {
+        if entry.kind() != KindName::Get {
+            self.unkept.insert(entry.id().clone(), Arc::clone(entry));
         }
     }
 
@@ -586,7 +657,7 @@ impl Desk for Registry {
         let found = {
             let table = self.lock();
             let row = table.by_capability.get(capability).and_then(|id| table.rows.get(id));
-            row.map(|row| Arc::clone(row.entry.transfer()))
+            row.and_then(|row| row.entry.transfer().cloned())
         };
         match found {
             Some(transfer) => transfer.claim(method, path),

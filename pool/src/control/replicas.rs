@@ -1,37 +1,66 @@
 //! Replicas, as doors ask for them: listing, stat, removal, verification. Everything here blocks.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use penstock_door_proto::v1;
 
-use crate::checksum::{Algorithm, AlgorithmSet, Checksum, MultiHasher};
+use crate::checksum::AlgorithmSet;
+use crate::scrub::reading::recorded;
+use crate::scrub::{self, Verification};
 use crate::store::{ReplicaId, ReplicaStat, ReplicaState, Store, StoreError};
 
-/// Bytes read at once by a verification: large enough for the disk, small enough to be told of often.
-const VERIFY_PIECE_BYTES: usize = 1 << 20;
+/// Ids that are taken from the index at once.
+const IDS_PER_PAGE: usize = 256;
 
 /// A replica as the contract tells it.
 #[must_use]
-pub fn info(store: &Store, stat: &ReplicaStat) -> v1::ReplicaInfo {
+pub fn info(store: &Store, stat: &ReplicaStat, block_checksums: bool) -> v1::ReplicaInfo {
     let attributes = &stat.attributes;
-    let time = |at: jiff::Timestamp| prost_types::Timestamp::from(std::time::SystemTime::from(at));
     v1::ReplicaInfo {
         replica_id: stat.id.to_string(),
         state: state_number(attributes.state).into(),
         size: stat.size,
         allocated: stat.allocated,
         checksums: recorded(&attributes.checksums).into_iter().map(Into::into).collect(),
-        created_at: Some(time(attributes.created_at)),
-        verified_at: attributes.verified_at.map(time),
+        created_at: Some(timestamp(attributes.created_at)),
+        verified_at: attributes.verified_at.map(timestamp),
         transfer_id: attributes.transfer.clone(),
         path: attributes.path.clone(),
         storage_class: attributes.class.clone(),
         broken_because: attributes.broken_because.clone().unwrap_or_default(),
         readers: u32::try_from(store.readers(&stat.id)).unwrap_or(u32::MAX),
-        suspect_because: String::new(),
-        block_checksums: false,
+        suspect_because: attributes.suspect_because.clone().unwrap_or_default(),
+        block_checksums,
     }
+}
+
+/// One replica as the contract tells it.
+pub fn stat(store: &Store, id: &ReplicaId) -> Result<v1::ReplicaInfo, StoreError> {
+    let (stat, blocks) = {
+        let replica = store.open(id)?;
+        (replica.stat(), replica.blocks().is_some())
+    };
+    Ok(info(store, &stat, blocks))
+}
+
+/// Of the replicas after `after` up to `last`, those whose blocks have no checksums.
+pub fn without_blocks(store: &Store, after: Option<&ReplicaId>, last: &ReplicaId) -> BTreeSet<ReplicaId> {
+    let mut without = BTreeSet::new();
+    let mut after = after.cloned();
+    loop {
+        let page = store.without_blocks(after.as_ref(), IDS_PER_PAGE);
+        without.extend(page.ids.into_iter().take_while(|id| id <= last));
+        match page.next {
+            Some(next) if next < *last => after = Some(next),
+            Some(_) | None => return without,
+        }
+    }
+}
+
+/// A time in the contract.
+pub(super) fn timestamp(at: jiff::Timestamp) -> prost_types::Timestamp {
+    std::time::SystemTime::from(at).into()
 }
 
 /// A state's number in the contract.
@@ -44,12 +73,6 @@ pub fn state_number(state: ReplicaState) -> v1::ReplicaState {
         ReplicaState::Orphaned => v1::ReplicaState::Orphaned,
         ReplicaState::Removing => v1::ReplicaState::Removing,
     }
-}
-
-/// The checksums of an attribute line. What a later release wrote is not understood and left out.
-fn recorded(checksums: &BTreeMap<String, String>) -> Vec<Checksum> {
-    let typed = |(name, hex): (&String, &String)| Checksum::from_hex(Algorithm::from_name(name)?, hex).ok();
-    checksums.iter().filter_map(typed).collect()
 }
 
 /// Gives an orphan back to its door, which claims it after all. One that is no orphan stays as it is.
@@ -81,64 +104,19 @@ pub fn remove(store: &Store, id: &ReplicaId) -> Result<bool, StoreError> {
     }
 }
 
-/// Reads a replica from its file and compares its checksums; those of `compute` that are not recorded yet are kept.
-/// `progress` is told of the bytes read and of how many; its `false` ends the work with `None`.
+/// Reads a replica from its file and compares all that is recorded of it; see [`scrub::verify`].
 pub fn verify(
     store: &Store,
     id: &ReplicaId,
     compute: AlgorithmSet,
-    mut progress: impl FnMut(u64, u64) -> bool,
+    progress: impl FnMut(u64, u64) -> bool,
 ) -> Result<Option<v1::VerifyResult>, StoreError> {
-    let replica = store.open(id)?;
-    let before: Vec<Checksum> = recorded(&replica.attributes().checksums);
-    let algorithms = before.iter().map(Checksum::algorithm).collect::<AlgorithmSet>().union(compute);
-    let mut hasher = MultiHasher::new(algorithms.iter());
-    let mut piece = vec![0; VERIFY_PIECE_BYTES];
-    let (mut offset, size) = (0, replica.size());
-    loop {
-        if !progress(offset, size) {
-            return Ok(None);
-        }
-        let count = store
-            .disk()
-            .read_at(replica.file(), &mut piece, offset)
-            .map_err(|source| StoreError::Io { step: "read the bytes", replica: id.clone(), source })?;
-        if count == 0 {
-            break;
-        }
-        hasher.update(&piece[..count]);
-        offset += count as u64;
-    }
-    let computed = hasher.finish();
-    let mut problems = Vec::new();
-    if offset != size {
-        problems.push(format!("the file has {offset} bytes, recorded are {size}"));
-    }
-    for expected in &before {
-        let algorithm = expected.algorithm();
-        match computed.iter().find(|actual| actual.algorithm() == algorithm) {
-            Some(actual) if actual == expected => {}
-            Some(actual) => problems.push(format!(
-                "{algorithm} of the file is {}, recorded {}",
-                actual.hex(),
-                expected.hex()
-            )),
-            None => problems.push(format!("{algorithm} could not be computed")),
-        }
-    }
-    if problems.is_empty() {
-        let new = computed.iter().filter(|checksum| !before.contains(checksum));
-        let new: BTreeMap<String, String> = new
-            .map(|checksum| (checksum.algorithm().name().to_owned(), checksum.hex().to_string()))
-            .collect();
-        if !new.is_empty() {
-            store.set_checksums(id, &new)?;
-        }
-    } else if replica.state().may_become(ReplicaState::Broken) {
-        store.set_state(id, ReplicaState::Broken, Some(&problems.join("; ")))?;
-    }
-    let checksums = computed.into_iter().map(Into::into).collect();
-    Ok(Some(v1::VerifyResult { good: problems.is_empty(), checksums, problems }))
+    let verification = scrub::verify(store, id, compute, progress)?;
+    Ok(verification.map(|Verification { good, checksums, problems }| v1::VerifyResult {
+        good,
+        checksums: checksums.into_iter().map(Into::into).collect(),
+        problems,
+    }))
 }
 
 /// The store, for blocking work on another thread.

@@ -1,5 +1,7 @@
 //! The contract's service. Each call is checked here and carried out by the registry or the store.
 
+use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +21,14 @@ use super::entry::{Entry, MAX_FOLLOWERS};
 use super::follow::{Events, SHORTEST_PERIOD, Wishes, follow};
 use super::registry::{Registry, StartError};
 use super::replicas::{self, blocking};
+use super::results::Results;
 use super::status::StatusSource;
 use super::wire;
 use crate::checksum::{Algorithm, AlgorithmSet};
-use crate::store::{Replica, ReplicaId, ReplicaState, Store, StoreError};
-use crate::transfer::request::{Door, RequestError};
-use crate::transfer::{FailureCode, Kind, State, TransferId, TransferRequest, Verdict};
+use crate::scrub::Scrub;
+use crate::store::{ReadOnly, Replica, ReplicaId, ReplicaState, Store, StoreError};
+use crate::transfer::request::{Door, KindName, RequestError};
+use crate::transfer::{FailureCode, Kind, TransferId, TransferRequest, Verdict};
 
 /// Replicas that are read from the store at once for a listing.
 const REPLICAS_PER_PAGE: usize = 256;
@@ -47,32 +51,45 @@ pub struct PoolService {
 
 #[derive(Debug)]
 struct Shared {
-    registry: Arc<Registry>,
-    store: Arc<Store>,
-    status: Arc<StatusSource>,
-    max_file_size: Option<u64>,
-    /// Rings at every change of health.
-    health: watch::Sender<u64>,
+    parts: Parts,
     /// Held while a replica's fate is decided, so that an orphan is not made of what was just claimed.
     fates: Mutex<()>,
     verifications: Arc<tokio::sync::Semaphore>,
 }
 
+impl std::ops::Deref for Shared {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+/// What the service works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// Every transfer.
+    pub registry: Arc<Registry>,
+    /// Every replica.
+    pub store: Arc<Store>,
+    /// How the pool is.
+    pub status: Arc<StatusSource>,
+    /// What the disk keeps of transfers.
+    pub results: Arc<Results>,
+    /// The verification of all replicas.
+    pub scrub: Arc<Scrub>,
+    /// The largest replica.
+    pub max_file_size: Option<u64>,
+    /// Rings at every change of health.
+    pub health: watch::Sender<u64>,
+}
+
 impl PoolService {
     /// The service over the parts of a pool.
     #[must_use]
-    pub fn new(
-        registry: Arc<Registry>,
-        store: Arc<Store>,
-        status: Arc<StatusSource>,
-        max_file_size: Option<u64>,
-        health: watch::Sender<u64>,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
         let verifications = Arc::new(tokio::sync::Semaphore::new(MAX_VERIFICATIONS));
-        let fates = Mutex::new(());
-        Self {
-            shared: Arc::new(Shared { registry, store, status, max_file_size, health, fates, verifications }),
-        }
+        Self { shared: Arc::new(Shared { parts, fates: Mutex::new(()), verifications }) }
     }
 
     /// Marks the replicas of uploads whose claim time has run out; called several times a second.
@@ -80,18 +97,19 @@ impl PoolService {
         let shared = &self.shared;
         for entry in shared.registry.take_new_orphans() {
             let _deciding = shared.fates.lock().await;
-            let request = entry.transfer().request();
-            let Ok(id) = ReplicaId::new(&request.replica) else { continue };
-            if shared.registry.find(&request.id).is_none() {
+            let Ok(id) = ReplicaId::new(entry.replica()) else { continue };
+            if shared.registry.find(entry.id()).is_none() {
                 continue; // claimed at the last moment
             }
-            warn!(transfer = %request.id, replica = %id, path = request.path,
+            warn!(transfer = %entry.id(), replica = %id, path = entry.asked().transfer_path,
                 "no door has claimed this upload in time: it is kept as an orphan, see ListReplicas");
             let marked = blocking(&shared.store, move |store| replicas::orphan(store, &id)).await;
-            if let Some(error) =
-                marked.map_or_else(|e| Some(e.to_string()), |r| r.err().map(|e| e.to_string()))
-            {
-                warn!(transfer = %request.id, replica = request.replica, %error, "an orphan cannot be marked");
+            let marked = marked.map_err(|e| e.to_string()).and_then(|m| m.map_err(|e| e.to_string()));
+            match marked {
+                Ok(()) => shared.registry.orphaned(&entry),
+                Err(error) => {
+                    warn!(transfer = %entry.id(), replica = entry.replica(), error, "an orphan cannot be marked");
+                }
             }
         }
     }
@@ -136,6 +154,9 @@ impl PoolService {
 
     /// What cannot fit is refused before its client is sent here.
     async fn check_room(&self, id: &ReplicaId, size: Option<u64>, limit: Option<u64>) -> Result<(), Status> {
+        if let Some(ReadOnly { since, because }) = self.shared.store.health().read_only {
+            return Err(store_status(&StoreError::ReadOnly { since, because }));
+        }
         let limit = [limit, self.shared.max_file_size].into_iter().flatten().min();
         if let (Some(size), Some(limit)) = (size, limit)
             && size > limit
@@ -163,24 +184,34 @@ impl PoolService {
         Ok(Response::new(follow(Arc::clone(&self.shared.registry), following, wishes)))
     }
 
+    /// Lets the disk know what is new of a transfer, and of others.
+    async fn keep(&self, entry: &Entry) -> Result<(), Status> {
+        if entry.kind() == KindName::Get {
+            return Ok(());
+        }
+        let results = Arc::clone(&self.shared.results);
+        tokio::task::spawn_blocking(move || results.flush())
+            .await
+            .map_err(|error| Status::internal(format!("a transfer cannot be kept on the disk: {error}")))
+    }
+
     /// What becomes of an upload's replica is settled before the transfer is forgotten. The caller holds `fates`.
     async fn settle_upload(&self, entry: &Entry, wish: &v1::AcknowledgeRequest) -> Result<(), Status> {
-        let transfer = entry.transfer();
-        let id = replica_id(&transfer.request().replica)?;
+        let id = replica_id(entry.replica())?;
         match wish.disposition() {
             Disposition::Unspecified | Disposition::Keep => {
                 // The first word counts: only an upload that was given up needs to be taken back.
-                if !transfer.decide(Verdict::Keep) && transfer.verdict() == Some(Verdict::Timeout) {
+                if !entry.decide(Verdict::Keep) && entry.verdict() == Some(Verdict::Timeout) {
                     blocking(&self.shared.store, move |store| replicas::adopt(store, &id))
                         .await?
                         .map_err(|error| store_status(&error))?;
                 }
             }
             Disposition::Discard => {
-                if transfer.verdict() == Some(Verdict::Keep) {
+                if entry.verdict() == Some(Verdict::Keep) {
                     return Err(Status::failed_precondition(format!(
                         "transfer {} was acknowledged with KEEP before; delete the replica instead",
-                        transfer.request().id
+                        entry.id()
                     )));
                 }
                 blocking(&self.shared.store, move |store| replicas::remove(store, &id))
@@ -189,7 +220,7 @@ impl PoolService {
                 let status =
                     u16::try_from(wish.http_status).ok().filter(|status| (400..600).contains(status));
                 let reason = wish.reason.clone();
-                transfer.decide(Verdict::Discard { status: status.unwrap_or(DISCARDED_STATUS), reason });
+                entry.decide(Verdict::Discard { status: status.unwrap_or(DISCARDED_STATUS), reason });
             }
         }
         Ok(())
@@ -217,9 +248,11 @@ impl Pool for PoolService {
             None => {
                 let replica = self.check_replica(&asked).await?;
                 let entry = registry.start(asked).map_err(start_status)?;
-                if let Some(replica) = replica {
-                    entry.transfer().hold(replica);
+                if let (Some(replica), Some(transfer)) = (replica, entry.transfer()) {
+                    transfer.hold(replica);
                 }
+                // Before anything of it can reach the disk.
+                self.keep(&entry).await?;
                 entry
             }
         };
@@ -244,7 +277,7 @@ impl Pool for PoolService {
         let id = transfer_id(&request.transfer_id)?;
         let reason =
             if request.reason.is_empty() { "cancelled by the door" } else { request.reason.as_str() };
-        let cancelled = self.shared.registry.find(&id).is_some_and(|entry| entry.transfer().cancel(reason));
+        let cancelled = self.shared.registry.find(&id).is_some_and(|entry| entry.cancel(reason));
         Ok(Response::new(v1::CancelResponse { cancelled }))
     }
 
@@ -258,31 +291,25 @@ impl Pool for PoolService {
         let Some(entry) = registry.find(&id) else {
             return Ok(Response::new(v1::AcknowledgeResponse { known: false }));
         };
-        let transfer = entry.transfer();
-        let _deciding = self.shared.fates.lock().await;
-        if matches!(transfer.state(), State::Done(_)) && transfer.request().kind.stores() {
+        let deciding = self.shared.fates.lock().await;
+        if entry.has_stored() {
             self.settle_upload(&entry, &request).await?;
         }
         let known =
             registry.acknowledge(&id).map_err(|error| Status::failed_precondition(error.to_string()))?;
+        drop(deciding);
+        self.keep(&entry).await?;
         Ok(Response::new(v1::AcknowledgeResponse { known }))
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<Self::ListStream>, Status> {
         let request = request.into_inner();
         let wanted = move |entry: &Arc<Entry>| {
-            let by_door =
-                request.door_name.is_empty() || entry.transfer().request().door.name == request.door_name;
-            by_door && (!request.unacknowledged_only || entry.transfer().state().has_ended())
+            let by_door = request.door_name.is_empty() || entry.door_name() == request.door_name;
+            by_door && (!request.unacknowledged_only || entry.outcome().is_some())
         };
         let entries = self.shared.registry.list().into_iter().filter(wanted);
-        let infos = entries.map(|entry| {
-            Ok(v1::TransferInfo {
-                request: Some(wire::redacted(entry.asked())),
-                progress: Some(wire::progress(entry.transfer())),
-                outcome: wire::outcome(entry.transfer()),
-            })
-        });
+        let infos = entries.map(|entry| Ok(entry.info()));
         Ok(Response::new(Box::pin(stream::iter(infos.collect::<Vec<_>>()))))
     }
 
@@ -310,10 +337,7 @@ impl Pool for PoolService {
         request: Request<v1::StatReplicaRequest>,
     ) -> Result<Response<v1::ReplicaInfo>, Status> {
         let id = replica_id(&request.into_inner().replica_id)?;
-        let info = blocking(&self.shared.store, move |store| {
-            store.stat(&id).map(|stat| replicas::info(store, &stat))
-        })
-        .await?;
+        let info = blocking(&self.shared.store, move |store| replicas::stat(store, &id)).await?;
         info.map(Response::new).map_err(|error| store_status(&error))
     }
 
@@ -330,7 +354,7 @@ impl Pool for PoolService {
             return Err(store_status(&StoreError::NotFound { replica: id }));
         }
         if existed {
-            info!(replica = %id, "replica deleted for a door");
+            info!(replica = %id, "replica deleted on request");
         }
         Ok(Response::new(v1::DeleteReplicaResponse { existed }))
     }
@@ -422,30 +446,45 @@ impl Pool for PoolService {
 
     async fn start_scrub(
         &self,
-        _request: Request<v1::StartScrubRequest>,
+        request: Request<v1::StartScrubRequest>,
     ) -> Result<Response<v1::ScrubStatus>, Status> {
-        Err(Status::unimplemented("this pool does not scrub"))
+        let request = request.into_inner();
+        let rate = NonZeroU64::new(request.rate_bytes_per_second);
+        let status = self.shared.scrub.start(request.restart, rate);
+        let status = status.map_err(|error| Status::failed_precondition(error.to_string()))?;
+        info!(restart = request.restart, rate, "scrub: started on request");
+        Ok(Response::new(wire::scrub(&status)))
     }
 
     async fn stop_scrub(
         &self,
         _request: Request<v1::StopScrubRequest>,
     ) -> Result<Response<v1::ScrubStatus>, Status> {
-        Err(Status::unimplemented("this pool does not scrub"))
+        info!("scrub: stopped on request");
+        Ok(Response::new(wire::scrub(&self.shared.scrub.stop())))
     }
 
     async fn get_scrub(
         &self,
         _request: Request<v1::GetScrubRequest>,
     ) -> Result<Response<v1::ScrubStatus>, Status> {
-        Err(Status::unimplemented("this pool does not scrub"))
+        Ok(Response::new(wire::scrub(&self.shared.scrub.status())))
     }
 
     async fn recover(
         &self,
-        _request: Request<v1::RecoverRequest>,
+        request: Request<v1::RecoverRequest>,
     ) -> Result<Response<v1::RecoverResponse>, Status> {
-        Err(Status::unimplemented("this pool does not become read-only by itself"))
+        let request = request.into_inner();
+        if self.shared.store.health().read_only.is_none() {
+            return Ok(Response::new(v1::RecoverResponse { recovered: false }));
+        }
+        blocking(&self.shared.store, Store::recover)
+            .await?
+            .map_err(|error| Status::failed_precondition(format!("the pool stays read-only: {error}")))?;
+        info!(reason = request.reason, "recovered: the pool takes uploads again");
+        self.shared.health.send_modify(|version| *version = version.wrapping_add(1));
+        Ok(Response::new(v1::RecoverResponse { recovered: true }))
     }
 
     async fn resume(
@@ -469,12 +508,18 @@ fn send_replicas(
 ) -> Result<(), StoreError> {
     loop {
         let page = store.list(after.as_ref(), REPLICAS_PER_PAGE)?;
+        let without_blocks = match page.replicas.last() {
+            Some(last) => replicas::without_blocks(store, after.as_ref(), &last.id),
+            None => BTreeSet::new(),
+        };
         for stat in &page.replicas {
             let state = replicas::state_number(stat.attributes.state);
             if !states.is_empty() && !states.contains(&state) {
                 continue;
             }
-            if left == 0 || sender.blocking_send(Ok(replicas::info(store, stat))).is_err() {
+            let whole = stat.attributes.state != ReplicaState::Uploading;
+            let info = replicas::info(store, stat, whole && !without_blocks.contains(&stat.id));
+            if left == 0 || sender.blocking_send(Ok(info)).is_err() {
                 return Ok(());
             }
             left -= 1;

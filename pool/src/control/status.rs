@@ -8,13 +8,15 @@ use penstock_door_proto::v1;
 use super::data_port::DataPort;
 use super::metrics::Metrics;
 use super::registry::Registry;
+use super::wire;
 use crate::checksum::Algorithm;
-use crate::store::Store;
+use crate::scrub::Scrub;
+use crate::store::{ReadOnly, ReplicaCounts, Store, StoreHealth};
 
 /// What this release can do beyond GET and PUT.
 fn features() -> Vec<String> {
-    let mut features = vec!["verify-replica".to_owned(), "verified-reads".to_owned()];
-    features.extend(["pull", "push"].map(str::to_owned));
+    let mut features =
+        ["verify-replica", "verified-reads", "scrub", "pull", "push"].map(str::to_owned).to_vec();
     features.extend(Algorithm::ALL.iter().map(|algorithm| format!("checksum:{algorithm}")));
     features
 }
@@ -38,6 +40,52 @@ pub struct StatusSource {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     data_port: Arc<dyn DataPort>,
+    scrub: Arc<Scrub>,
+}
+
+/// What the pool's health is made of, as far as it can be told at any time without asking the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Signs {
+    store: StoreHealth,
+    counts: ReplicaCounts,
+}
+
+impl Signs {
+    /// Whether those who follow the pool's health are to be told: how many replicas there are does not matter for it.
+    pub(super) fn differ_from(&self, earlier: &Self) -> bool {
+        let bad = |signs: &Self| (signs.counts.broken, signs.counts.suspect, signs.counts.orphaned);
+        self.store != earlier.store || bad(self) != bad(earlier)
+    }
+
+    /// One line for each thing that is not well, the worst first.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Some(ReadOnly { since, because }) = &self.store.read_only {
+            problems.push(format!(
+                "writes fail ({because}): read-only since {since:.0}; repair the disk, then run penstock-pool recover"
+            ));
+        }
+        if let Some(because) = &self.store.index_lost {
+            problems.push(format!(
+                "the index cannot be used ({because}): start the pool again to make a new one"
+            ));
+        }
+        let ReplicaCounts { broken, suspect, orphaned, .. } = self.counts;
+        let counted = [
+            (broken, "broken", "bytes are not those that were stored", "--state broken"),
+            (suspect, "suspect", "reading failed; verify, and look at the disk", "--suspect"),
+            (orphaned, "orphaned", "uploaded, and claimed by no door", "--state orphaned"),
+        ];
+        for (count, word, meaning, option) in counted {
+            let subject = match count {
+                0 => continue,
+                1 => "1 replica is".to_owned(),
+                _ => format!("{count} replicas are"),
+            };
+            problems.push(format!("{subject} {word}: {meaning} (penstock-pool replicas list {option})"));
+        }
+        problems
+    }
 }
 
 impl StatusSource {
@@ -49,15 +97,26 @@ impl StatusSource {
         store: Arc<Store>,
         metrics: Arc<Metrics>,
         data_port: Arc<dyn DataPort>,
+        scrub: Arc<Scrub>,
     ) -> Self {
-        Self { identity, registry, store, metrics, data_port }
+        Self { identity, registry, store, metrics, data_port, scrub }
+    }
+
+    /// What there is to be seen of the pool's health now. Does not block.
+    pub(super) fn signs(&self) -> Signs {
+        Signs { store: self.store.health(), counts: self.store.counts() }
     }
 
     /// The state now. Asks the file system for its free space, so it blocks.
     #[must_use]
     pub fn now(&self) -> v1::PoolStatus {
-        let mut problems = self.store.scan_report().problem_texts.clone();
+        let signs = self.signs();
+        let mut problems = signs.problems();
+        problems.extend(self.store.scan_report().problem_texts.iter().cloned());
         let mut health = v1::pool_status::Health::Ok;
+        if signs.store.read_only.is_some() {
+            health = v1::pool_status::Health::ReadOnly;
+        }
         if self.registry.draining() {
             health = v1::pool_status::Health::Draining;
         }
@@ -86,7 +145,7 @@ impl StatusSource {
         self.metrics.set_queues(&queues);
         let (in_rate, out_rate) = self.metrics.rates();
         let load = self.data_port.load();
-        let counts = self.store.counts();
+        let counts = signs.counts;
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         v1::PoolStatus {
             pool_name: self.identity.pool_name.clone(),
@@ -119,8 +178,8 @@ impl StatusSource {
             broken_replicas: counts.broken,
             orphaned_replicas: counts.orphaned,
             unacknowledged: number(self.registry.unacknowledged()),
-            suspect_replicas: 0,
-            scrub: None,
+            suspect_replicas: counts.suspect,
+            scrub: Some(wire::scrub(&self.scrub.status())),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! From the pool's own types to the messages of the contract.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use penstock_door_proto::v1;
 use v1::transfer_event::Event;
 
 use crate::checksum::Checksum;
+use crate::scrub::{ScrubState, ScrubStatus};
 use crate::transfer::clock::Moment;
 use crate::transfer::link::LinkSnapshot;
 use crate::transfer::record::{Cancelled, Failed, Finished, LimitShares};
@@ -197,6 +199,28 @@ fn limits(limits: &LimitShares) -> v1::Limits {
 
 fn checksums(checksums: &[Checksum]) -> Vec<v1::Checksum> {
     checksums.iter().map(|checksum| (*checksum).into()).collect()
+}
+
+/// How the scrub stands.
+pub(super) fn scrub(status: &ScrubStatus) -> v1::ScrubStatus {
+    let state = match status.state {
+        ScrubState::Idle => v1::scrub_status::State::Idle,
+        ScrubState::Running => v1::scrub_status::State::Running,
+        ScrubState::Stopped => v1::scrub_status::State::Stopped,
+    };
+    v1::ScrubStatus {
+        state: state.into(),
+        pass_started_at: status.pass_started_at.map(Into::into),
+        pass_finished_at: status.pass_finished_at.map(Into::into),
+        replicas_verified: status.replicas_verified,
+        bytes_verified: status.bytes_verified,
+        replicas_skipped: status.replicas_skipped,
+        replicas_found_broken: status.replicas_found_broken,
+        done: status.done,
+        rate_bytes_per_second: status.rate_bytes_per_second.map_or(0, NonZeroU64::get),
+        next_pass_at: status.next_pass_at.map(Into::into),
+        passes: status.passes,
+    }
 }
 
 /// The request without what nobody else may see: credentials, header values, source URLs' capabilities.

@@ -24,6 +24,7 @@ pub mod url;
 pub mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use self::client::{Client, Opened, Question, Reply};
 pub use self::error::RemoteError;
@@ -35,6 +36,7 @@ pub use self::wire::Wire;
 
 use self::places::Places;
 use self::resolve::Resolver;
+use crate::tls::ClientTls;
 
 /// What all transfers of a pool share when they speak to remote servers.
 pub struct Remotes {
@@ -42,19 +44,42 @@ pub struct Remotes {
     pub settings: Settings,
     resolver: Resolver,
     places: Arc<Places>,
+    /// `None`: no authorities are known, so no server can prove who it is.
+    tls: Option<Arc<ClientTls>>,
+    made: AtomicU64,
+    reused: AtomicU64,
 }
 
 impl Remotes {
     /// No connections yet.
     #[must_use]
-    pub fn new(settings: Settings) -> Arc<Remotes> {
+    pub fn new(settings: Settings, tls: Option<Arc<ClientTls>>) -> Arc<Remotes> {
         let places = Places::new(settings.connections_per_host);
-        Arc::new(Remotes { settings, resolver: Resolver::new(), places })
+        Arc::new(Remotes {
+            settings,
+            resolver: Resolver::new(),
+            places,
+            tls,
+            made: AtomicU64::new(0),
+            reused: AtomicU64::new(0),
+        })
     }
 
     /// Connections that are open or being made, those that wait to be used again included.
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.places.taken()
+    }
+
+    /// Connections that were made so far.
+    #[must_use]
+    pub fn connections_made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    /// Requests so far that went out on a connection of an earlier one.
+    #[must_use]
+    pub fn connections_reused(&self) -> u64 {
+        self.reused.load(Ordering::Relaxed)
     }
 }

@@ -61,7 +61,7 @@ pub(super) trait Visitor {
 /// What a file on a shelf is.
 pub(super) enum Seen {
     /// A replica.
-    Replica(ReplicaStat),
+    Replica(Box<ReplicaStat>),
     /// No usable replica: bytes on the disk, and what is wrong.
     Stranger(u64, String),
     /// It is not there, or not any more.
@@ -80,13 +80,13 @@ pub(super) fn look(disk: &dyn Disk, path: &Path, shelf: Shelf) -> Seen {
         return Seen::Stranger(metadata.allocated, STRANGER.to_owned());
     };
     match read(disk, path, &id) {
-        Ok((metadata, attributes)) => Seen::Replica(ReplicaStat {
+        Ok((metadata, attributes)) => Seen::Replica(Box::new(ReplicaStat {
             size: metadata.size,
             allocated: metadata.allocated,
             identity: Identity::of(&metadata),
             attributes,
             id,
-        }),
+        })),
         Err(error) => Seen::Stranger(metadata.allocated, error.to_string()),
     }
 }
@@ -242,7 +242,7 @@ impl<V: Visitor> Scan<'_, V> {
         match look(self.disk, path, shelf) {
             Seen::Replica(stat) => {
                 self.scanned.totals.take_in(&stat);
-                self.visitor.replica(stat)
+                self.visitor.replica(*stat)
             }
             Seen::Stranger(allocated, why) => self.stranger(path, allocated, &why),
             Seen::Nothing => Ok(()),

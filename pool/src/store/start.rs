@@ -256,7 +256,7 @@ impl Recovery<'_> {
             }
         }
         match seen {
-            Seen::Replica(stat) => Ok(Some(stat)),
+            Seen::Replica(stat) => Ok(Some(*stat)),
             Seen::Nothing => Ok(None),
             Seen::Stranger(allocated, why) => {
                 let name = below_data(self.layout, path);

@@ -211,7 +211,11 @@ impl Store {
             Err(source) => return unclaim(io_error(replica, "look for the file", source)),
         }
         let intent = Intent::Upload(spec.transfer.clone());
-        let ticket = self.inner.index.submit_soon([Change::Intend(replica.clone(), intent.clone())]);
+        let ticket = self.inner.index.submit_soon([
+            // Of an earlier replica, whose removal could not be made durable: it must not hit this one.
+            Change::Settle(replica.clone(), Intent::Removal),
+            Change::Intend(replica.clone(), intent.clone()),
+        ]);
         Ok(Claim { store: self.inner.clone(), replica: replica.clone(), intent, ticket, end: End::Nothing })
     }
 }

@@ -173,6 +173,15 @@ pub enum KindName {
 }
 
 impl KindName {
+    /// It makes a replica, whose fate the door decides.
+    #[must_use]
+    pub fn stores(self) -> bool {
+        match self {
+            KindName::Put | KindName::Pull | KindName::PoolToPool | KindName::LocalCopy => true,
+            KindName::Get | KindName::Push => false,
+        }
+    }
+
     /// As it stands in metrics, logs and PoolStatus.features.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -208,10 +217,7 @@ impl Kind {
     /// It makes a replica, whose fate the door decides.
     #[must_use]
     pub fn stores(&self) -> bool {
-        match self {
-            Kind::Put(_) | Kind::Pull(_) => true,
-            Kind::Get(_) | Kind::Push(_) => false,
-        }
+        self.name().stores()
     }
 
     /// The pool carries it out by itself: no client comes to the data port.

@@ -9,6 +9,8 @@
 
 mod failures;
 mod guard;
+#[cfg(test)]
+pub(crate) mod stories;
 
 use std::rc::Rc;
 use std::sync::Arc;

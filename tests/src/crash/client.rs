@@ -1,12 +1,13 @@
-//! A client that uploads, downloads and deletes until the daemon dies under it, and writes down what it was told.
+//! A client that does one thing after the other until the daemons die under it, and writes down what it was told.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::http::{Answer, Door, Framing, Way};
+use super::http::{Answer, Door};
+use super::operation;
 use super::random::Random;
 use super::record::{Slot, Source, State};
-use crate::files;
 
 /// What all clients of a cycle share.
 #[derive(Debug)]
@@ -15,20 +16,16 @@ pub struct Scene<'a> {
     pub door: Door,
     /// What they upload.
     pub source: &'a Source,
-    /// Set right before the daemon is killed: from here on no answer is no fault.
+    /// Set right before the daemons are killed: from here on no answer is no fault.
     pub killed: &'a AtomicBool,
 }
 
 /// What a client did, and what was wrong with the answers.
 #[derive(Debug, Default, Clone)]
 pub struct Tally {
-    /// Uploads that were answered with 201 or 204.
-    pub uploads: u64,
-    /// Deletions that were answered with 204.
-    pub deletions: u64,
-    /// Downloads that came whole and right.
-    pub downloads: u64,
-    /// Uploads and deletions that the kill left without an answer.
+    /// Operations that were answered as they should be, by name.
+    pub answered: BTreeMap<&'static str, u64>,
+    /// Changes that the kill left without an answer.
     pub unanswered: u64,
     /// What must not be, one line each.
     pub findings: Vec<String>,
@@ -37,9 +34,9 @@ pub struct Tally {
 impl Tally {
     /// Adds another one's.
     pub fn add(&mut self, other: Tally) {
-        self.uploads += other.uploads;
-        self.deletions += other.deletions;
-        self.downloads += other.downloads;
+        for (name, count) in other.answered {
+            *self.answered.entry(name).or_default() += count;
+        }
         self.unanswered += other.unanswered;
         self.findings.extend(other.findings);
     }
@@ -58,128 +55,104 @@ pub struct Client<'a> {
     pub random: Random,
 }
 
+/// How an operation ended.
+#[derive(Debug)]
+pub enum End {
+    /// It was answered as it should be.
+    Good,
+    /// There was nothing to do (no file to read a range of, say).
+    Idle,
+    /// No answer, or one that is none once the daemons die.
+    Unanswered(String),
+    /// What must not be.
+    Wrong(String),
+}
+
 impl Client<'_> {
-    /// Goes on until a request is not answered.
+    /// Goes on until the daemons are killed, or a request is not answered.
     #[must_use]
     pub fn work(mut self) -> Tally {
         let mut tally = Tally::default();
-        let unanswered = loop {
-            if let Err(unanswered) = self.step(&mut tally) {
-                break unanswered;
+        while !self.is_killed() {
+            let operation = operation::choose(&mut self.random);
+            match (operation.run)(&mut self) {
+                End::Good => *tally.answered.entry(operation.name).or_default() += 1,
+                End::Idle => {}
+                End::Wrong(what) => tally.findings.push(format!("{what} ({})", operation.name)),
+                End::Unanswered(what) => {
+                    if !self.is_killed() {
+                        // Nobody caused it: a daemon that died by itself, or that broke a connection.
+                        tally.findings.push(format!("wrong: {what} ({})", operation.name));
+                    }
+                    break;
+                }
             }
-        };
-        if !self.scene.killed.load(Ordering::SeqCst) {
-            // Nobody caused it: a daemon that died by itself, or that broke a connection.
-            tally.findings.push(format!("wrong: {unanswered}"));
         }
+        tally.unanswered = self.slots.iter().filter(|slot| slot.unanswered.is_some()).count() as u64;
         tally
     }
 
-    fn step(&mut self, tally: &mut Tally) -> Result<(), String> {
-        let slot = usize::try_from(self.random.below(self.slots.len() as u64)).expect("slots are few");
-        match self.random.below(10) {
-            0..5 => self.upload(slot, tally),
-            5..7 => self.delete(slot, tally),
-            7..9 => self.download(slot, tally),
-            _ => self.look_at_anothers(tally),
-        }
+    /// One of its own paths.
+    pub fn any_slot(&mut self) -> usize {
+        usize::try_from(self.random.below(self.slots.len() as u64)).expect("slots are few")
     }
 
-    fn upload(&mut self, slot: usize, tally: &mut Tally) -> Result<(), String> {
-        let content = self.scene.source.cut(&mut self.random);
-        let framing = if self.random.one_in(3) { Framing::Chunks } else { Framing::Length };
-        let way = if self.random.one_in(8) { Way::Proxied } else { Way::Redirected };
+    /// One of its own paths with a file of at least a byte, and the file's length.
+    pub fn any_file(&mut self) -> Option<(usize, u64)> {
+        let slot = self.any_slot();
+        let State::File(content) = &self.slots[slot].state else { return None };
+        let length = self.scene.source.bytes(content).len() as u64;
+        (length > 0).then_some((slot, length))
+    }
+
+    /// The request that changes a path of its own into `state`. The answer is one of those that say that it is so
+    /// (`done`), or the path is as before.
+    pub fn change(&mut self, slot: usize, state: State, answer: io::Result<Answer>, done: &[u16]) -> End {
+        let killed = self.is_killed();
         let slot = &mut self.slots[slot];
-        slot.unanswered = Some(State::File(content.clone()));
-        tally.unanswered += 1;
-        let answer = self.scene.door.put(&slot.path, self.scene.source.bytes(&content), framing, way);
-        let answer = answered("PUT", &slot.path, answer)?;
-        tally.unanswered -= 1;
-        match answer.status {
-            201 | 204 => {
-                slot.settle_as_changed();
-                tally.uploads += 1;
-            }
-            _ => {
-                // "Whole or nothing": a refused upload leaves no name and no file.
+        match answer {
+            Ok(answer) if done.contains(&answer.status) => {
+                slot.state = state;
                 slot.unanswered = None;
-                tally.findings.push(refused("PUT", &slot.path, &answer));
+                End::Good
+            }
+            // Who lives on answers for who has died; what became of the change is not known then.
+            Ok(answer) if killed => {
+                slot.unanswered = Some(state);
+                End::Unanswered(format!("{} is answered with {}", slot.path, answer.status))
+            }
+            Ok(answer) => {
+                End::Wrong(format!("wrong: a change of {} is answered with {}", slot.path, answer.status))
+            }
+            Err(error) => {
+                slot.unanswered = Some(state);
+                End::Unanswered(format!("no answer about {}: {error}", slot.path))
             }
         }
-        Ok(())
     }
 
-    fn delete(&mut self, slot: usize, tally: &mut Tally) -> Result<(), String> {
-        let slot = &mut self.slots[slot];
-        slot.unanswered = Some(State::Absent);
-        tally.unanswered += 1;
-        let answer = answered("DELETE", &slot.path, self.scene.door.delete(&slot.path))?;
-        tally.unanswered -= 1;
-        match (answer.status, &slot.state) {
-            (204, State::File(_)) => {
-                slot.settle_as_changed();
-                tally.deletions += 1;
-            }
-            (404, State::Absent) => slot.settle_as_changed(),
-            _ => {
-                slot.unanswered = None;
-                tally.findings.push(refused("DELETE", &slot.path, &answer));
-            }
+    /// Looks at the answer to a request that changes nothing.
+    pub fn look(
+        &self,
+        path: &str,
+        answer: io::Result<Answer>,
+        check: impl FnOnce(&Answer) -> Result<(), String>,
+    ) -> End {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return End::Unanswered(format!("no answer about {path}: {error}")),
+        };
+        // Bytes are right or wrong whoever dies; a refusal may have its reason in that.
+        if self.is_killed() && answer.status >= 300 {
+            return End::Unanswered(format!("{path} is answered with {}", answer.status));
         }
-        Ok(())
+        match check(&answer) {
+            Ok(()) => End::Good,
+            Err(what) => End::Wrong(format!("{what}: {path}")),
+        }
     }
 
-    fn download(&mut self, slot: usize, tally: &mut Tally) -> Result<(), String> {
-        let slot = &self.slots[slot];
-        let answer = answered("GET", &slot.path, self.scene.door.get(&slot.path))?;
-        match check(&answer, &slot.state, self.scene.source) {
-            Ok(()) => tally.downloads += 1,
-            Err(what) => tally.findings.push(format!("{what}: {}", slot.path)),
-        }
-        Ok(())
+    fn is_killed(&self) -> bool {
+        self.scene.killed.load(Ordering::SeqCst)
     }
-
-    /// Its client changes it meanwhile: there is no file, or one version of it, whole.
-    fn look_at_anothers(&mut self, tally: &mut Tally) -> Result<(), String> {
-        let path = &self.paths[usize::try_from(self.random.below(self.paths.len() as u64)).expect("few")];
-        let answer = answered("GET", path, self.scene.door.get(path))?;
-        match answer.status {
-            200 if has_digest_of_its_body(&answer) => tally.downloads += 1,
-            200 => tally.findings.push(format!("wrong: GET {path} came with a Digest of other bytes")),
-            404 => {}
-            _ => tally.findings.push(refused("GET", path, &answer)),
-        }
-        Ok(())
-    }
-}
-
-/// Whether a download's answer is that of this state; else what it is: "lost", "extra" or "wrong", and why.
-pub fn check(answer: &Answer, state: &State, source: &Source) -> Result<(), String> {
-    match (answer.status, state) {
-        (404, State::Absent) => Ok(()),
-        (404, State::File(_)) => Err("lost".to_owned()),
-        (200, State::Absent) => Err("extra: a file where none should be".to_owned()),
-        (200, State::File(content)) if answer.body != source.bytes(content) => {
-            let (came, stored) = (answer.body.len(), source.bytes(content).len());
-            Err(format!("wrong: {came} bytes came, which are not the {stored} that were stored"))
-        }
-        (200, State::File(_)) if !has_digest_of_its_body(answer) => {
-            Err(format!("wrong: Digest is {:?}", answer.header("Digest")))
-        }
-        (200, State::File(_)) => Ok(()),
-        (status, State::File(_)) => Err(format!("lost: GET is answered with {status}")),
-        (status, State::Absent) => Err(format!("wrong: GET is answered with {status}")),
-    }
-}
-
-fn has_digest_of_its_body(answer: &Answer) -> bool {
-    answer.header("Digest") == Some(format!("adler32={}", files::adler32_hex(&answer.body)).as_str())
-}
-
-fn answered(method: &str, path: &str, answer: io::Result<Answer>) -> Result<Answer, String> {
-    answer.map_err(|error| format!("no answer to {method} {path}: {error}"))
-}
-
-fn refused(method: &str, path: &str, answer: &Answer) -> String {
-    format!("wrong: {method} {path} is answered with {}", answer.status)
 }

@@ -29,6 +29,15 @@ pub enum Framing {
     Chunks,
 }
 
+impl Framing {
+    fn header(self, body: &[u8]) -> String {
+        match self {
+            Framing::Length => format!("Content-Length: {}\r\n", body.len()),
+            Framing::Chunks => "Transfer-Encoding: chunked\r\n".to_owned(),
+        }
+    }
+}
+
 /// Which way an upload takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -65,22 +74,55 @@ impl Answer {
 }
 
 impl Door {
-    /// Downloads from where the door says.
-    pub fn get(&self, path: &str) -> io::Result<Answer> {
-        let answer = exchange(self.address, &self.head("GET", path, ""), None)?;
+    /// Downloads from where the door says: all of it, or the bytes from the first to the last, that included.
+    pub fn get(&self, path: &str, range: Option<(u64, u64)>) -> io::Result<Answer> {
+        let range = range.map(|(first, last)| format!("Range: bytes={first}-{last}\r\n")).unwrap_or_default();
+        let answer = exchange(self.address, &self.head("GET", path, &range), None)?;
         if answer.status != 307 {
             return Ok(answer);
         }
         let (pool, target) = answer.redirect()?;
-        exchange(pool, &head("GET", &target, pool, "Want-Digest: adler32\r\n"), None)
+        let headers = format!("Want-Digest: adler32\r\n{range}");
+        exchange(pool, &head("GET", &target, pool, &headers), None)
+    }
+
+    /// Uploads, past the door, with another header at the pool.
+    pub fn put_stating(&self, path: &str, body: &[u8], header: &str) -> io::Result<Answer> {
+        let length = format!("Content-Length: {}\r\n", body.len());
+        let waiting = format!("{length}{header}Expect: 100-continue\r\n");
+        let answer =
+            exchange(self.address, &self.head("PUT", path, &waiting), Some((body, Framing::Length)))?;
+        if answer.status != 307 {
+            return Ok(answer);
+        }
+        let (pool, target) = answer.redirect()?;
+        let headers = format!("{length}{header}");
+        exchange(pool, &head("PUT", &target, pool, &headers), Some((body, Framing::Length)))
+    }
+
+    /// Begins an upload, past the door, sends some bytes of its body and goes away.
+    pub fn give_up(&self, path: &str, body: &[u8], sent: usize, framing: Framing) -> io::Result<()> {
+        let length = framing.header(body);
+        let waiting = format!("{length}Expect: 100-continue\r\n");
+        let answer = exchange(self.address, &self.head("PUT", path, &waiting), None)?;
+        if answer.status != 307 {
+            return Err(bad("redirect"));
+        }
+        let (pool, target) = answer.redirect()?;
+        let mut stream = connect(pool)?;
+        stream.write_all(head("PUT", &target, pool, &length).as_bytes())?;
+        match framing {
+            Framing::Length => stream.write_all(&body[..sent]),
+            Framing::Chunks => {
+                stream.write_all(format!("{:x}\r\n", body.len()).as_bytes())?;
+                stream.write_all(&body[..sent])
+            }
+        }
     }
 
     /// Uploads.
     pub fn put(&self, path: &str, body: &[u8], framing: Framing, way: Way) -> io::Result<Answer> {
-        let length = match framing {
-            Framing::Length => format!("Content-Length: {}\r\n", body.len()),
-            Framing::Chunks => "Transfer-Encoding: chunked\r\n".to_owned(),
-        };
+        let length = framing.header(body);
         let upload = Some((body, framing));
         if way == Way::Proxied {
             return exchange(self.address, &self.head("PUT", path, &length), upload);
@@ -110,10 +152,7 @@ fn head(method: &str, target: &str, host: SocketAddr, headers: &str) -> String {
 
 /// One request and its answer, on a connection of its own. With `Expect` the body goes after a 100 only.
 fn exchange(address: SocketAddr, head: &str, upload: Option<(&[u8], Framing)>) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_TIME)?;
-    stream.set_read_timeout(Some(ANSWER_TIME))?;
-    stream.set_write_timeout(Some(ANSWER_TIME))?;
-    stream.set_nodelay(true)?;
+    let mut stream = connect(address)?;
     let waits = head.contains("Expect: 100-continue");
     // A refusal may come before all was sent, so that a write that fails is no end yet: the answer tells, or its lack.
     let mut sent = stream.write_all(head.as_bytes());
@@ -145,6 +184,14 @@ fn exchange(address: SocketAddr, head: &str, upload: Option<(&[u8], Framing)>) -
         sent?;
     }
     Ok(answer)
+}
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, ANSWER_TIME)?;
+    stream.set_read_timeout(Some(ANSWER_TIME))?;
+    stream.set_write_timeout(Some(ANSWER_TIME))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 fn send_body(stream: &mut TcpStream, body: &[u8], framing: Framing) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! What the clients know: the state of each path, as they were told it, and what they were never told.
 
+use super::http::Answer;
 use super::random::Random;
 use crate::files::{self, KIB, MIB};
 
@@ -97,4 +98,28 @@ impl Slot {
 #[must_use]
 pub fn directory(client: usize) -> String {
     format!("/client{client}/")
+}
+
+/// Whether a download's answer is that of this state; else what it is: "lost", "extra" or "wrong", and why.
+pub fn check(answer: &Answer, state: &State, source: &Source) -> Result<(), String> {
+    match (answer.status, state) {
+        (404, State::Absent) => Ok(()),
+        (404, State::File(_)) => Err("lost".to_owned()),
+        (200, State::Absent) => Err("extra: a file where none should be".to_owned()),
+        (200, State::File(content)) if answer.body != source.bytes(content) => {
+            let (came, stored) = (answer.body.len(), source.bytes(content).len());
+            Err(format!("wrong: {came} bytes came, which are not the {stored} that were stored"))
+        }
+        (200, State::File(_)) if !has_digest_of_its_body(answer) => {
+            Err(format!("wrong: Digest is {:?}", answer.header("Digest")))
+        }
+        (200, State::File(_)) => Ok(()),
+        (status, State::File(_)) => Err(format!("lost: GET is answered with {status}")),
+        (status, State::Absent) => Err(format!("wrong: GET is answered with {status}")),
+    }
+}
+
+/// Whether the adler32 that came with a body is the body's.
+pub fn has_digest_of_its_body(answer: &Answer) -> bool {
+    answer.header("Digest") == Some(format!("adler32={}", files::adler32_hex(&answer.body)).as_str())
 }

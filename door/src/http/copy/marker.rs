@@ -158,3 +158,107 @@ fn line(text: &mut String, content: &str) {
     }
     text.push('\n');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(seconds: i64, millis: i32) -> Timestamp {
+        Timestamp::new(seconds, millis * 1_000_000).unwrap()
+    }
+
+    fn moving(started_at: Timestamp, last_moved_at: Timestamp, bytes_moved: u64) -> CopyStatus {
+        let figures = Figures { last_moved_at, bytes_moved, ..Figures::from(started_at) };
+        CopyStatus { figures: Some(figures), ..CopyStatus::new(Direction::Pull, started_at) }
+    }
+
+    fn to(address: &str, port: u32) -> proto::Connection {
+        let remote = Some(proto::Endpoint { address: address.into(), port });
+        proto::Connection { remote, ..Default::default() }
+    }
+
+    #[test]
+    fn the_guides_example_is_reproduced_with_the_end_lines_that_parsers_want() {
+        let accepted = at(1_569_404_602, 100);
+        let preparing = CopyStatus::new(Direction::Pull, accepted);
+        let running = moving(at(1_569_404_602, 900), at(1_569_404_607, 0), 531_501_280);
+        let stream =
+            marker(&preparing, accepted) + &marker(&running, at(1_569_404_607, 100)) + &last_line(&Ok(()));
+        assert_eq!(stream, include_str!("../../../tests/golden/guide_stream.txt"));
+    }
+
+    #[test]
+    fn the_references_example_is_reproduced() {
+        let mut status = moving(at(1_569_403_178, 900), at(1_569_403_183, 0), 503_928_392);
+        status.figures.as_mut().unwrap().connections = vec![to("2001:db8::1", 2345), to("192.0.2.1", 1234)];
+        let text = marker(&status, at(1_569_403_183, 100));
+        let ours = text.replace("    Stripe Source: tcp:[2001:db8::1]:2345\n", "");
+        assert_eq!(ours, include_str!("../../../tests/golden/reference_marker.txt"));
+    }
+
+    #[test]
+    fn the_last_lines_are_those_that_operators_know() {
+        let failure = |why: &str| last_line(&Err(why.to_owned()));
+        assert_eq!(failure("rejected GET: 404 Not Found"), "failure: rejected GET: 404 Not Found\n");
+        assert_eq!(failure("rejected GET: 401 Unauthorized"), "failure: rejected GET: 401 Unauthorized\n");
+        assert_eq!(last_line(&Ok(())), "success: Created\n");
+    }
+
+    #[test]
+    fn the_sides_of_a_stripe_are_those_that_the_bytes_take() {
+        let mut connection = to("2001:db8::1", 2345);
+        connection.local = Some(proto::Endpoint { address: "192.0.2.9".into(), port: 5 });
+        let lines = |direction| {
+            let mut text = String::new();
+            connections(&mut text, direction, std::slice::from_ref(&connection));
+            text
+        };
+        assert!(lines(Direction::Pull).ends_with(
+            "    Stripe Source: tcp:[2001:db8::1]:2345\n    Stripe Destination: tcp:192.0.2.9:5\n"
+        ));
+        assert!(lines(Direction::Push).ends_with(
+            "    Stripe Source: tcp:192.0.2.9:5\n    Stripe Destination: tcp:[2001:db8::1]:2345\n"
+        ));
+    }
+
+    #[test]
+    fn a_hundred_connections_fit_into_one_line_as_whole_addresses() {
+        let connections: Vec<_> = (0..100)
+            .map(|number| to(&format!("2001:db8:1111:2222:3333:4444:5555:{number:x}"), 50_000))
+            .collect();
+        let mut status = moving(at(1, 0), at(2, 0), 3);
+        status.figures.as_mut().unwrap().connections = connections;
+        let text = marker(&status, at(5, 0));
+        let line = text.lines().find(|line| line.contains("RemoteConnections")).unwrap();
+        assert!(line.len() <= MAX_LINE_BYTES && line.len() > MAX_LINE_BYTES - 100, "{}", line.len());
+        assert!(line.ends_with("]:50000"), "{line}");
+    }
+
+    #[test]
+    fn what_limits_a_copy_is_told_in_the_order_of_its_weight() {
+        let limits = |source, network, disk| proto::Limits { source, network, disk, ..Default::default() };
+        assert_eq!(limited_by(&limits(0.08, 0.62, 0.30)).unwrap(), "network 62%, disk 30%, source 8%");
+        assert_eq!(limited_by(&limits(1.0, 0.0, 0.004)).unwrap(), "source 100%");
+        assert_eq!(limited_by(&limits(0.0, f64::NAN, -1.0)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_of_others_breaks_the_form(text in any::<String>(), long in "\\PC{0,3000}", bytes: u64) {
+            let mut status = CopyStatus::new(Direction::Push, at(1, 0));
+            status.preparation = text.clone() + &long;
+            let preparing = marker(&status, at(2, 0));
+            let mut running = moving(at(5, 0), at(4, 0), bytes);
+            let figures = running.figures.as_mut().unwrap();
+            figures.activity = long + &text;
+            figures.connections = vec![to(&text, 1), to("192.0.2.1", 70_000)];
+            let stream = preparing + &marker(&running, at(3, 0)) + &last_line(&Err(text));
+            prop_assert!(stream.lines().all(|line| line.len() <= MAX_LINE_BYTES));
+            prop_assert_eq!(stream.matches("Perf Marker\n").count(), 2);
+            prop_assert_eq!(stream.split('\n').filter(|line| *line == "End").count(), 2);
+            prop_assert!(!stream.contains('\r'));
+            prop_assert!(stream.ends_with('\n') && stream.lines().last().unwrap().starts_with("failure: "));
+        }
+    }
+}

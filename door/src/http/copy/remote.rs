@@ -86,9 +86,8 @@ impl RemoteUrl {
 
     /// Refuses what the rules do not allow, as far as the URL shows it.
     pub fn check(&self, rules: &CopyRules, header: &'static str) -> Result<(), RemoteError> {
-        let port_allowed = rules.ports.is_empty()
-            || self.0.port_or_known_default().is_some_and(|port| rules.ports.contains(&port));
-        if !port_allowed {
+        let port = self.0.port_or_known_default();
+        if !port.is_some_and(|port| rules.ports.iter().any(|range| range.contains(port))) {
             return Err(RemoteError::Denied(header, "a port"));
         }
         let place = match self.0.host() {
@@ -107,9 +106,11 @@ impl RemoteUrl {
             Place::Private if !rules.allow_private => {
                 Err(RemoteError::Denied(header, "an address of a private network"))
             }
-            Place::LinkLocal => Err(RemoteError::Denied(header, "a link-local address")),
+            Place::LinkLocal if !rules.allow_link_local => {
+                Err(RemoteError::Denied(header, "a link-local address"))
+            }
             Place::Many => Err(RemoteError::Denied(header, "a multicast or broadcast address")),
-            Place::Here | Place::Private | Place::Elsewhere => Ok(()),
+            Place::Here | Place::LinkLocal | Place::Private | Place::Elsewhere => Ok(()),
         }
     }
 }
@@ -173,6 +174,7 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::PortRange;
 
     fn status(url: &str, rules: &CopyRules) -> u16 {
         let checked = RemoteUrl::parse(url, "Source").and_then(|url| url.check(rules, "Source"));
@@ -240,7 +242,8 @@ mod tests {
     #[test]
     fn private_networks_and_ports_are_the_sites_choice() {
         let usual = CopyRules::default();
-        let strict = CopyRules { allow_private: false, ports: vec![443, 1094], ..CopyRules::default() };
+        let ports = [443, 1094].map(|port| PortRange::new(port, port).unwrap()).to_vec();
+        let strict = CopyRules { allow_private: false, ports, ..CopyRules::default() };
         for host in ["10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "[fd00::1]", "[::ffff:10.0.0.1]"]
         {
             assert_eq!(status(&format!("https://{host}/x"), &usual), 200, "{host}");
@@ -251,6 +254,11 @@ mod tests {
         {
             assert_eq!(status(url, &strict), expected, "{url}");
         }
+        for (port, expected) in [(80, 200), (443, 200), (22, 403), (1023, 403), (1024, 200), (65535, 200)] {
+            assert_eq!(status(&format!("https://a.example:{port}/"), &usual), expected, "{port}");
+        }
+        let open = CopyRules { allow_link_local: true, ..CopyRules::default() };
+        assert_eq!(status("http://[fe80::1]/x", &open), 200);
     }
 
     #[test]

@@ -17,8 +17,8 @@ use super::super::digest;
 use super::marker;
 use crate::transfers::copy::{CopyStatus, RunningCopy};
 
-/// What is told when the door stops before the copy has ended.
-const STOPPING: &str = "this door is stopping; try again later";
+/// What is told when the copy's task ends without a word.
+const NO_RESULT: &str = "the door ended the copy without a result; its log says why";
 
 /// The body for a copy. `trailers_for`: the request's headers, if digests are wanted as trailers.
 pub fn body(copy: RunningCopy, period: Duration, trailers_for: Option<HeaderMap>) -> Body {
@@ -69,7 +69,7 @@ impl Markers {
     async fn later(&mut self) -> Frame<Bytes> {
         let ended = tokio::select! {
             biased;
-            // The copy's task tells an end in every case but one: that the door stops it.
+            // The copy's task tells an end in every case, unless it panics or the whole process ends.
             ended = self.copy.status.wait_for(|status| status.end.is_some()) => Some(ended.is_ok()),
             _ = self.ticks.tick() => None,
         };
@@ -77,7 +77,7 @@ impl Markers {
         match ended {
             None => return data(marker::marker(&status, Timestamp::now())),
             Some(true) => {}
-            Some(false) => status.end = Some(Err(STOPPING.to_owned())),
+            Some(false) => status.end = Some(Err(NO_RESULT.to_owned())),
         }
         self.next = self.after(&status);
         let result = match &status.end {

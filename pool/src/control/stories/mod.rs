@@ -2,10 +2,13 @@
 //! real ports, with the data path's part played by the test.
 
 mod admin;
+mod health;
 mod pool;
 mod registry;
 mod replicas;
+mod results;
 mod secured;
+mod third_party;
 mod transfers;
 
 use penstock_door_proto::v1;

@@ -15,8 +15,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use v1::transfer_event::Event;
 
 use crate::config::Config;
-use crate::control::daemon::{Pool, RunningPool};
-use crate::control::data_port::{DataPort, EngineLoad};
+use crate::control::daemon::{Pool, PoolError, RunningPool, StartDataPort};
+use crate::control::data_port::{self, DataPort, EngineLoad};
 use crate::store::{Commit, ReplicaId, Store, UploadSpec};
 use crate::transfer::{Capability, Claim, ClaimMethod, ConnectionInfo, Desk, Outcome, Refusal};
 
@@ -41,6 +41,9 @@ impl DataPort for NoDataPort {
     fn stop(&self) {}
 }
 
+/// A running pool, and what its data path would have.
+type Parts = (RunningPool, Arc<dyn Desk>, Arc<Store>);
+
 /// A running pool, and what the shards would have in hand.
 pub(super) struct Stage {
     pub(super) pool: RunningPool,
@@ -48,7 +51,8 @@ pub(super) struct Stage {
     pub(super) store: Arc<Store>,
     pub(super) client: PoolClient<Channel>,
     pub(super) channel: Channel,
-    _dir: TempDir,
+    config: Config,
+    dir: TempDir,
 }
 
 impl Stage {
@@ -57,6 +61,20 @@ impl Stage {
     }
 
     pub(super) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::fresh(false, change).await
+    }
+
+    /// A pool with its real data path, which may ask servers on this machine.
+    pub(super) async fn with_shards(change: impl FnOnce(&mut Config)) -> Self {
+        let allow = |config: &mut Config| {
+            config.tpc.rules.loopback = true;
+            config.shards = 1;
+            change(config);
+        };
+        Self::fresh(true, allow).await
+    }
+
+    async fn fresh(shards: bool, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new("pool1", dir.path().join("root"));
         std::fs::create_dir(&config.root).unwrap();
@@ -65,11 +83,31 @@ impl Stage {
         config.admin_listen = "127.0.0.1:0".parse().unwrap();
         config.data_advertise = Some("pool1.example.org:2881".into());
         change(&mut config);
-        let socket = dir.path().join("root/grpc.sock");
-        let (pool, desk, store) = start(config).await;
-        let channel = connect(&socket).await;
+        let parts =
+            if shards { start_with_shards(config.clone()).await } else { start(config.clone()).await };
+        Self::over(parts.unwrap(), config, dir).await
+    }
+
+    async fn over((pool, desk, store): Parts, config: Config, dir: TempDir) -> Self {
+        let channel = connect(&dir.path().join("root/grpc.sock")).await;
         let client = PoolClient::new(channel.clone());
-        Self { pool, desk, store, client, channel, _dir: dir }
+        Self { pool, desk, store, client, channel, config, dir }
+    }
+
+    /// The daemon ends and starts again.
+    pub(super) async fn restart(self) -> Self {
+        let Self { pool, desk, store, client, channel, config, dir } = self;
+        pool.stop().await;
+        drop((desk, store, client, channel));
+        let gone = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match start(config.clone()).await {
+                Ok(parts) => return Self::over(parts, config, dir).await,
+                // The last tasks of the old one still hold the directory; a process that ends holds nothing.
+                Err(error) if tokio::time::Instant::now() >= gone => panic!("no second life: {error}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
     }
 
     /// Starts a transfer and follows it.
@@ -103,11 +141,16 @@ impl Stage {
 
     /// Brings a replica into the store, as an upload would.
     pub(super) async fn store(&self, replica: &str, data: &'static [u8]) {
+        self.store_by("t", replica, data).await;
+    }
+
+    async fn store_by(&self, transfer: &str, replica: &str, data: &'static [u8]) {
+        let transfer = transfer.to_owned();
         let (store, id) = (Arc::clone(&self.store), ReplicaId::new(replica).unwrap());
         let stored = tokio::task::spawn_blocking(move || {
             let spec = UploadSpec {
                 replica: id,
-                transfer: "t".into(),
+                transfer,
                 path: "/p".into(),
                 class: String::new(),
                 size: Some(data.len() as u64),
@@ -130,7 +173,8 @@ impl Stage {
     pub(super) async fn upload(&self, url: &str, replica: &str) -> Claim {
         let mut claim = self.come(url, ClaimMethod::Put).unwrap();
         claim.started(connection()).unwrap();
-        self.store(replica, b"abc").await;
+        let transfer = claim.transfer().request().id.to_string();
+        self.store_by(&transfer, replica, b"abc").await;
         claim.moved(3);
         claim.finishing().unwrap();
         claim.finish(Outcome::Stored { size: 3, checksums: vec![] }).unwrap();
@@ -160,20 +204,27 @@ pub(super) fn connection() -> ConnectionInfo {
 }
 
 /// A pool whose data path is the test.
-pub(super) async fn start(config: Config) -> (RunningPool, Arc<dyn Desk>, Arc<Store>) {
+pub(super) async fn start(config: Config) -> Result<Parts, PoolError> {
+    start_over(config, Box::new(|_, _, _, _| Ok(Arc::new(NoDataPort)))).await
+}
+
+async fn start_with_shards(config: Config) -> Result<Parts, PoolError> {
+    start_over(config, Box::new(data_port::start)).await
+}
+
+async fn start_over(config: Config, start_data_port: StartDataPort) -> Result<Parts, PoolError> {
     let parts = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&parts);
     let pool = Pool::start_with(
         config,
-        Box::new(move |desk, store, _, _| {
-            *keep.lock().unwrap() = Some((desk, store));
-            Ok(Arc::new(NoDataPort))
+        Box::new(move |desk, store, config, metrics| {
+            *keep.lock().unwrap() = Some((Arc::clone(&desk), Arc::clone(&store)));
+            start_data_port(desk, store, config, metrics)
         }),
     )
-    .await
-    .unwrap();
+    .await?;
     let (desk, store) = parts.lock().unwrap().take().unwrap();
-    (pool, desk, store)
+    Ok((pool, desk, store))
 }
 
 async fn connect(socket: &Path) -> Channel {

@@ -46,7 +46,7 @@ impl Scene {
     }
 
     fn claim(&self, entry: &Entry, method: ClaimMethod) -> Result<Claim, Refusal> {
-        let transfer = entry.transfer();
+        let transfer = entry.transfer().unwrap();
         self.registry.claim(transfer.capability(), method, &transfer.request().path, None, peer())
     }
 
@@ -64,11 +64,11 @@ fn connection() -> ConnectionInfo {
 }
 
 fn state(entry: &Entry) -> StateName {
-    entry.transfer().state().name()
+    entry.transfer().unwrap().state().name()
 }
 
 fn failure_code(entry: &Entry) -> FailureCode {
-    match entry.transfer().state() {
+    match entry.transfer().unwrap().state() {
         State::Failed(failed) => failed.failure.code,
         other => panic!("not failed but {}", other.name()),
     }
@@ -91,7 +91,7 @@ fn as_many_run_as_may_and_the_next_is_admitted_when_one_ends() {
     assert_eq!(states, [StateName::Ready, StateName::Ready, StateName::Queued, StateName::Queued]);
     assert_eq!(scene.registry.ahead(&id("d")), Some(1));
 
-    entries[0].transfer().cancel("enough");
+    entries[0].transfer().unwrap().cancel("enough");
 
     assert_eq!(state(&entries[2]), StateName::Ready);
     assert_eq!(scene.registry.ahead(&id("d")), Some(0));
@@ -102,8 +102,8 @@ fn as_many_run_as_may_and_the_next_is_admitted_when_one_ends() {
 fn a_waiting_transfer_that_is_cancelled_never_runs() {
     let scene = Scene::new();
     let entries: Vec<_> = ["a", "b", "c", "d"].iter().map(|name| scene.start(get(name, "r"))).collect();
-    entries[2].transfer().cancel("enough");
-    entries[0].transfer().cancel("enough");
+    entries[2].transfer().unwrap().cancel("enough");
+    entries[0].transfer().unwrap().cancel("enough");
     assert_eq!(state(&entries[2]), StateName::Cancelled);
     assert_eq!(state(&entries[3]), StateName::Ready);
     assert_eq!(scene.running(), 2);
@@ -115,7 +115,7 @@ fn priority_overtakes_those_who_came_before() {
     let running: Vec<_> = ["a", "b"].iter().map(|name| scene.start(get(name, "r"))).collect();
     let patient = scene.start(get("c", "r"));
     let urgent = scene.start(penstock_door_proto::v1::TransferRequest { priority: 1, ..get("d", "r") });
-    running[0].transfer().cancel("enough");
+    running[0].transfer().unwrap().cancel("enough");
     assert_eq!((state(&urgent), state(&patient)), (StateName::Ready, StateName::Queued));
 }
 
@@ -128,7 +128,7 @@ fn a_full_queue_refuses_and_leaves_no_trace() {
     let error = scene.registry.start(put("e", "new")).unwrap_err();
     assert!(matches!(error, StartError::Queue(_)), "{error}");
     assert_eq!(scene.registry.list().len(), 4);
-    scene.registry.find(&id("a")).unwrap().transfer().cancel("enough");
+    scene.registry.find(&id("a")).unwrap().transfer().unwrap().cancel("enough");
     assert!(
         scene.registry.start(put("e", "new")).is_ok(),
         "the refused upload does not hold its replica's id"
@@ -141,7 +141,7 @@ fn the_same_request_again_finds_the_same_transfer() {
     let first = scene.start(get("a", "r"));
     let again = scene.start(get("a", "r"));
     assert!(Arc::ptr_eq(&first, &again));
-    first.transfer().cancel("enough");
+    first.transfer().unwrap().cancel("enough");
     assert!(Arc::ptr_eq(&first, &scene.start(get("a", "r"))), "an ended one too, until it is acknowledged");
 }
 
@@ -159,7 +159,7 @@ fn one_replica_is_uploaded_by_one_transfer_at_a_time() {
     let first = scene.start(put("a", "r"));
     let error = scene.registry.start(put("b", "r")).unwrap_err().to_string();
     assert_eq!(error, "replica r is being uploaded by transfer a");
-    first.transfer().cancel("enough");
+    first.transfer().unwrap().cancel("enough");
     assert!(scene.registry.start(put("b", "r")).is_ok());
 }
 
@@ -168,7 +168,7 @@ fn a_failed_transfer_keeps_its_place_until_the_shards_have_let_go() {
     let scene = Scene::new();
     let entry = scene.start(get("a", "r"));
     let claim = scene.claim(&entry, ClaimMethod::Get).unwrap();
-    entry.transfer().cancel("enough");
+    entry.transfer().unwrap().cancel("enough");
     assert_eq!(scene.running(), 1);
     drop(claim);
     assert_eq!(scene.running(), 0);
@@ -182,7 +182,7 @@ fn an_upload_that_waits_for_its_doors_word_lets_the_next_run() {
     upload(&mut claim);
     assert_eq!(scene.running(), 0);
     assert_eq!(scene.registry.remaining(), 1, "but a draining pool waits for it");
-    entry.transfer().decide(Verdict::Keep);
+    entry.transfer().unwrap().decide(Verdict::Keep);
     drop(claim);
     assert_eq!(scene.registry.remaining(), 0);
 }
@@ -192,7 +192,7 @@ fn an_acknowledged_transfer_is_forgotten_with_its_url() {
     let scene = Scene::new();
     let entry = scene.start(get("a", "r"));
     assert!(scene.registry.acknowledge(&id("a")).is_err(), "it has not ended");
-    entry.transfer().cancel("enough");
+    entry.transfer().unwrap().cancel("enough");
     assert_eq!(scene.registry.unacknowledged(), 1);
     assert_eq!(scene.registry.acknowledge(&id("a")), Ok(true));
     assert_eq!(scene.registry.acknowledge(&id("a")), Ok(false));
@@ -205,7 +205,7 @@ fn an_acknowledgement_in_front_of_the_last_claim_frees_the_place_when_that_goes(
     let scene = Scene::new();
     let entry = scene.start(get("a", "r"));
     let claim = scene.claim(&entry, ClaimMethod::Get).unwrap();
-    entry.transfer().cancel("enough");
+    entry.transfer().unwrap().cancel("enough");
     assert_eq!(scene.registry.acknowledge(&id("a")), Ok(true));
     assert_eq!((scene.running(), scene.registry.unacknowledged()), (1, 0));
     drop(claim);
@@ -228,8 +228,8 @@ fn a_lost_client_is_sent_back_to_a_door_that_was_seen() {
 fn the_url_leads_back_to_path_capability_and_door() {
     let scene = Scene::new();
     let entry = scene.start(get("a", "r"));
-    let url = scene.registry.redirect_url(entry.transfer());
-    let capability = entry.transfer().capability().expose();
+    let url = scene.registry.redirect_url(entry.transfer().unwrap());
+    let capability = entry.transfer().unwrap().capability().expose();
     assert_eq!(
         url,
         format!(
@@ -253,7 +253,7 @@ fn a_client_that_never_comes_makes_room_for_the_next() {
 fn when_the_table_is_full_the_oldest_result_without_data_goes_first() {
     let scene = Scene::new();
     for name in ["a", "b", "c", "d"] {
-        scene.start(get(name, "r")).transfer().cancel("enough");
+        scene.start(get(name, "r")).transfer().unwrap().cancel("enough");
     }
     let stored = scene.start(put("e", "r"));
     upload(&mut scene.claim(&stored, ClaimMethod::Put).unwrap());

@@ -18,7 +18,7 @@ async fn listed(stage: &Stage, request: v1::ListReplicasRequest) -> Vec<String> 
     ids
 }
 
-async fn verified(stage: &Stage, request: v1::VerifyReplicaRequest) -> v1::VerifyResult {
+pub(super) async fn verified(stage: &Stage, request: v1::VerifyReplicaRequest) -> v1::VerifyResult {
     let mut stream = stage.client.clone().verify_replica(request).await.unwrap().into_inner();
     let mut last = None;
     while let Some(event) = stream.message().await.unwrap() {
@@ -95,7 +95,7 @@ async fn a_flipped_bit_is_found_named_and_the_replica_broken() {
 }
 
 /// Makes "abc" of the file with that name somewhere below `dir` into "`bc".
-fn flip_a_bit(dir: &std::path::Path, name: &str) {
+pub(super) fn flip_a_bit(dir: &std::path::Path, name: &str) {
     for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
         if entry.file_type().unwrap().is_dir() {
             flip_a_bit(&entry.path(), name);

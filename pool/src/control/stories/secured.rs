@@ -54,7 +54,7 @@ async fn secured_pool(authority: &Authority) -> (RunningPool, SocketAddr, TempDi
     let mut config = Config::new("pool1", dir.path().join("root"));
     config.admin_listen = "127.0.0.1:0".parse().unwrap();
     config.grpc = GrpcEndpoint::Tls { listen: "127.0.0.1:0".parse().unwrap(), files };
-    let (pool, _, _) = pool::start(config).await;
+    let (pool, _, _) = pool::start(config).await.unwrap();
     let GrpcAddress::Tcp(address) = *pool.grpc_addr() else { panic!("not TCP") };
     (pool, address, dir)
 }

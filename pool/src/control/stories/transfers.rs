@@ -223,9 +223,14 @@ async fn what_cannot_succeed_is_refused_before_the_client_is_sent() {
             "FAILURE_CODE_NO_SPACE: 2097152 bytes are needed",
         ),
         (
-            request("t", "new", Kind::Pull(v1::Pull::default())),
+            request("t", "new", Kind::PoolToPool(v1::PoolToPool::default())),
             Code::Unimplemented,
-            "this pool cannot do pull transfers",
+            "this pool cannot do pool-to-pool transfers",
+        ),
+        (
+            request("t", "new", Kind::Pull(v1::Pull::default())),
+            Code::InvalidArgument,
+            "pull.remote: is missing",
         ),
         (get("bad id", "here"), Code::InvalidArgument, "transfer_id: must be 1 to 64 of"),
         (queue, Code::InvalidArgument, "queue: there is no queue \"fast\" here; there are \"default\""),

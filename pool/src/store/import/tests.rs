@@ -83,7 +83,7 @@ fn files_become_orphans_in_place_with_the_checksums_that_they_had() {
         assert_eq!(line["checksums"]["adler32"], expected["adler32"].as_str());
         assert_eq!(line["size"], data.len());
         // The old name stays, of the same file.
-        let old = disk.stat(&Path::new(OLD).join(format!("d{}/f{number}", number % 2))).unwrap();
+        let old = store.disk().stat(&Path::new(OLD).join(format!("d{}/f{number}", number % 2))).unwrap();
         assert_eq!(old.inode, replica.identity().inode);
     }
     // What was not read has its blocks' checksums yet to get; what was, has them.
@@ -128,7 +128,7 @@ fn files_without_believable_checksums_are_read() {
     let disk = SimDisk::new(SimDiskConfig::default());
     let data = vec![7; 3 << 20];
     put(&disk, "bare", &data, None);
-    // Of XRootD's two systems' attributes, one says something else
+    // The attributes of two systems say different things
     let path = put(&disk, "contradictory", &data, Some(adler32(&data)));
     let file = disk.open(&path, ReadMode::Buffered).unwrap();
     disk.set_attribute(&file, STORM_ADLER32, b"00000001").unwrap();
@@ -147,8 +147,9 @@ fn names_are_taken_away_when_asked_for() {
     let disk = tree();
     let (report, _) = run(&disk, &ImportOptions { remove_names: true, ..ImportOptions::default() });
     assert_eq!(report.problems, 0);
+    let disk = disk.crash();
     assert!(disk.files().iter().all(|path| !path.starts_with(OLD)), "{:?}", disk.files());
-    assert_eq!(open(&disk.crash()).counts().all, 10);
+    assert_eq!(open(&disk).counts().all, 10);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Power may fail at any call: what was acknowledged is there, and nothing is there by half.
 
+use rustix::io::Errno;
+
 use super::*;
-use crate::engine::sim::faults::FaultPlan;
+use crate::engine::sim::faults::{Call, FaultPlan};
 
 const OLD: &[u8] = b"the replica that was there before";
 const SEEDS: u64 = 24;
@@ -198,4 +200,20 @@ fn a_removal_that_has_begun_is_brought_to_its_end() {
     let store = open_on(&disk.kill());
     assert_eq!(listed(&store), []);
     assert_eq!(store.scan_report().examined, 1);
+}
+
+#[test]
+fn a_removal_that_could_not_be_made_durable_does_not_hit_the_next_replica_of_that_id() {
+    // Given a removal that has taken the name away, and could not make that durable
+    let disk = sim(1);
+    let store = open_on(&disk);
+    upload(&disk, &store, "old", OLD).unwrap();
+    disk.set_faults(FaultPlan::none().fail(Call::SyncDir, 1.0, Errno::IO));
+    store.delete(&id("old")).unwrap_err();
+    disk.set_faults(FaultPlan::none());
+    // When a new replica comes under that id, and the power fails at once
+    upload(&disk, &store, "old", b"new").unwrap();
+    let store = open_on(&disk.crash());
+    // Then it is there
+    assert_eq!(read(&store, &store.open(&id("old")).unwrap()), b"new");
 }

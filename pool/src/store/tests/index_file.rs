@@ -70,7 +70,7 @@ fn an_index_that_cannot_be_used_is_set_aside_and_made_anew() {
         drop(open_on(&other));
         other.contents(&index_path()).unwrap()
     };
-    let other_format = |disk: &SimDisk| {
+    let noise = |disk: &SimDisk| {
         let file = disk.lock(&index_path()).unwrap();
         let content = disk.contents(&index_path()).unwrap();
         disk.write_all_at(&file, &vec![0xa5; content.len()], 0).unwrap();
@@ -82,8 +82,9 @@ fn an_index_that_cannot_be_used_is_set_aside_and_made_anew() {
     };
     let empty = |disk: &SimDisk| disk.truncate(&disk.lock(&index_path()).unwrap(), 0).unwrap();
     let half = |disk: &SimDisk| disk.truncate(&disk.lock(&index_path()).unwrap(), 70_000).unwrap();
-    let ways: [(&str, &dyn Fn(&SimDisk)); 4] =
-        [("noise", &other_format), ("foreign", &put_foreign), ("empty", &empty), ("half", &half)];
+    type Spoil<'a> = &'a dyn Fn(&SimDisk);
+    let ways: [(&str, Spoil<'_>); 4] =
+        [("noise", &noise), ("foreign", &put_foreign), ("empty", &empty), ("half", &half)];
     for (name, spoil) in ways {
         let disk = sim(1);
         drop(filled(&disk));

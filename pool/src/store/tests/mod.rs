@@ -16,6 +16,7 @@ mod health;
 mod index_file;
 mod interchange;
 mod limits;
+mod million;
 mod mix;
 mod rebuild;
 mod results;

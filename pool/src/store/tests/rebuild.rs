@@ -21,7 +21,7 @@ fn filled(disk: &SimDisk) -> Vec<u8> {
     upload(disk, &store, "a", &data).unwrap();
     upload(disk, &store, "b", &data).unwrap();
     upload(disk, &store, "empty", b"").unwrap();
-    store.results().put("door1:1", Some(&id("a")), b"result".to_vec()).unwrap();
+    store.results().put("door1:9", None, b"result".to_vec()).unwrap();
     store.set_scrub_cursor(b"cursor".to_vec());
     data
 }
@@ -39,10 +39,10 @@ fn a_rebuild_computes_what_is_missing_and_keeps_what_only_the_old_index_knew() {
     for replica in ["a", "b"] {
         assert_eq!(store.open(&id(replica)).unwrap().blocks().unwrap().to_vec(), blocks_of(&data));
     }
-    assert_eq!(store.results().all(), [("door1:1".to_owned(), b"result".to_vec())]);
+    assert_eq!(store.results().all(), [("door1:9".to_owned(), b"result".to_vec())]);
     assert_eq!(store.scrub_cursor(), Some(b"cursor".to_vec()));
-    // Two uploads have no result yet.
-    assert_eq!(store.recovered().len(), 2);
+    // The uploads have no result yet.
+    assert_eq!(store.recovered().len(), 3);
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod blocks;
 mod counters;
 mod damage;
 mod error;
+#[cfg(test)]
+mod kernel_stories;
 mod known_good;
 mod recent;
 mod second;

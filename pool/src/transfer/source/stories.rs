@@ -148,11 +148,11 @@ impl Site {
     }
 }
 
-fn content() -> Vec<u8> {
+pub(super) fn content() -> Vec<u8> {
     (0..SIZE).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8).collect()
 }
 
-fn upload(store: &Store, content: &[u8], with_blocks: bool) {
+pub(super) fn upload(store: &Store, content: &[u8], with_blocks: bool) {
     let size = content.len() as u64;
     let spec = UploadSpec {
         replica: ReplicaId::new(REPLICA).unwrap(),

@@ -1,0 +1,166 @@
+//! `penstock-bench pool`, against a pool that runs.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use penstock_pool::config::{Config, GrpcEndpoint};
+use penstock_pool::control::daemon::{Pool, RunningPool};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::program::{bench, start, text, within};
+
+/// A pool with its disk.
+struct Site {
+    runtime: Runtime,
+    pool: Option<RunningPool>,
+    dir: TempDir,
+}
+
+impl Site {
+    fn new() -> Site {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        std::fs::create_dir(&root).unwrap();
+        let mut config = Config::new("measured", &root);
+        config.data_listen = "127.0.0.1:0".parse().unwrap();
+        config.admin_listen = "127.0.0.1:0".parse().unwrap();
+        config.grpc = GrpcEndpoint::Socket(dir.path().join("grpc.sock"));
+        config.shards = 1;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let pool = runtime.block_on(Pool::start(config)).unwrap();
+        Site { runtime, pool: Some(pool), dir }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("grpc.sock")
+    }
+
+    /// Files that have names in the pool's store.
+    fn replicas(&self) -> Vec<PathBuf> {
+        fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    walk(&path, found);
+                } else {
+                    found.push(path);
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.dir.path().join("root/data"), &mut found);
+        found
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.take() {
+            self.runtime.block_on(pool.stop());
+        }
+    }
+}
+
+fn short<'a>(socket: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let common = ["pool", "--socket", socket, "--size", "1MiB", "--space", "64MiB"];
+    [&common[..], more].concat()
+}
+
+#[test]
+fn everything_a_door_orders_is_measured_and_nothing_stays() {
+    let site = Site::new();
+    let socket = site.socket();
+    let more = ["--seconds", "0.1", "--runs", "1", "--no-warm-up", "--parallel", "1,3", "--json"];
+
+    let json = bench(&short(text(&socket), &more)).json();
+
+    assert_eq!(json["settings"]["pool"], "measured");
+    let sections = json["sections"].as_array().unwrap();
+    let names: Vec<&str> = sections.iter().map(|section| section["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["put", "first-get", "get", "ranges", "ranges", "small-put", "small-get", "mixed"]);
+    for section in sections {
+        let rows = section["rows"].as_array().unwrap();
+        assert_eq!(rows.len(), 2);
+        for row in rows {
+            assert!(row["figures"]["requests_per_second"]["median"].as_f64().unwrap() > 0.0, "{row}");
+            assert!(row["latency_microseconds"]["count"].as_u64().unwrap() > 0, "{row}");
+            let cpu = ["cpu_seconds_per_gib", "cpu_microseconds_per_request"];
+            assert!(
+                cpu.iter().any(|figure| row["figures"][*figure].is_object()),
+                "the socket tells the process: {row}"
+            );
+        }
+    }
+    assert!(site.replicas().is_empty(), "{:?}", site.replicas());
+}
+
+#[test]
+fn the_ramp_ends_by_itself() {
+    let site = Site::new();
+    let socket = site.socket();
+    let more = [
+        "--cases",
+        "put",
+        "--seconds",
+        "0.05",
+        "--runs",
+        "1",
+        "--no-warm-up",
+        "--most-parallel",
+        "4",
+        "--json",
+    ];
+    let json = bench(&short(text(&socket), &more)).json();
+    let rows = json["sections"][0]["rows"].as_array().unwrap();
+    let clients: Vec<u64> = rows.iter().map(|row| row["case"]["clients"].as_u64().unwrap()).collect();
+    assert!([&[1, 2, 4][..], &[1, 2]].contains(&&clients[..]), "{clients:?}");
+}
+
+#[test]
+fn ctrl_c_removes_what_was_uploaded() {
+    let site = Site::new();
+    let socket = site.socket();
+    let running = start(&short(text(&socket), &["--cases", "get,put", "--seconds", "30"]));
+    within(|| !site.replicas().is_empty());
+    let said = running.interrupted();
+    assert_eq!(said.status.code(), Some(130), "{}", said.err);
+    assert!(site.replicas().is_empty(), "{:?}", site.replicas());
+}
+
+#[test]
+fn what_a_killed_run_has_left_can_be_removed() {
+    let site = Site::new();
+    let socket = site.socket();
+    let running = start(&short(text(&socket), &["--cases", "get", "--seconds", "30"]));
+    within(|| !site.replicas().is_empty());
+    drop(running);
+    assert!(!site.replicas().is_empty(), "a killed run cannot remove anything");
+    let said = bench(&["pool", "--socket", text(&socket), "--remove-leftovers"]);
+    assert!(said.status.success() && said.out.contains("replicas removed"), "{}{}", said.out, said.err);
+    assert!(site.replicas().is_empty(), "{:?}", site.replicas());
+}
+
+#[test]
+fn files_that_do_not_fit_are_refused_before_the_first() {
+    let site = Site::new();
+    let socket = site.socket();
+    let said =
+        bench(&["pool", "--socket", text(&socket), "--size", "64MiB", "--space", "32MiB", "--runs", "1"]);
+    assert!(said.complaint().contains("do not fit into 32 MiB"), "{}", said.err);
+    let said = bench(&["pool", "--socket", text(&socket), "--space", "1000TiB"]);
+    assert!(said.complaint().contains("--space: 1000 TiB are asked for"), "{}", said.err);
+}
+
+#[test]
+fn a_pool_that_does_not_run_is_named_with_where_to_look() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("none.sock");
+    let said = bench(&["pool", "--socket", text(&socket)]);
+    let complaint = said.complaint();
+    assert!(complaint.contains("no pool answers at") && complaint.contains("grpc.socket"), "{complaint}");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let said = bench(&["pool", "--address", &free]);
+    let complaint = said.complaint();
+    assert!(complaint.contains(&free) && complaint.contains("--ca, --cert and --key"), "{complaint}");
+}

@@ -1,0 +1,98 @@
+//! Numbers and times as people read them, and facts one below the other.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use jiff::Timestamp;
+
+/// A size to a tenth of its unit.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+/// A time to the second, in UTC; "never" for none.
+pub fn time(at: Option<&prost_types::Timestamp>) -> String {
+    timestamp(at).map_or_else(|| "never".to_owned(), |at| format!("{at:.0}"))
+}
+
+/// A time of the contract.
+pub fn timestamp(at: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
+    at.and_then(|at| Timestamp::new(at.seconds, at.nanos).ok())
+}
+
+/// Facts below each other: what, and how it is. Nothing is said of what is empty.
+pub fn facts(facts: &[(&str, String)]) -> String {
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
+    let line = |(name, value): &(&str, String)| format!("{name:width$}{value}\n");
+    facts.iter().filter(|(_, value)| !value.is_empty()).map(line).collect()
+}
+
+/// Prints to the standard output. Whoever reads it may have seen enough (`head`): then that is the end, in order.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        written => Ok(written?),
+    }
+}
+
+/// A line on the terminal that is written over and over; nothing where nobody watches.
+#[derive(Debug)]
+pub struct ProgressLine {
+    watched: bool,
+    shown: Option<String>,
+}
+
+impl ProgressLine {
+    /// On the standard error.
+    pub fn new() -> Self {
+        Self { watched: io::stderr().is_terminal(), shown: None }
+    }
+
+    /// Shows how far it is.
+    pub fn show(&mut self, text: String) {
+        if self.watched && self.shown.as_ref() != Some(&text) {
+            eprint!("\r\x1b[K{text}");
+            self.shown = Some(text);
+        }
+    }
+}
+
+impl Drop for ProgressLine {
+    fn drop(&mut self) {
+        if self.shown.is_some() {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_one_decimal() {
+        for (number, shown) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (u64::MAX, "16384.0 PiB")] {
+            assert_eq!(bytes(number), shown);
+        }
+    }
+
+    #[test]
+    fn times_are_utc_to_the_second() {
+        let at = prost_types::Timestamp { seconds: 1_767_225_600, nanos: 999 };
+        assert_eq!(time(Some(&at)), "2026-01-01T00:00:00Z");
+        assert_eq!(time(None), "never");
+    }
+
+    #[test]
+    fn facts_stand_below_each_other_and_empty_ones_are_left_out() {
+        let shown = facts(&[("a", "1".into()), ("long", "2".into()), ("none", String::new())]);
+        assert_eq!(shown, "a     1\nlong  2\n");
+    }
+}
