@@ -18,9 +18,12 @@ use crate::options::{CommandLine, ServeOptions};
 use crate::settings::Settings;
 use crate::site::Site;
 
+/// Unless RUST_LOG says otherwise. rustls warns of whatever strange clients send, which is theirs to worry about.
+const DEFAULT_LOG: &str = "info,rustls=error";
+
 fn main() -> ExitCode {
     let options = CommandLine::parse().serve();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     match run(options) {
