@@ -61,6 +61,7 @@ impl Pair {
              listen = \"{door_address}\"\n\
              namespace = \"{}\"\n\
              macaroon_keys = \"{}\"\n\
+             copy.allow_loopback = true\n\
              [[pools]]\n\
              name = \"pool01\"\n\
              socket = \"{}\"\n",

@@ -62,9 +62,9 @@ impl Running {
                 let site = Box::new(Plan::new().data(data.to_owned()).start());
                 Running::Together { site, data: data.to_owned() }
             }
-            Arrangement::Apart => {
-                Running::Apart { pair: Box::new(Pair::start_in(data, &data.join("pool"), "")) }
-            }
+            Arrangement::Apart => Running::Apart {
+                pair: Box::new(Pair::start_in(data, &data.join("pool"), "tpc.allow_loopback = true\n")),
+            },
         }
     }
 

@@ -73,6 +73,15 @@ impl Answer {
     }
 }
 
+/// How a third-party copy ended.
+#[derive(Debug)]
+pub enum Copied {
+    /// `success: Created`.
+    Success,
+    /// `failure:`, and why; or a refusal.
+    Failure(String),
+}
+
 impl Door {
     /// Downloads from where the door says: all of it, or the bytes from the first to the last, that included.
     pub fn get(&self, path: &str, range: Option<(u64, u64)>) -> io::Result<Answer> {
@@ -134,6 +143,30 @@ impl Door {
         }
         let (pool, target) = answer.redirect()?;
         exchange(pool, &head("PUT", &target, pool, &length), upload)
+    }
+
+    /// Has the pool fetch a file from another server, over so many streams. Waits for the last line.
+    pub fn copy_from(&self, path: &str, source: SocketAddr, streams: u64) -> io::Result<Copied> {
+        let headers =
+            format!("Source: http://{source}/file\r\nCredential: none\r\nX-Number-Of-Streams: {streams}\r\n");
+        let mut stream = connect(self.address)?;
+        stream.write_all(self.head("COPY", path, &headers).as_bytes())?;
+        let mut unread = Vec::new();
+        let head = read_head(&mut stream, &mut unread)?;
+        if status(&head)? != 202 {
+            return Ok(Copied::Failure(head.lines().next().unwrap_or_default().to_owned()));
+        }
+        loop {
+            let text = String::from_utf8_lossy(&unread);
+            if text.contains("success: Created\n") {
+                return Ok(Copied::Success);
+            }
+            let failure = text.lines().find_map(|line| line.strip_prefix("failure: "));
+            if let Some(failure) = failure.filter(|_| text.ends_with('\n')) {
+                return Ok(Copied::Failure(failure.to_owned()));
+            }
+            receive(&mut stream, &mut unread)?;
+        }
     }
 
     /// Deletes.

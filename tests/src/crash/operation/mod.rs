@@ -4,6 +4,7 @@ mod abandon;
 mod delete;
 mod download;
 mod mislead;
+mod pull;
 mod upload;
 
 use super::client::{Client, End};
@@ -23,6 +24,7 @@ pub struct Operation {
 /// All kinds.
 pub const OPERATIONS: &[Operation] = &[
     Operation { name: "uploads", weight: 10, run: upload::run },
+    Operation { name: "third-party copies", weight: 3, run: pull::run },
     Operation { name: "deletions", weight: 4, run: delete::run },
     Operation { name: "downloads", weight: 3, run: download::whole },
     Operation { name: "range downloads", weight: 3, run: download::range },
