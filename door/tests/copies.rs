@@ -122,6 +122,8 @@ async fn the_markers_of_a_running_pull_tell_what_the_pool_tells() {
     let mut markers: Vec<_> = text.split_inclusive("End\n").collect();
     markers.dedup();
     markers.retain(|marker| !marker.contains("waiting in") && !marker.contains("asking the source"));
+    // While the file gets its name, all bytes have moved and the copy still runs.
+    markers.retain(|marker| !(marker.contains("531501280") && marker.contains("RUNNING")));
     assert_eq!(markers.concat(), include_str!("golden/pull.txt"));
     assert_eq!(stream.last().number("Stripe Start Time"), 1_700_000_000);
     assert_eq!(stream.last().number("Stripe Last Transferred"), 1_700_000_009);
@@ -274,7 +276,8 @@ async fn a_name_that_was_taken_meanwhile_is_not_overwritten_against_the_clients_
 #[tokio::test]
 async fn digests_that_were_asked_for_come_as_trailers_to_those_who_take_them() {
     let site = Site::open().await;
-    let table: [(&[(&str, &str)], Option<&str>, Option<&str>); 5] = [
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let table: [(Headers<'_>, Option<&str>, Option<&str>); 5] = [
         (&[("te", "trailers"), ("want-digest", "adler32")], Some("adler32=03da0195"), None),
         (
             &[("te", "gzip, trailers"), ("want-digest", "adler32"), ("want-repr-digest", "adler=1")],

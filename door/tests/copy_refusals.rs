@@ -84,7 +84,7 @@ async fn what_is_not_well_formed_is_refused_with_its_reason() {
     let here = format!("http://{}/other", site.address());
     let source = ("source", SOURCE);
     type Header<'a> = (&'a str, &'a str);
-    let table: [(&str, &[Header<'_>], u16, &str); 28] = [
+    let table: [(&str, &[Header<'_>], u16, &str); 29] = [
         ("/new", &[], 400, "needs a Source"),
         ("/new", &[source, ("destination", SOURCE)], 400, "not both"),
         ("/new", &[source, ("source", "https://other/x")], 400, "two different values"),
@@ -94,6 +94,7 @@ async fn what_is_not_well_formed_is_refused_with_its_reason() {
         ("/new", &[("source", "http://127.0.0.1/x")], 403, "this machine itself"),
         ("/new", &[("source", "http://[::1]:8080/x")], 403, "this machine itself"),
         ("/new", &[("source", "http://169.254.169.254/x")], 403, "link-local"),
+        ("/new", &[("source", "http://other:22/x")], 403, "a port"),
         ("/new", &[source, ("credential", "wrong")], 400, "Credential"),
         ("/new", &[source, ("credential", "gridsite")], 501, "not configured"),
         ("/new", &[source, ("credential", "oidc")], 501, "not configured"),
@@ -112,7 +113,7 @@ async fn what_is_not_well_formed_is_refused_with_its_reason() {
         ("/dir", &[("destination", SOURCE)], 409, "directory"),
         ("/file", &[("destination", "/other")], 501, "this door itself"),
         ("/file", &[("destination", &here)], 501, "this door itself"),
-        ("/file", &[("destination", "http://127.0.0.1:1/x")], 403, "this machine itself"),
+        ("/file", &[("destination", "http://127.0.0.1:9000/x")], 403, "this machine itself"),
     ];
     for (path, headers, status, part) in table {
         let (told, text) = refusal(&site, path, headers).await;
@@ -157,7 +158,7 @@ async fn what_real_clients_send_besides_is_taken() {
 #[tokio::test]
 async fn loopback_is_a_matter_of_configuration() {
     let site = Site::open_with(|config| config.copy.allow_loopback = true).await;
-    let copying = site.copy("/file", &[("source", "http://127.0.0.1:1/x")]).await;
+    let copying = site.copy("/file", &[("source", "http://127.0.0.1:9000/x")]).await;
     assert_eq!(copying.status, StatusCode::ACCEPTED);
 }
 

@@ -44,7 +44,11 @@ impl Site {
 
         let pool = Pool::start(pool_settings(&settings, &data, &socket)).await?;
         match start_door(&settings, &data, socket, keys).await {
-            Ok((door, door_url)) => Ok(Self { door, pool, token: settings.data.join("token"), door_url }),
+            Ok((door, door_url)) => {
+                // One admin port tells of both.
+                pool.metrics().register(|registry| door.metrics().register(registry));
+                Ok(Self { door, pool, token: settings.data.join("token"), door_url })
+            }
             Err(error) => {
                 pool.stop().await;
                 Err(error)

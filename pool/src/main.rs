@@ -15,6 +15,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::options::Options;
 
+/// Unless RUST_LOG says otherwise. rustls warns of whatever strange clients send, which is theirs to worry about.
+const DEFAULT_LOG: &str = "info,rustls=error";
+
 fn main() -> ExitCode {
     let mut options = Options::parse();
     let done = match options.command.take() {
@@ -28,7 +31,7 @@ fn main() -> ExitCode {
             cli::run(command, &options)
         }
         None => {
-            log_to_stderr("info");
+            log_to_stderr(DEFAULT_LOG);
             daemon(&options).map(|()| ExitCode::SUCCESS)
         }
     };

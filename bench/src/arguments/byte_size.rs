@@ -28,7 +28,7 @@ pub fn parse_byte_size(text: &str) -> Result<u64, String> {
 
 /// Writes a size in the largest binary unit that leaves it whole.
 pub fn show_byte_size(bytes: u64) -> String {
-    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
     match units.iter().find(|(_, bits)| bytes > 0 && bytes.trailing_zeros() >= *bits) {
         Some((unit, bits)) => format!("{} {unit}", bytes >> bits),
         None => format!("{bytes} B"),
@@ -65,9 +65,14 @@ mod tests {
 
     #[test]
     fn sizes_are_shown_in_whole_units() {
-        for (bytes, text) in
-            [(0, "0 B"), (1000, "1000 B"), (64 << 20, "64 MiB"), (1536, "1536 B"), (3 << 30, "3 GiB")]
-        {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1000, "1000 B"),
+            (64 << 20, "64 MiB"),
+            (1536, "1536 B"),
+            (3 << 30, "3 GiB"),
+            (5 << 40, "5 TiB"),
+        ] {
             assert_eq!(show_byte_size(bytes), text);
         }
     }

@@ -42,12 +42,13 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()> {
         ));
     }
     let cases: Vec<&Case> = sweeps.iter().flat_map(|sweep| &sweep.cases).collect();
+    let plan = Plan::of(&options.common);
+    let progress = Progress::new(cases.len() as u64 * u64::from(plan.rounds()));
+    progress.doing("writing the files that are read");
     let mut stage = Stage::new(&target, &cases, size_bytes, options.seconds, interrupt)?;
     report.setting("io_uring", stage.abilities());
     report.notes.extend(stage.notes());
 
-    let plan = Plan::of(&options.common);
-    let progress = Progress::new(cases.len() as u64 * u64::from(plan.rounds()));
     for sweep in sweeps {
         let (able, unable): (Vec<Case>, Vec<Case>) =
             sweep.cases.into_iter().partition(|case| stage.cannot(case).is_none());

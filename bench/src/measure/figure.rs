@@ -37,14 +37,10 @@ pub mod figures {
         Figure { key: "cpu_seconds_per_gib", title: "CPU s/GiB", decimals: 3, judged: false };
     /// The same of the sending side.
     pub static SENDER_CPU: Figure =
-        Figure { key: "sender_cpu_seconds_per_gib", title: "sender CPU s/GiB", decimals: 3, judged: false };
+        Figure { key: "sender_cpu_seconds_per_gib", title: "sender s/GiB", decimals: 3, judged: false };
     /// The same of the receiving side.
-    pub static RECEIVER_CPU: Figure = Figure {
-        key: "receiver_cpu_seconds_per_gib",
-        title: "receiver CPU s/GiB",
-        decimals: 3,
-        judged: false,
-    };
+    pub static RECEIVER_CPU: Figure =
+        Figure { key: "receiver_cpu_seconds_per_gib", title: "receiver s/GiB", decimals: 3, judged: false };
     /// Processor time for each request.
     pub static CPU_PER_REQUEST: Figure =
         Figure { key: "cpu_microseconds_per_request", title: "CPU µs/req", decimals: 1, judged: false };
@@ -56,5 +52,5 @@ pub mod figures {
         Figure { key: "round_trip_microseconds", title: "rtt µs", decimals: 0, judged: false };
     /// Segments sent again.
     pub static RETRANSMITS: Figure =
-        Figure { key: "retransmits", title: "retransmits", decimals: 0, judged: false };
+        Figure { key: "retransmits", title: "resent", decimals: 0, judged: false };
 }

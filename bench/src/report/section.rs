@@ -84,6 +84,7 @@ impl Label {
     /// In words that stand alone: a number says of what.
     fn named(&self) -> String {
         match &self.value {
+            Value::Count(1) => format!("1 {}", self.title.strip_suffix('s').unwrap_or(self.title)),
             Value::Count(number) => format!("{number} {}", self.title),
             Value::Text(_) | Value::Bytes(_) => self.value.shown(),
         }
@@ -168,6 +169,11 @@ impl Section {
             }
         }
         columns
+    }
+
+    /// Whether there are several runs, whose range is worth telling.
+    pub fn has_ranges(&self) -> bool {
+        self.rows.iter().flat_map(|row| &row.figures).any(|(_, spread)| spread.runs.len() > 1)
     }
 
     /// Whether latencies were taken.

@@ -33,11 +33,12 @@ pub fn write(report: &Report) -> String {
 
 fn table(section: &Section) -> String {
     let mut heads = Vec::new();
+    let ranged = |judged: bool| judged && section.has_ranges();
     let labels = section.label_columns();
     heads.extend(labels.iter().map(|(_, title)| (*title).to_owned()));
     for figure in section.figure_columns() {
         heads.push(figure.title.to_owned());
-        if figure.judged {
+        if ranged(figure.judged) {
             heads.push("min–max".to_owned());
         }
     }
@@ -55,7 +56,7 @@ fn table(section: &Section) -> String {
             let spread = row.figure(figure);
             cells
                 .push(spread.map_or_else(|| "–".to_owned(), |spread| number(spread.median, figure.decimals)));
-            if figure.judged {
+            if ranged(figure.judged) {
                 cells.push(spread.map_or_else(String::new, |spread| {
                     format!("{}–{}", number(spread.min, figure.decimals), number(spread.max, figure.decimals))
                 }));

@@ -8,6 +8,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// How often the bar moves by itself.
 const TICK: Duration = Duration::from_millis(200);
 
+/// Longer messages are cut, so that all of it fits a line of 80 columns: a bar that fills its line, with the "^C" of the
+/// terminal behind it, would not be cleared.
+const MOST_CHARACTERS: usize = 38;
+
 /// How far a measurement has come.
 #[derive(Debug)]
 pub struct Progress(ProgressBar);
@@ -19,10 +23,9 @@ impl Progress {
             return Self::hidden();
         }
         let bar = ProgressBar::new(runs);
-        let style =
-            ProgressStyle::with_template("{bar:24.cyan/dim} {pos}/{len} {elapsed_precise} {wide_msg}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar())
-                .progress_chars("━━─");
+        let style = ProgressStyle::with_template("{bar:16.cyan/dim} {pos}/{len} {elapsed_precise} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("━━─");
         bar.set_style(style);
         bar.enable_steady_tick(TICK);
         Self(bar)
@@ -35,7 +38,9 @@ impl Progress {
 
     /// What is being done now.
     pub fn doing(&self, what: &str) {
-        self.0.set_message(what.to_owned());
+        let fits = what.char_indices().nth(MOST_CHARACTERS).is_none();
+        let cut: String = what.chars().take(MOST_CHARACTERS - 1).collect();
+        self.0.set_message(if fits { what.to_owned() } else { format!("{cut}…") });
     }
 
     /// One run more is behind us.

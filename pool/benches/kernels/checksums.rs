@@ -10,7 +10,7 @@ use penstock_pool::checksum::{
 
 /// Every algorithm, the blocks' checksums, and what an upload computes at once.
 pub fn all(criterion: &mut Criterion) {
-    let slot: Vec<u8> = (0..BLOCK_SIZE_BYTES).map(|place| (place * 31 >> 3) as u8).collect();
+    let slot: Vec<u8> = (0..BLOCK_SIZE_BYTES).map(|place| ((place * 31) >> 3) as u8).collect();
     let mut group = criterion.benchmark_group("checksum");
     group.throughput(Throughput::Bytes(slot.len() as u64));
     for algorithm in Algorithm::ALL {

@@ -46,13 +46,26 @@ pub fn run(command: Command, options: &Options) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// What a pool says instead of doing it. A lost connection is said as such.
+/// What a pool says instead of doing it. The code in front is for programs that speak the contract.
 fn refused(status: tonic::Status) -> anyhow::Error {
     let cause = std::error::Error::source(&status).map(|cause| format!(": {cause}")).unwrap_or_default();
-    match status.code() {
-        tonic::Code::Unavailable | tonic::Code::Unknown => {
-            anyhow::anyhow!("the pool does not do it: {}{cause}", status.message())
-        }
-        _ => anyhow::anyhow!("{}", status.message()),
+    let message = status.message();
+    let text = match message.split_once(": ") {
+        Some((code, text)) if code.starts_with("FAILURE_CODE_") => text,
+        Some(_) | None => message,
+    };
+    anyhow::anyhow!("{text}{cause}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_told_the_text_and_not_its_code() {
+        let status = tonic::Status::not_found("FAILURE_CODE_NOT_FOUND: replica r1 is not in this pool");
+        assert_eq!(refused(status).to_string(), "replica r1 is not in this pool");
+        let status = tonic::Status::internal("disk: broken");
+        assert_eq!(refused(status).to_string(), "disk: broken");
     }
 }

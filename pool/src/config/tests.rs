@@ -78,6 +78,9 @@ retries = 0
 max_streams = 4
 connections_per_host = 10
 keep_alive = 0
+ca = "/etc/ca.pem"
+cert = "/etc/pool.pem"
+key = "/etc/pool.key"
 allow_loopback = true
 allow_link_local = true
 allow_private = false
@@ -105,6 +108,8 @@ ports = [443, "8000-8999"]
     assert_eq!((tpc.deadline.as_secs(), tpc.verification_timeout.as_secs()), (3600, 9));
     assert_eq!((tpc.minimum_rate_bytes_per_second, tpc.retries, tpc.max_streams), (0, 0, 4));
     assert_eq!((tpc.connections_per_host, tpc.keep_alive), (10, Duration::ZERO));
+    assert_eq!(tpc.authorities.as_deref(), Some(Path::new("/etc/ca.pem")));
+    assert_eq!(tpc.identity.as_ref().unwrap().key, Path::new("/etc/pool.key"));
     assert!(tpc.rules.loopback && tpc.rules.link_local && !tpc.rules.private);
     assert_eq!(tpc.rules.ports.to_string(), "443, 8000-8999");
     let shown = config.to_string();
@@ -210,6 +215,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_key() {
         (with("[tpc]\nidle_timeout = 0"), "pool.toml:6: tpc.idle_timeout: must not be 0"),
         (with("[tpc]\nmax_streams = 101"), "pool.toml:6: tpc.max_streams: must be from 1 to 100"),
         (with("[tpc]\nconnections_per_host = 0"), "pool.toml:6: tpc.connections_per_host: must be from 1 to"),
+        (with("[tpc]\ncert = \"/c\""), "pool.toml:5: tpc.key: is missing: tpc.cert needs it"),
         (with("[tpc]\nretries = 101"), "pool.toml:6: tpc.retries: must be at most 100"),
         (with("[tpc]\nports = [0]"), "pool.toml:6: tpc.ports: a port is a number from 1 to 65535"),
         (with("[tpc]\nports = [\"90-80\"]"), "pool.toml:6: tpc.ports: a port is a number from 1 to 65535"),

@@ -1,11 +1,14 @@
 //! `[tpc]`: what may be said about the remote servers of third-party copies.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 use serde::de::Error as _;
 
 use super::file::{Wrong, wrong};
 use super::units::{ByteSize, Period};
 use crate::remote::{Ports, Settings};
+use crate::tls::server::ServerFiles;
 
 /// Most connections to one host that can be configured: beyond it, ports run out.
 const MOST_CONNECTIONS: usize = 32_768;
@@ -39,6 +42,13 @@ pub(super) struct TpcKeys {
     connections_per_host: Option<usize>,
     /// A connection waits so long for another copy; 0: not at all. Default: 15 s.
     keep_alive: Option<Period>,
+    /// Certificates of authorities that `https` servers are believed by: a PEM file, or a directory with `*.pem`,
+    /// `<hash>.0` and revocation lists `<hash>.r0`. Default: `/etc/grid-security/certificates`, or the system's bundle.
+    ca: Option<PathBuf>,
+    /// PEM file of the certificate chain that the pool shows to servers that ask for one. Default: none.
+    cert: Option<PathBuf>,
+    /// PEM file of its private key.
+    key: Option<PathBuf>,
     /// Connect to loopback addresses. Default: false.
     allow_loopback: Option<bool>,
     /// Connect to link-local addresses. Default: false.
@@ -116,6 +126,13 @@ impl TpcKeys {
         if settings.retries > MOST_RETRIES {
             return wrong("tpc.retries", format!("must be at most {MOST_RETRIES}"));
         }
+        settings.authorities = self.ca;
+        settings.identity = match (self.cert, self.key) {
+            (Some(cert), Some(key)) => Some(ServerFiles { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => return wrong("tpc.key", "is missing: tpc.cert needs it"),
+            (None, Some(_)) => return wrong("tpc.cert", "is missing: tpc.key is for it"),
+        };
         let rules = &mut settings.rules;
         rules.loopback = self.allow_loopback.unwrap_or(rules.loopback);
         rules.link_local = self.allow_link_local.unwrap_or(rules.link_local);

@@ -170,13 +170,15 @@ impl Pool {
         let serving = serve(grpc, service.clone(), Arc::clone(&registry), health_changes)?;
         let ticking = tokio::spawn(tick(Arc::clone(&registry), service, Arc::clone(&status), health.clone()));
         let keeping = tokio::spawn(keep(Arc::clone(&registry), Arc::clone(&results)));
-        let admin = Arc::new(AdminPort::new(Arc::clone(&registry), status, metrics)).serve(admin_listener);
+        let admin = AdminPort::new(Arc::clone(&registry), status, Arc::clone(&metrics));
+        let admin = Arc::new(admin).serve(admin_listener);
         let reloading = tokio::spawn(reload_now_and_then(Arc::clone(&data_port)));
         info!(pool = config.name, root = %config.root.display(), data = %data_addr, admin = %admin_addr,
             grpc = %serving.address(), replicas = store.counts().all, "pool started");
         Ok(RunningPool {
             config,
             registry,
+            metrics,
             health,
             data_port,
             data_addr,
@@ -197,6 +199,7 @@ impl Pool {
 pub struct RunningPool {
     config: Config,
     registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
     health: watch::Sender<u64>,
     data_port: Arc<dyn DataPort>,
     data_addr: SocketAddr,
@@ -227,6 +230,12 @@ impl RunningPool {
     #[must_use]
     pub fn grpc_addr(&self) -> &GrpcAddress {
         self.serving.address()
+    }
+
+    /// Its metrics, for a door in the same process that has no port for its own.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// What it runs with.
@@ -288,10 +297,10 @@ fn scrub_settings(config: &Config) -> ScrubSettings {
     ScrubSettings { rate_bytes_per_second: config.scrub.rate_bytes_per_second, period: config.scrub.period }
 }
 
-/// A connection has one descriptor, a transfer's file up to two.
+/// A connection has one descriptor, a transfer its file's.
 fn descriptors_needed(config: &Config) -> u64 {
     let config::Limits { connections, transfers } = config.limits;
-    (connections as u64).saturating_add((transfers as u64).saturating_mul(2))
+    (connections as u64).saturating_add(transfers as u64)
 }
 
 fn registry_settings(config: &Config) -> RegistrySettings {
@@ -355,6 +364,7 @@ async fn reload_now_and_then(data_port: Arc<dyn DataPort>) {
 }
 
 async fn reload(data_port: &Arc<dyn DataPort>, force: bool) {
+    reload_authorities(data_port, force).await;
     let Some(tls) = data_port.tls().cloned() else { return };
     let reading = Arc::clone(&tls);
     match tokio::task::spawn_blocking(move || reading.reload(force)).await {
@@ -362,6 +372,27 @@ async fn reload(data_port: &Arc<dyn DataPort>, force: bool) {
         Ok(Ok(false)) | Err(_) => {}
         Ok(Err(error)) => {
             tracing::warn!(%error, "the data port's new certificate is not used, the old one stays")
+        }
+    }
+}
+
+/// Authorities and revocation lists that remote servers are believed by.
+async fn reload_authorities(data_port: &Arc<dyn DataPort>, force: bool) {
+    let Some(tls) = data_port.authorities().cloned() else { return };
+    let reading = Arc::clone(&tls);
+    match tokio::task::spawn_blocking(move || reading.reload(force)).await {
+        Ok(Ok(true)) => {
+            let trust = tls.trust();
+            info!(
+                authorities = trust.authorities,
+                revocation_lists = trust.revocation_lists,
+                passed_over = trust.passed_over.len(),
+                "the certificates of authorities were read"
+            );
+        }
+        Ok(Ok(false)) | Err(_) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the new certificates of authorities are not used, the old ones stay");
         }
     }
 }

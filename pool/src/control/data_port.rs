@@ -34,8 +34,9 @@ use crate::engine::shard::{Shard, StartError};
 use crate::http1;
 use crate::remote::Remotes;
 use crate::store::Store;
-use crate::tls::ServerTls;
 use crate::tls::certificate::CertificateError;
+use crate::tls::client::ClientFiles;
+use crate::tls::{ClientTls, ServerTls};
 use crate::transfer::port::{Counters, Port, Settings, accept};
 use crate::transfer::source::Reading;
 use crate::transfer::third_party::ThirdParty;
@@ -73,6 +74,10 @@ pub trait DataPort: Send + Sync + fmt::Debug {
     fn tls(&self) -> Option<&Arc<ServerTls>> {
         None
     }
+    /// Whom it believes as a client of remote servers.
+    fn authorities(&self) -> Option<&Arc<ClientTls>> {
+        None
+    }
     /// How busy it is.
     fn load(&self) -> EngineLoad;
     /// Starts a transfer that the pool makes by itself, whose turn has come.
@@ -97,6 +102,9 @@ pub enum DataPortError {
     /// Certificate or key cannot be used.
     #[error("data.cert and data.key: {0}")]
     Tls(#[from] CertificateError),
+    /// The certificates of authorities, or the pool's own as a client, cannot be used.
+    #[error("tpc.ca, tpc.cert and tpc.key: {0}")]
+    Authorities(CertificateError),
     /// Too little memory for so many shards.
     #[error(
         "buffer_memory gives each of {shards} shards {slots} buffers of 1 MiB; at least {LEAST_SLOTS_PER_SHARD} are \
@@ -185,12 +193,39 @@ pub fn start(
         registry.register_collector(Box::new(ReadingCollector::of(&port.reading)));
         registry.register_collector(Box::new(PortCollector { port: Arc::clone(&port), zero_copy, tls }))
     });
-    let remotes = Remotes::new(config.tpc.clone());
+    let authorities = trust(&config.tpc)?;
+    let remotes = Remotes::new(config.tpc.clone(), authorities.clone());
     metrics.register(|registry| registry.register_collector(Box::new(RemoteCollector::of(&remotes))));
     let third_party = Arc::new(ThirdParty { port, remotes });
     let next_shard = AtomicUsize::new(0);
-    let running = Mutex::new(started);
-    Ok(Arc::new(Shards { address, secure: keys, gauges, running, third_party, next_shard }))
+    Ok(Arc::new(Shards {
+        address,
+        secure: keys,
+        gauges,
+        running: Mutex::new(started),
+        third_party,
+        authorities,
+        next_shard,
+    }))
+}
+
+/// Whom the pool believes as a client. Without any authority it can still copy by http.
+fn trust(settings: &crate::remote::Settings) -> Result<Option<Arc<ClientTls>>, DataPortError> {
+    let Some(authorities) = settings.authorities() else {
+        warn!("no certificates of authorities are found (tpc.ca): third-party copies by https will fail");
+        return Ok(None);
+    };
+    match ClientTls::load(ClientFiles { authorities, identity: settings.identity.clone() }) {
+        Ok(tls) => Ok(Some(Arc::new(tls))),
+        Err(error) if settings.authorities.is_some() || settings.identity.is_some() => {
+            Err(DataPortError::Authorities(error))
+        }
+        // Nobody has asked for the system's.
+        Err(error) => {
+            warn!(%error, "the system's certificates of authorities cannot be used: third-party copies by https will fail");
+            Ok(None)
+        }
+    }
 }
 
 /// Binds a listener for each shard.
@@ -239,6 +274,7 @@ struct Shards {
     gauges: Vec<Arc<Gauges>>,
     running: Mutex<Vec<Shard>>,
     third_party: Arc<ThirdParty>,
+    authorities: Option<Arc<ClientTls>>,
     /// Third-party copies go to the shards in turn.
     next_shard: AtomicUsize,
 }
@@ -260,6 +296,10 @@ impl DataPort for Shards {
 
     fn tls(&self) -> Option<&Arc<ServerTls>> {
         self.secure.as_ref().map(|(_, tls)| tls)
+    }
+
+    fn authorities(&self) -> Option<&Arc<ClientTls>> {
+        self.authorities.as_ref()
     }
 
     fn load(&self) -> EngineLoad {

@@ -41,7 +41,7 @@ pub enum Subject {
     /// It runs, or ended in this life of the daemon.
     Live(Arc<Transfer>),
     /// It ended in an earlier one.
-    Kept(Kept),
+    Kept(Box<Kept>),
 }
 
 impl Entry {
@@ -56,7 +56,7 @@ impl Entry {
 
     pub(super) fn kept(kept: Kept, number: u64, bell: Arc<Bell>) -> Self {
         let asked = kept.request().clone();
-        let entry = Self::new(Subject::Kept(kept), asked, number, bell);
+        let entry = Self::new(Subject::Kept(Box::new(kept)), asked, number, bell);
         entry.end_kept.store(true, Ordering::Release);
         entry
     }

@@ -354,7 +354,7 @@ impl Pool for PoolService {
             return Err(store_status(&StoreError::NotFound { replica: id }));
         }
         if existed {
-            info!(replica = %id, "replica deleted for a door");
+            info!(replica = %id, "replica deleted on request");
         }
         Ok(Response::new(v1::DeleteReplicaResponse { existed }))
     }

@@ -106,20 +106,23 @@ impl Client {
         Err(RemoteError::TooManyRedirects { from: url.origin().clone() })
     }
 
-    /// Announces a body of so many bytes and waits for leave to send it, following redirects. Without a body, or
-    /// without `wait`, leave is not waited for.
+    /// Announces a body of so many bytes and waits for leave to send it, following redirects. A request without a body
+    /// is asked and answered as any other.
     pub async fn announce(
         &self,
         question: &Question,
         length: u64,
-        mut wait: bool,
         seen: Watcher<'_>,
     ) -> Result<Opened, RemoteError> {
-        let mut url = self.url.clone();
+        if length == 0 {
+            let mut question = question.clone();
+            question.fields.push(("Content-Length", "0".into()));
+            return Ok(Opened::Answered(self.ask(&question, seen).await?));
+        }
+        let (mut url, mut waits) = (self.url.clone(), true);
         for _ in 0..=MAX_REDIRECTS {
             let mut question = question.clone();
             question.fields.push(("Content-Length", length.to_string()));
-            let waits = wait && length > 0;
             if waits {
                 question.fields.push(("Expect", "100-continue".into()));
             }
@@ -130,7 +133,7 @@ impl Client {
             };
             if head.status() == 417 && waits {
                 // RFC 9110 §10.1.1: the expectation itself is refused.
-                wait = false;
+                waits = false;
                 continue;
             }
             // What follows on this connection is uncertain: the body that was announced is not sent.

@@ -1,4 +1,5 @@
-//! Makes a connection to a server: the first of its addresses that answers (RFC 8305, "happy eyeballs").
+//! Makes a connection to a server: the first of its addresses that answers (RFC 8305, "happy eyeballs"), with TLS
+//! where the URL says so.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustls::pki_types::ServerName;
 
 use super::Remotes;
 use super::error::{RemoteError, plain};
@@ -14,16 +16,38 @@ use super::url::Origin;
 use crate::engine::core::Core;
 use crate::engine::net::Connection;
 use crate::engine::net::connect::ConnectOptions;
+use crate::tls::{HandshakeError, Wire};
 
 /// An address has so much of a start before the next one is tried beside it (RFC 8305 §5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// A TCP connection to one of the server's addresses that the rules allow, within the connect timeout.
-pub(super) async fn dial(
-    core: &Rc<Core>,
-    remotes: &Remotes,
-    origin: &Origin,
-) -> Result<Connection, RemoteError> {
+/// A connection to one of the server's addresses that the rules allow, within the connect timeout.
+pub(super) async fn dial(core: &Rc<Core>, remotes: &Remotes, origin: &Origin) -> Result<Wire, RemoteError> {
+    let give_up_at = core.now() + remotes.settings.connect_timeout;
+    let connection = connect(core, remotes, origin).await?;
+    if !origin.secure {
+        return Ok(connection.into());
+    }
+    let peer = connection.peer();
+    let failed = |problem: String| RemoteError::Tls { origin: origin.clone(), peer, problem };
+    let Some(tls) = &remotes.tls else {
+        return Err(failed("this pool has no certificates of authorities to trust (tpc.ca)".into()));
+    };
+    let name = ServerName::try_from(origin.bare_host().to_owned())
+        .map_err(|_| failed("the host is not a name that a certificate can hold".into()))?;
+    let limit = give_up_at.saturating_duration_since(core.now());
+    match tls.connect(connection, name, limit).await {
+        Ok(stream) => Ok(stream.into()),
+        Err(HandshakeError::NotTls) => Err(failed("the server does not speak TLS".into())),
+        Err(HandshakeError::Connection(error)) => {
+            Err(failed(format!("the connection broke during the handshake: {}", plain(&error))))
+        }
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+/// A TCP connection.
+async fn connect(core: &Rc<Core>, remotes: &Remotes, origin: &Origin) -> Result<Connection, RemoteError> {
     let limit = remotes.settings.connect_timeout;
     let give_up_at = core.now() + limit;
     let denied = |denied| RemoteError::Denied { host: origin.host.clone(), denied };

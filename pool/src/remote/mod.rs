@@ -36,6 +36,7 @@ pub use self::wire::Wire;
 
 use self::places::Places;
 use self::resolve::Resolver;
+use crate::tls::ClientTls;
 
 /// What all transfers of a pool share when they speak to remote servers.
 pub struct Remotes {
@@ -43,6 +44,8 @@ pub struct Remotes {
     pub settings: Settings,
     resolver: Resolver,
     places: Arc<Places>,
+    /// `None`: no authorities are known, so no server can prove who it is.
+    tls: Option<Arc<ClientTls>>,
     made: AtomicU64,
     reused: AtomicU64,
 }
@@ -50,12 +53,13 @@ pub struct Remotes {
 impl Remotes {
     /// No connections yet.
     #[must_use]
-    pub fn new(settings: Settings) -> Arc<Remotes> {
+    pub fn new(settings: Settings, tls: Option<Arc<ClientTls>>) -> Arc<Remotes> {
         let places = Places::new(settings.connections_per_host);
         Arc::new(Remotes {
             settings,
             resolver: Resolver::new(),
             places,
+            tls,
             made: AtomicU64::new(0),
             reused: AtomicU64::new(0),
         })

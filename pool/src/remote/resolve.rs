@@ -28,8 +28,7 @@ impl Resolver {
 
     /// The addresses of a server, in the order to try them (RFC 8305 §4): families in turn.
     pub async fn resolve(&self, origin: &Origin) -> Result<Vec<SocketAddr>, RemoteError> {
-        let bare = origin.host.trim_start_matches('[').trim_end_matches(']');
-        if let Ok(address) = bare.parse::<IpAddr>() {
+        if let Ok(address) = origin.bare_host().parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, origin.port)]);
         }
         let failed = |problem: String| RemoteError::Resolve { host: origin.host.clone(), problem };

@@ -1,8 +1,18 @@
 //! What can be configured about remote servers (`[tpc]` of the pool's configuration).
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::rules::Rules;
+use crate::tls::server::ServerFiles;
+
+/// Where authorities are kept: those of grids go before those of the web.
+const USUAL_AUTHORITIES: [&str; 4] = [
+    "/etc/grid-security/certificates",
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
 
 /// Limits, times and rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +41,10 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// Where the pool may connect to.
     pub rules: Rules,
+    /// Certificates of authorities, in a file or a directory; `None`: the system's.
+    pub authorities: Option<PathBuf>,
+    /// What the pool shows to servers that ask for a certificate.
+    pub identity: Option<ServerFiles>,
 }
 
 impl Default for Settings {
@@ -48,6 +62,17 @@ impl Default for Settings {
             connections_per_host: 256,
             keep_alive: Duration::from_secs(15),
             rules: Rules::default(),
+            authorities: None,
+            identity: None,
         }
+    }
+}
+
+impl Settings {
+    /// Where the certificates of authorities are: as configured, or where systems have them.
+    #[must_use]
+    pub fn authorities(&self) -> Option<PathBuf> {
+        let usual = || USUAL_AUTHORITIES.iter().map(Path::new).find(|path| path.exists()).map(Path::to_owned);
+        self.authorities.clone().or_else(usual)
     }
 }

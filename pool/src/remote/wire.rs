@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::error::RemoteError;
 use super::places::Place;
 use super::url::Origin;
-use crate::engine::net::{Connection, Received};
+use crate::engine::net::Received;
 use crate::http1::{AnswerHead, MAX_ANSWER_HEAD_BYTES, ParsedAnswer, parse_answer};
 use crate::transfer::input::Input;
 
@@ -37,7 +37,7 @@ pub(super) enum First {
 }
 
 impl Wire {
-    pub(super) fn new(connection: Connection, origin: Origin, place: Place) -> Wire {
+    pub(super) fn new(connection: crate::tls::Wire, origin: Origin, place: Place) -> Wire {
         let input = Input::new(connection, MAX_ANSWER_HEAD_BYTES);
         Wire { input, origin, reused: false, head_underway: 0, _place: place }
     }

@@ -180,6 +180,9 @@ impl Reading {
     fn block(&mut self, disk: &dyn Disk, buffer: &mut Buffer) -> Result<u64, StoreError> {
         let (offset, index) = (self.attempt.offset, self.attempt.blocks.len());
         let wanted = (self.size() - offset).min(BLOCK_BYTES);
+        // Through the page cache where there is no other way, but not at the cost of what clients read.
+        let cached = || disk.cached(&self.file, offset, wanted).ok().flatten();
+        let was_cold = !self.direct && cached().is_some_and(|cached| cached.cached == 0);
         let mut length = self.read(disk, buffer, offset, wanted)?;
         let mut bytes = length as u64;
         if let Some(recorded) = &self.recorded_blocks
@@ -187,6 +190,10 @@ impl Reading {
         {
             let recorded = Arc::clone(recorded);
             let text = describe(index, offset, wanted, &buffer.block()[..length], recorded[index]);
+            if !self.direct {
+                // A bad copy in memory is no bad disk.
+                let _ = disk.drop_cached(&self.file, offset, wanted);
+            }
             length = self.read(disk, buffer, offset, wanted)?;
             bytes += length as u64;
             if check_block(&recorded, index, &buffer.block()[..length]) {
@@ -202,6 +209,10 @@ impl Reading {
         self.attempt.hasher.update(data);
         if !data.is_empty() {
             self.attempt.blocks.push(crc32c(data));
+        }
+        if was_cold {
+            // It may stay: then it is as if somebody had read it.
+            let _ = disk.drop_cached(&self.file, offset, wanted);
         }
         self.attempt.offset += wanted;
         if (length as u64) < wanted {

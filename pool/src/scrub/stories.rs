@@ -8,13 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustix::io::Errno;
 use tempfile::TempDir;
 
 use super::background::{ScrubSettings, ScrubState, ScrubStatus, Shared};
+use super::buffer::Buffer;
+use super::reading::{Reading, Step};
+use super::settle;
 use super::verify::verify;
 use super::walk::{Next, Walk};
 use crate::checksum::{Algorithm, AlgorithmSet, BLOCK_SIZE_BYTES, BlockChecksums, Hasher};
 use crate::engine::disk::KernelDisk;
+use crate::engine::sim::disk::{SimDisk, SimDiskConfig};
+use crate::engine::sim::faults::{Call, FaultPlan};
 use crate::store::{Commit, ReplicaId, ReplicaStat, ReplicaState, Store, StoreConfig, UploadSpec};
 use crate::transfer::{Clock, ManualClock};
 
@@ -462,4 +468,73 @@ fn a_verified_replica_is_whole_again() {
     let attributes = scene.stat(&id).attributes;
     assert_eq!((attributes.state, attributes.broken_because), (ReplicaState::Ready, None));
     assert!(attributes.verified_at.is_some());
+}
+
+/// A replica "r" of two blocks on a simulated disk; with its path there.
+fn simulated(direct: bool) -> (SimDisk, Store, ReplicaId, PathBuf) {
+    let disk = SimDisk::new(SimDiskConfig { direct, ..SimDiskConfig::default() });
+    let config = StoreConfig {
+        root: "/pool".into(),
+        pool_name: "p".into(),
+        capacity: None,
+        reserve_bytes: 0,
+        max_file_size: None,
+        direct,
+    };
+    let store = Store::open_root(Arc::new(disk.clone()), &config).unwrap();
+    let data = bytes(2 * BLOCK_SIZE_BYTES, 9);
+    let id = ReplicaId::new("r").unwrap();
+    let spec = UploadSpec {
+        replica: id.clone(),
+        transfer: "t".into(),
+        path: "/p".into(),
+        class: String::new(),
+        size: Some(data.len() as u64),
+        maximum_size: None,
+    };
+    let mut adler32 = Hasher::new(Algorithm::Adler32);
+    adler32.update(&data);
+    let commit = Commit {
+        size: data.len() as u64,
+        checksums: BTreeMap::from([("adler32".to_owned(), adler32.finish().hex().to_string())]),
+        blocks: block_checksums(&data),
+        created_at: Timestamp::UNIX_EPOCH,
+    };
+    store.begin_upload(spec).unwrap().commit_small(&data, commit).unwrap();
+    let path = disk.files().into_iter().find(|path| path.ends_with("r")).unwrap();
+    (disk, store, id, path)
+}
+
+#[test]
+fn what_the_disk_does_not_give_is_suspect_and_served_still() {
+    let (disk, store, id, _) = simulated(true);
+    let mut reading = Reading::open(&store, &id, AlgorithmSet::EMPTY).unwrap();
+    let mut buffer = Buffer::new();
+    assert!(matches!(reading.step(&disk, &mut buffer).unwrap(), Step::More { bytes: MIB }));
+
+    disk.set_faults(FaultPlan::none().fail(Call::Read, 1.0, Errno::IO));
+    let error = reading.step(&disk, &mut buffer).unwrap_err();
+    disk.set_faults(FaultPlan::none());
+    settle::suspect(&store, &reading, &error).unwrap();
+
+    let attributes = store.stat(&id).unwrap().attributes;
+    assert_eq!(attributes.state, ReplicaState::Ready);
+    let because = attributes.suspect_because.unwrap();
+    assert!(because.starts_with("cannot be read from byte 1048576 on: "), "{because}");
+    // It was the cable: all is well again.
+    assert!(verify(&store, &id, AlgorithmSet::EMPTY, |_, _| true).unwrap().unwrap().good);
+    assert_eq!(store.stat(&id).unwrap().attributes.suspect_because, None);
+}
+
+#[test]
+fn what_is_right_at_the_second_reading_is_not_broken_but_suspect() {
+    let (disk, store, id, path) = simulated(false);
+    // Given a copy in memory that is wrong, and a disk that is right
+    assert!(disk.corrupt_cached(&path, MIB + 7, 3));
+    let verification = verify(&store, &id, AlgorithmSet::EMPTY, |_, _| true).unwrap().unwrap();
+    assert!(verification.good, "{:?}", verification.problems);
+    let attributes = store.stat(&id).unwrap().attributes;
+    assert_eq!(attributes.state, ReplicaState::Ready);
+    let because = attributes.suspect_because.unwrap();
+    assert!(because.starts_with("read wrong once, and right when read again: block 1 "), "{because}");
 }

@@ -24,7 +24,8 @@ impl Strand {
     }
 
     /// From now on the stream uses this connection.
-    pub fn attach(&self, connection: &Wire, tls: bool) {
+    pub fn attach(&self, connection: &Wire) {
+        let tls = connection.tls().is_some();
         let info =
             ConnectionInfo { local: connection.local(), remote: connection.peer(), tls, flow_label: 0 };
         if self.link.borrow().as_ref().is_some_and(|link| *link.info() == info) {

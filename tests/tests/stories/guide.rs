@@ -26,6 +26,7 @@ fn the_guide_names_every_setting_and_no_other() {
                 ("timeouts", "[timeouts]"),
                 ("limits", "[limits]"),
                 ("scrub", "[scrub]"),
+                ("tpc", "[tpc]"),
             ],
         ),
         (

@@ -80,7 +80,7 @@ fn calls_of_a_start(pool: &mut LonePool) -> Option<usize> {
 fn is_about_a_replica(line: &str, root: &Path) -> bool {
     let beginning = format!("{}/data/", root.display());
     line.match_indices(&beginning).any(|(at, _)| {
-        let rest = line[at + beginning.len()..].as_bytes();
+        let rest = &line.as_bytes()[at + beginning.len()..];
         rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit)
     })
 }

@@ -146,7 +146,8 @@ async fn put(request: Request<Incoming>, directory: &Path) -> io::Result<Respons
         loop {
             let piece = data.split_to(data.len().min(WRITE_BYTES - gathered.len()));
             gathered.extend_from_slice(&piece);
-            if gathered.len() < WRITE_BYTES && !(last && !gathered.is_empty()) {
+            // At the end, what is left over is written, too.
+            if gathered.len() < WRITE_BYTES && (!last || gathered.is_empty()) {
                 break;
             }
             let (file, length) = (Arc::clone(&file), gathered.len() as u64);

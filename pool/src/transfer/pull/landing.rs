@@ -4,9 +4,9 @@
 //! is written as far as whole disk blocks go. What differs: a piece may begin anywhere, and go on where it stopped over
 //! another connection.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::checksum::Checksum;
 use crate::engine::arena::{SLOT_BYTES, Slot};
@@ -37,6 +37,27 @@ pub(super) struct Ground {
     pub(super) maximum_size: Option<u64>,
     /// Without a byte for so long a source has stalled.
     pub(super) idle_timeout: Duration,
+    /// How fast the bytes of all streams together may come.
+    pub(super) pace: Option<Pace>,
+}
+
+/// A limit on the rate of a transfer: the average since its start.
+pub(super) struct Pace {
+    bytes_per_second: u64,
+    began_at: Instant,
+    taken: Cell<u64>,
+}
+
+impl Pace {
+    /// From now on.
+    pub(super) fn new(bytes_per_second: u64, now: Instant) -> Pace {
+        Pace { bytes_per_second: bytes_per_second.max(1), began_at: now, taken: Cell::new(0) }
+    }
+
+    /// When the bytes that were taken are due, and so the next may be.
+    fn due_at(&self) -> Instant {
+        self.began_at + Duration::from_secs_f64(self.taken.get() as f64 / self.bytes_per_second as f64)
+    }
 }
 
 /// Why a piece is not complete.
@@ -96,6 +117,9 @@ impl<'a> Landing<'a> {
         let mut eager = true;
         while !body.is_over() {
             strand.enter(Limit::Queue);
+            if let Some(pace) = &self.ground.pace {
+                core.sleep_until(pace.due_at()).await;
+            }
             let mut slot = core.arena().take().await;
             let aside = self.aside.len();
             slot[..aside].copy_from_slice(&self.aside);
@@ -106,6 +130,9 @@ impl<'a> Landing<'a> {
             let mut filled = aside;
             let (outcome, slot) = body.fill_up(input, slot, &mut filled, room, eager, PATIENCE).await;
             strand.received((filled - aside) as u64);
+            if let Some(pace) = &self.ground.pace {
+                pace.taken.set(pace.taken.get() + (filled - aside) as u64);
+            }
             eager = filled - aside >= SLOT_BYTES / 2 || filled == room;
             let trouble = outcome.err();
             self.check_size(self.offset + filled as u64)?;

@@ -18,7 +18,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use self::landing::{Ground, disk_error};
+use self::landing::{Ground, Pace, disk_error};
 use self::pieces::{LEAST_PIECE_BYTES, Pieces};
 use self::source::{Got, Offer, Part, Source};
 use self::streams::{Arrived, Streams};
@@ -167,6 +167,7 @@ impl Job<'_> {
     async fn open(&self, admission: Admission) -> Result<Ground, Failure> {
         let opened = self.core.blocking(move || admission.open()).await;
         let upload = opened.map_err(|error| lost(&error))?.map_err(|error| failure_of(&error))?;
+        let rate = self.claim.transfer().request().rate_limit_bytes_per_second;
         let uncached = self.third_party.port.settings.io_mode == IoMode::Dontcache;
         Ok(Ground {
             core: Rc::clone(self.core),
@@ -175,6 +176,7 @@ impl Job<'_> {
             upload: RefCell::new(Some(upload)),
             maximum_size: self.pull.maximum_size.map(u64::from),
             idle_timeout: self.third_party.remotes.settings.idle_timeout,
+            pace: rate.map(|rate| Pace::new(rate.get(), self.core.now())),
         })
     }
 

@@ -108,8 +108,7 @@ impl<'a> Source<'a> {
     /// no such file is believed, as it may answer GET with less.
     pub(super) async fn head(&self, strand: &Strand) -> Result<Offer, Failure> {
         let question = Question { method: "HEAD", fields: self.fields() };
-        let secure = self.client.origin().secure;
-        match self.client.ask(&question, &|connection| strand.attach(connection, secure)).await {
+        match self.client.ask(&question, &|connection| strand.attach(connection)).await {
             Ok(reply) => {
                 let (status, offer) = (reply.head.status(), Offer::of_whole(&reply.head));
                 let rejected = Far::SOURCE.rejected(&reply.head);
@@ -156,9 +155,8 @@ impl<'a> Source<'a> {
 
     async fn get(&self, fields: Vec<(&'static str, String)>, strand: &Strand) -> Result<Reply, Failure> {
         let question = Question { method: "GET", fields };
-        let secure = self.client.origin().secure;
         loop {
-            let asked = self.client.ask(&question, &|connection| strand.attach(connection, secure)).await;
+            let asked = self.client.ask(&question, &|connection| strand.attach(connection)).await;
             let reply = asked.map_err(|error| Far::SOURCE.unanswered(&error))?;
             if reply.head.status() == 202 {
                 self.client.discard(reply).await;

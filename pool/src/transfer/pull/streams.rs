@@ -109,14 +109,24 @@ impl Streams<'_> {
                 Some(beginning) => beginning,
                 None => match hall.hand_out(self) {
                     Some(landing) => (landing, None),
-                    None => return Ok(()),
+                    None => {
+                        hall.alive.set(hall.alive.get() - 1);
+                        return Ok(());
+                    }
                 },
             };
             let began_at = landing.position();
             if let Err(failure) = self.fetch(&mut landing, reply, strand).await {
                 // A source that does not want so many streams is left its others.
-                let unwanted =
-                    landing.position() == began_at && failure.side != Side::Pool && hall.alive.get() > 1;
+                let not_let_in = matches!(
+                    failure.code,
+                    FailureCode::RemoteRefused
+                        | FailureCode::RemoteUnreachable
+                        | FailureCode::ConnectionLost
+                        | FailureCode::Stalled
+                        | FailureCode::Tls
+                );
+                let unwanted = landing.position() == began_at && not_let_in && hall.alive.get() > 1;
                 if !unwanted {
                     return Err(failure);
                 }
@@ -192,7 +202,7 @@ impl Streams<'_> {
     /// Asks for what is missing of a piece.
     async fn ask_for_rest(&self, landing: &Landing<'_>, strand: &Strand) -> Result<Reply, Failure> {
         match (landing.position(), landing.end) {
-            (position, Some(end)) if position > 0 || self.offer.size != Some(end) => {
+            (position, Some(end)) if position > 0 || self.offer.size.is_some_and(|size| size != end) => {
                 let total = self.offer.size.unwrap_or(end);
                 let part = Part { bytes: position..end, total };
                 match self.source.part(&part, self.offer, strand).await? {

@@ -18,7 +18,6 @@ const RECORD_EXTRA_BYTES: u64 = 64;
 /// What has arrived of a body.
 pub(super) struct Acks<'a> {
     connection: Wire,
-    tls: bool,
     transfer: &'a Arc<Transfer>,
     strand: &'a Strand,
     /// Acknowledged on this connection before the body's first byte.
@@ -33,7 +32,6 @@ impl<'a> Acks<'a> {
     /// Nothing of the body is sent. `head_underway`: bytes of the request's head that may not be acknowledged yet.
     pub(super) fn new(
         connection: &Wire,
-        tls: bool,
         head_underway: u64,
         transfer: &'a Arc<Transfer>,
         strand: &'a Strand,
@@ -41,7 +39,6 @@ impl<'a> Acks<'a> {
         let acknowledged = connection.tcp_facts().map_or(0, |facts| facts.bytes_acknowledged);
         Acks {
             connection: connection.clone(),
-            tls,
             transfer,
             strand,
             before: acknowledged + head_underway,
@@ -62,9 +59,9 @@ impl<'a> Acks<'a> {
         self.strand.note_tcp(&self.connection);
         let Some(facts) = self.connection.tcp_facts() else { return };
         let on_the_wire = facts.bytes_acknowledged.saturating_sub(self.before);
-        let of_body = match self.tls {
-            false => on_the_wire,
-            true => on_the_wire.saturating_sub((on_the_wire / RECORD_BYTES + 1) * RECORD_EXTRA_BYTES),
+        let of_body = match self.connection.tls() {
+            None => on_the_wire,
+            Some(_) => on_the_wire.saturating_sub((on_the_wire / RECORD_BYTES + 1) * RECORD_EXTRA_BYTES),
         };
         self.count_up_to(of_body);
     }

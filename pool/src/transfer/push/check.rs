@@ -64,9 +64,7 @@ impl Check<'_> {
         let mut questions = 0;
         loop {
             let question = Question { method: "HEAD", fields: wishes(known) };
-            let secure = self.client.origin().secure;
-            let asked =
-                self.client.ask(&question, &|connection| self.strand.attach(connection, secure)).await;
+            let asked = self.client.ask(&question, &|connection| self.strand.attach(connection)).await;
             let reply = match asked {
                 Ok(reply) => reply,
                 Err(_) if !self.required => return Ok(()),

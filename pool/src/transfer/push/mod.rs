@@ -30,7 +30,7 @@ use super::third_party::{Done, Far, Guard, ThirdParty};
 use super::{Claim, Failure, FailureCode, Limit, Outcome, Side};
 use crate::checksum::{Algorithm, Checksum, MultiHasher};
 use crate::engine::core::Core;
-use crate::http1::{AnswerHead, digest_header};
+use crate::http1::{AnswerBody, AnswerHead, digest_header};
 use crate::remote::{Client, Opened, Question, RemoteError, Wire};
 use crate::store::{Replica, ReplicaId, ReplicaState};
 
@@ -93,6 +93,18 @@ async fn open(third_party: &ThirdParty, core: &Rc<Core>, claim: &Claim) -> Resul
     }
 }
 
+/// What the destination says to the announcement.
+enum Announced {
+    /// The bytes may come.
+    Leave(Wire),
+    /// It has all there is: nothing.
+    Answered(Box<AnswerHead>),
+}
+
+fn is_success(head: &AnswerHead) -> bool {
+    matches!(head.status(), 200 | 201 | 204 | 205)
+}
+
 struct Job<'a> {
     third_party: &'a ThirdParty,
     core: &'a Rc<Core>,
@@ -112,21 +124,25 @@ impl Job<'_> {
         let strand = Strand::new(transfer);
         let source = Source::new(self.core, &self.third_party.port.reading, self.replica, transfer);
         let mut known = checksums_of(&self.replica.attributes());
-        let mut wire = self.guard.run(self.announce(&known, &strand)).await?;
-        self.claim.started_apart().map_err(|_| stopped())?;
+        let announced = self.guard.run(self.announce(&known, &strand)).await?;
         self.taken.set(true);
+        self.claim.started_apart().map_err(|_| stopped())?;
         strand.enter(Limit::Network);
         // adler32 costs nothing beside the sending, and a destination can mostly tell it.
         let adler32_missing = !known.iter().any(|checksum| checksum.algorithm() == Algorithm::Adler32);
         let hasher = RefCell::new(MultiHasher::new(adler32_missing.then_some(Algorithm::Adler32)));
-        let answer = self.guard.run_moving(self.send(&mut wire, &source, &hasher, &strand)).await?;
+        let answer = match announced {
+            Announced::Answered(answer) => *answer,
+            Announced::Leave(mut wire) => {
+                let answer = self.guard.run_moving(self.send(&mut wire, &source, &hasher, &strand)).await?;
+                if answer.keep_alive() && answer.body(false).is_ok_and(|body| body == AnswerBody::Length(0)) {
+                    self.client.park(wire);
+                }
+                answer
+            }
+        };
         self.claim.finishing().map_err(|_| stopped())?;
         known.extend(hasher.into_inner().finish());
-        if answer.keep_alive()
-            && answer.body(false).is_ok_and(|body| body == crate::http1::AnswerBody::Length(0))
-        {
-            self.client.park(wire);
-        }
         let check = Check {
             core: self.core,
             client: self.client,
@@ -140,17 +156,21 @@ impl Job<'_> {
     }
 
     /// Asks for leave to send.
-    async fn announce(&self, known: &[Checksum], strand: &Strand) -> Result<Wire, Failure> {
+    async fn announce(&self, known: &[Checksum], strand: &Strand) -> Result<Announced, Failure> {
         let mut fields = check::wishes(known);
         if !known.is_empty() {
             // A destination that knows RFC 3230 verifies by itself.
             fields.push(("Digest", digest_header(known)));
         }
         let question = Question { method: "PUT", fields };
-        let secure = self.client.origin().secure;
-        let seen = |connection: &_| strand.attach(connection, secure);
-        match self.client.announce(&question, self.replica.size(), true, &seen).await {
-            Ok(Opened::Leave(wire)) => Ok(wire),
+        let seen = |connection: &_| strand.attach(connection);
+        match self.client.announce(&question, self.replica.size(), &seen).await {
+            Ok(Opened::Leave(wire)) => Ok(Announced::Leave(wire)),
+            Ok(Opened::Answered(reply)) if self.replica.size() == 0 && is_success(&reply.head) => {
+                let answer = Box::new(reply.head.clone());
+                self.client.discard(reply).await;
+                Ok(Announced::Answered(answer))
+            }
             Ok(Opened::Answered(reply)) if (200..300).contains(&reply.head.status()) => {
                 let text = format!(
                     "failed PUT: the destination answered {} before it got the file",
@@ -174,7 +194,7 @@ impl Job<'_> {
         let settings = self.client.settings();
         let transfer = self.claim.transfer();
         let connection = wire.input.connection().clone();
-        let acks = Acks::new(&connection, wire.origin().secure, wire.head_underway(), transfer, strand);
+        let acks = Acks::new(&connection, wire.head_underway(), transfer, strand);
         let limit = transfer.request().rate_limit_bytes_per_second;
         if let Some(limit) = limit {
             let _ = connection.limit_send_rate(limit.get());
@@ -204,7 +224,7 @@ impl Job<'_> {
         }
         let (progress, elapsed) = (transfer.progress(), self.guard.elapsed());
         match ended {
-            Ok(head) if matches!(head.status(), 200 | 201 | 204 | 205) => {
+            Ok(head) if is_success(&head) => {
                 acks.complete();
                 Ok(head)
             }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -83,11 +84,12 @@ impl Sending<'_> {
     }
 
     async fn send(&mut self, piece: Piece, offset: &mut u64) -> Result<Outcome, Halt> {
-        let Piece { mut slot, mut part, .. } = piece;
+        let Piece { slot, mut part, .. } = piece;
+        let mut slot = Rc::new(slot);
         self.strand.enter(Limit::Network);
         while !part.is_empty() {
             let connection = self.wire.input.connection().clone();
-            let (result, back) = connection.send_within(slot, part.clone(), false, PATIENCE).await;
+            let (result, back) = connection.send_slot_within(slot, part.clone(), PATIENCE).await;
             slot = back;
             let (count, paused) = match result {
                 Ok(sent) => sent,
@@ -108,8 +110,12 @@ impl Sending<'_> {
     async fn wait_for_room(&mut self) -> Result<(), Halt> {
         self.strand.enter(Limit::Network);
         let connection = self.wire.input.connection().clone();
-        let core = std::rc::Rc::clone(connection.core());
+        let core = Rc::clone(connection.core());
         let either = async {
+            if connection.tls().is_some() {
+                // What can be received may be of TLS itself, and giving up sending in the middle would end it.
+                return (connection.writable().await, false);
+            }
             match select(pin!(connection.writable()), pin!(connection.readable())).await {
                 Either::Left((room, _)) => (room, false),
                 Either::Right((said, _)) => (said, true),

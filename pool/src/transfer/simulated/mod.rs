@@ -41,7 +41,10 @@ use crate::store::{ReplicaId, ReplicaState, Store, StoreConfig, StoreError};
 
 /// Runs in a normal test; a campaign sets PENSTOCK_SIM_SEEDS.
 const SEEDS: u64 = 2000;
+/// A run that takes more turns of its ring hangs: so many, and some for each time that a receive buffer of the network
+/// has to be filled.
 const TURNS: usize = 3_000_000;
+const TURNS_PER_FILLING: usize = 50;
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 #[test]
@@ -247,6 +250,10 @@ impl Run {
             && self.cancel_after.is_none()
     }
 
+    fn turns(&self) -> usize {
+        TURNS + TURNS_PER_FILLING * (self.content.len() / self.capacity)
+    }
+
     fn go(mut self) -> Outcomes {
         let disk = SimDisk::new(SimDiskConfig {
             seed: self.seed,
@@ -329,7 +336,7 @@ impl Run {
             }
             client_done.set(true);
         });
-        assert!(world.run(TURNS), "the upload never ends");
+        assert!(world.run(self.turns()), "the upload never ends");
         status.get()
     }
 
@@ -423,7 +430,7 @@ impl Run {
                 *result.borrow_mut() = read_as_client(&client, request.into_bytes(), thinking).await.ok();
             }
         });
-        assert!(world.run(TURNS), "the download never ends");
+        assert!(world.run(self.turns()), "the download never ends");
         let received = received.borrow_mut().take();
         let expected = &self.content[wanted.start as usize..wanted.end as usize];
         let seen = match received {

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::tls::certificate::{read_chain, read_key};
+use crate::tls::server::ServerFiles;
+
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
@@ -32,15 +35,22 @@ impl Request {
     }
 }
 
+/// What a connection is read from and written to, encrypted or not.
+pub(crate) trait Talk: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Talk for T {}
+
 /// One connection, in the hands of a script.
 pub(crate) struct Line {
-    pub(crate) stream: TcpStream,
+    stream: Box<dyn Talk>,
+    /// Below the stream.
+    pub(crate) tcp: TcpStream,
 }
 
 impl Line {
     /// Sends text; a client that has gone is no matter.
     pub(crate) fn say(&mut self, text: impl AsRef<[u8]>) {
-        let _ = self.stream.write_all(text.as_ref());
+        let _ = self.stream.write_all(text.as_ref()).and_then(|()| self.stream.flush());
     }
 
     /// A head with a length, and the body.
@@ -65,8 +75,8 @@ impl Line {
 
     /// Ends the connection with a reset.
     pub(crate) fn reset(&mut self) {
-        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
-        let _ = self.stream.shutdown(std::net::Shutdown::Read);
+        let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
+        let _ = self.tcp.shutdown(std::net::Shutdown::Read);
     }
 
     /// Stays silent until the client goes.
@@ -87,6 +97,7 @@ type Script = Arc<dyn Fn(&Request, &mut Line) -> Then + Send + Sync>;
 /// The server.
 pub(crate) struct Far {
     address: SocketAddr,
+    secure: bool,
     state: Arc<FarState>,
 }
 
@@ -100,6 +111,28 @@ struct FarState {
 impl Far {
     /// Answers every request by the script.
     pub(crate) fn new(script: impl Fn(&Request, &mut Line) -> Then + Send + Sync + 'static) -> Far {
+        Far::open(None, script)
+    }
+
+    /// The same with TLS.
+    pub(crate) fn secure(
+        files: &ServerFiles,
+        script: impl Fn(&Request, &mut Line) -> Then + Send + Sync + 'static,
+    ) -> Far {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(read_chain(&files.cert).unwrap(), read_key(&files.key).unwrap());
+        Far::open(Some(Arc::new(config.unwrap())), script)
+    }
+
+    fn open(
+        tls: Option<Arc<rustls::ServerConfig>>,
+        script: impl Fn(&Request, &mut Line) -> Then + Send + Sync + 'static,
+    ) -> Far {
+        let secure = tls.is_some();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(FarState::default());
@@ -111,11 +144,11 @@ impl Far {
                 }
                 let Ok(stream) = stream else { continue };
                 theirs.connections.fetch_add(1, Ordering::SeqCst);
-                let (state, script) = (Arc::clone(&theirs), Arc::clone(&script));
-                std::thread::spawn(move || serve(stream, &state, &script));
+                let (state, script, tls) = (Arc::clone(&theirs), Arc::clone(&script), tls.clone());
+                std::thread::spawn(move || serve(stream, tls, &state, &script));
             }
         });
-        Far { address, state }
+        Far { address, secure, state }
     }
 
     /// Serves a file as a good server does, with ranges, an ETag and a digest.
@@ -128,7 +161,10 @@ impl Far {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}/far/file?authz=SECRET", self.address)
+        match self.secure {
+            false => format!("http://{}/far/file?authz=SECRET", self.address),
+            true => format!("https://localhost:{}/far/file?authz=SECRET", self.address.port()),
+        }
     }
 
     /// Requests so far: "HEAD /path", in order of arrival.
@@ -172,19 +208,27 @@ pub(crate) fn serve_file(file: &[u8], request: &Request, line: &mut Line) -> The
     Then::Keep
 }
 
-fn serve(stream: TcpStream, state: &FarState, script: &Script) {
+fn serve(stream: TcpStream, tls: Option<Arc<rustls::ServerConfig>>, state: &FarState, script: &Script) {
     // A story that forgets a connection must not keep the test alive.
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream.set_nodelay(true).unwrap();
-    let mut line = Line { stream };
+    let tcp = stream.try_clone().unwrap();
+    let stream: Box<dyn Talk> = match tls {
+        None => Box::new(stream),
+        Some(config) => {
+            Box::new(rustls::StreamOwned::new(rustls::ServerConnection::new(config).unwrap(), stream))
+        }
+    };
+    let mut line = Line { stream, tcp };
     while let Some(request) = read_head(&mut line.stream, state) {
         if script(&request, &mut line) == Then::Close {
-            return;
+            break;
         }
     }
+    // A TLS stream that is only dropped says no goodbye, which is what most scripts want; the sockets close here.
 }
 
-fn read_head(stream: &mut TcpStream, state: &FarState) -> Option<Request> {
+fn read_head(stream: &mut Box<dyn Talk>, state: &FarState) -> Option<Request> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

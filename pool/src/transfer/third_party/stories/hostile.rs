@@ -264,7 +264,7 @@ fn a_source_that_sends_a_byte_now_and_then_is_too_slow() {
         loop {
             line.say("x");
             std::thread::sleep(Duration::from_millis(200));
-            if line.stream.take_error().is_ok_and(|error| error.is_some()) {
+            if line.tcp.take_error().is_ok_and(|error| error.is_some()) {
                 return Then::Close;
             }
         }

@@ -7,6 +7,7 @@ pub(crate) mod far;
 mod hostile;
 mod pull;
 mod push;
+mod secure;
 mod streams;
 
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use crate::engine::shard::Shard;
 use crate::http1;
 use crate::remote::{Remotes, Settings};
 use crate::store::{ReplicaId, Store, StoreConfig};
+use crate::tls::ClientTls;
 use crate::transfer::port::{self, Port};
 use crate::transfer::source::{Reading, VerifyReads};
 use crate::transfer::state::StateName;
@@ -82,6 +84,11 @@ impl Stage {
 
     /// Short times, loopback allowed, and whatever else the story wants.
     fn with(change: impl FnOnce(&mut Settings)) -> Stage {
+        Stage::trusting(None, change)
+    }
+
+    /// The same, believing an authority.
+    fn trusting(tls: Option<ClientTls>, change: impl FnOnce(&mut Settings)) -> Stage {
         let mut settings = Settings {
             connect_timeout: Duration::from_secs(5),
             first_byte_timeout: Duration::from_secs(5),
@@ -122,7 +129,10 @@ impl Stage {
         };
         Stage {
             shard: Shard::start(0, SLOTS, Blocking::new(4)).expect("io_uring is needed for the tests"),
-            third_party: Arc::new(ThirdParty { port: Arc::new(port), remotes: Remotes::new(settings) }),
+            third_party: Arc::new(ThirdParty {
+                port: Arc::new(port),
+                remotes: Remotes::new(settings, tls.map(Arc::new)),
+            }),
             store,
             transfers: AtomicUsize::new(0),
             _dir: dir,
@@ -131,12 +141,18 @@ impl Stage {
 
     /// Starts a transfer whose turn has come.
     fn start(&self, replica: &str, kind: Kind) -> Arc<Transfer> {
+        self.start_limited(replica, kind, 0)
+    }
+
+    /// The same, with a limit on its rate.
+    fn start_limited(&self, replica: &str, kind: Kind, bytes_per_second: u64) -> Arc<Transfer> {
         let number = self.transfers.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let request = v1::TransferRequest {
             transfer_id: format!("t{number}"),
             replica_id: replica.into(),
             transfer_path: "/atlas/file".into(),
             kind: Some(kind),
+            rate_limit_bytes_per_second: bytes_per_second,
             ..Default::default()
         };
         let request = TransferRequest::try_from(request).unwrap();

@@ -316,6 +316,17 @@ fn a_broken_stream_goes_on_behind_the_last_byte() {
 }
 
 #[test]
+fn a_limit_on_the_rate_holds() {
+    let stage = Stage::new();
+    let far = Far::serving(bytes(6 << 20));
+    let pull = v1::Pull { remote: Some(remote(&far)), ..Default::default() };
+    let began_at = std::time::Instant::now();
+    stage.succeeds(&stage.start_limited("r1", Kind::Pull(pull), 4 << 20));
+    // The last piece need not be waited for.
+    assert!(began_at.elapsed() >= Duration::from_millis(1000), "{:?}", began_at.elapsed());
+}
+
+#[test]
 fn calling_off_at_any_point_leaves_nothing() {
     for point in ["head", "answer", "body", "verification"] {
         let stage = Stage::new();

@@ -127,6 +127,24 @@ fn redirects_are_followed_before_the_body() {
 }
 
 #[test]
+fn a_file_of_no_bytes_is_redirected_as_well() {
+    let (stage, kept) = (Stage::new(), Kept::default());
+    stage.store("r1", b"");
+    let pool = keeping(&kept);
+    let (at, theirs) = (pool.address(), Arc::clone(&kept));
+    let door = Far::new(move |request, line| {
+        match request.method.as_str() {
+            "PUT" => line.answer("307 Temporary Redirect", &format!("Location: http://{at}/pool\r\n"), b""),
+            _ => keep(&theirs, request, line),
+        }
+        Then::Keep
+    });
+    stage.succeeds(&stage.push(&door));
+    assert_eq!(kept.lock().unwrap().as_deref(), Some(&[][..]));
+    assert_eq!(door.methods(), ["PUT", "HEAD"]);
+}
+
+#[test]
 fn a_destination_that_refuses_the_expectation_gets_the_body_without() {
     let (stage, kept, file) = (Stage::new(), Kept::default(), bytes(200_000));
     stage.store("r1", &file);
