@@ -24,6 +24,8 @@ fn end(pool: &mut LonePool, how: &str) {
         _ => {
             // The upload's client waits for the door's word; the drain does not wait for a door that is not there.
             pool.daemon.terminate();
+            // Two that come at once are one.
+            std::thread::sleep(Duration::from_millis(300));
             pool.daemon.terminate();
             let _ = pool.daemon.ended();
         }
