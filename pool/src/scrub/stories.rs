@@ -470,16 +470,16 @@ fn a_verified_replica_is_whole_again() {
     assert!(attributes.verified_at.is_some());
 }
 
-/// A replica "r" of two blocks on a simulated disk; with its path there.
-fn simulated(direct: bool) -> (SimDisk, Store, ReplicaId, PathBuf) {
-    let disk = SimDisk::new(SimDiskConfig { direct, ..SimDiskConfig::default() });
+/// A replica "r" of two blocks on a simulated disk.
+fn simulated() -> (SimDisk, Store, ReplicaId) {
+    let disk = SimDisk::new(SimDiskConfig::default());
     let config = StoreConfig {
         root: "/pool".into(),
         pool_name: "p".into(),
         capacity: None,
         reserve_bytes: 0,
         max_file_size: None,
-        direct,
+        direct: true,
     };
     let store = Store::open_root(Arc::new(disk.clone()), &config).unwrap();
     let data = bytes(2 * BLOCK_SIZE_BYTES, 9);
@@ -501,13 +501,12 @@ fn simulated(direct: bool) -> (SimDisk, Store, ReplicaId, PathBuf) {
         created_at: Timestamp::UNIX_EPOCH,
     };
     store.begin_upload(spec).unwrap().commit_small(&data, commit).unwrap();
-    let path = disk.files().into_iter().find(|path| path.ends_with("r")).unwrap();
-    (disk, store, id, path)
+    (disk, store, id)
 }
 
 #[test]
 fn what_the_disk_does_not_give_is_suspect_and_served_still() {
-    let (disk, store, id, _) = simulated(true);
+    let (disk, store, id) = simulated();
     let mut reading = Reading::open(&store, &id, AlgorithmSet::EMPTY).unwrap();
     let mut buffer = Buffer::new();
     assert!(matches!(reading.step(&disk, &mut buffer).unwrap(), Step::More { bytes: MIB }));
@@ -528,13 +527,28 @@ fn what_the_disk_does_not_give_is_suspect_and_served_still() {
 
 #[test]
 fn what_is_right_at_the_second_reading_is_not_broken_but_suspect() {
-    let (disk, store, id, path) = simulated(false);
-    // Given a copy in memory that is wrong, and a disk that is right
-    assert!(disk.corrupt_cached(&path, MIB + 7, 3));
-    let verification = verify(&store, &id, AlgorithmSet::EMPTY, |_, _| true).unwrap().unwrap();
-    assert!(verification.good, "{:?}", verification.problems);
-    let attributes = store.stat(&id).unwrap().attributes;
+    let scene = Scene::new();
+    let id = scene.store_with("r", &bytes(BLOCK_SIZE_BYTES, 9), &[Algorithm::Adler32], false);
+    // Whoever holds it open knows it by what it was then.
+    let held = scene.store.open(&id).unwrap();
+    let mut reading = Reading::open(&scene.store, &id, AlgorithmSet::EMPTY).unwrap();
+    let (disk, mut buffer) = (Arc::clone(scene.store.disk()), Buffer::new());
+    // Given bytes that come wrong when the file is read first, and right when it is read again
+    scene.flip_bit(&id, 7, 3);
+    assert!(matches!(reading.step(&*disk, &mut buffer).unwrap(), Step::More { bytes: MIB }));
+    scene.flip_bit(&id, 7, 3);
+    let Step::Ended { judgement, .. } = reading.step(&*disk, &mut buffer).unwrap() else {
+        panic!("it has been read twice")
+    };
+
+    let settled = settle::settle(&scene.store, &reading, &judgement, scene.now()).unwrap();
+
+    assert_eq!(settled, settle::Settled::Good);
+    let attributes = held.attributes();
     assert_eq!(attributes.state, ReplicaState::Ready);
     let because = attributes.suspect_because.unwrap();
-    assert!(because.starts_with("read wrong once, and right when read again: block 1 "), "{because}");
+    assert!(
+        because.starts_with("read wrong once, and right when read again: adler32 of the file is "),
+        "{because}"
+    );
 }
