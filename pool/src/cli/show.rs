@@ -28,9 +28,9 @@ pub fn timestamp(at: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
 
 /// Facts below each other: what, and how it is. Nothing is said of what is empty.
 pub fn facts(facts: &[(&str, String)]) -> String {
-    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
-    let line = |(name, value): &(&str, String)| format!("{name:width$}{value}\n");
-    facts.iter().filter(|(_, value)| !value.is_empty()).map(line).collect()
+    let shown = || facts.iter().filter(|(_, value)| !value.is_empty());
+    let width = shown().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
+    shown().map(|(name, value)| format!("{name:width$}{value}\n")).collect()
 }
 
 /// Prints to the standard output. Whoever reads it may have seen enough (`head`): then that is the end, in order.
