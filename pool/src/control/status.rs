@@ -67,7 +67,7 @@ impl Signs {
         }
         if let Some(because) = &self.store.index_lost {
             problems.push(format!(
-                "the index cannot be used ({because}): start the pool again to make a new one"
+                "the index cannot be used ({because}): once the disk is well, start the pool again to make a new one"
             ));
         }
         let ReplicaCounts { broken, suspect, orphaned, .. } = self.counts;

@@ -16,7 +16,7 @@ use crate::engine::disk::{Disk, ReadMode};
 pub const WRITE_ERRORS_MAX: u32 = 3;
 
 /// The name of the file that a recovery writes.
-const PROBE_NAME: &str = "recovery-probe";
+const PROBE_NAME: &str = ".penstock-tmp-recovery-probe";
 /// Its length: some blocks of every file system.
 const PROBE_BYTES: usize = 64 << 10;
 
@@ -72,6 +72,18 @@ impl Writes {
         }
     }
 
+    /// The index can neither be written nor set aside, so that nothing may be changed.
+    fn refuse(&self, because: String) {
+        let mut state = self.state();
+        if state.read_only.is_none() {
+            tracing::error!(
+                because,
+                "the pool is read-only from now on: its index can neither be written nor set aside"
+            );
+            state.read_only = Some(ReadOnly { since: Timestamp::now(), because });
+        }
+    }
+
     pub fn succeeded(&self) {
         self.state().errors_in_a_row = 0;
     }
@@ -84,6 +96,9 @@ impl Writes {
 impl Store {
     /// How the store is.
     pub fn health(&self) -> StoreHealth {
+        if let Some(because) = self.inner.index.forbids_changes() {
+            self.inner.writes.refuse(because);
+        }
         StoreHealth { read_only: self.inner.writes.read_only(), index_lost: self.inner.index.lost() }
     }
 
@@ -93,9 +108,10 @@ impl Store {
         self.inner.writes.failed(error);
     }
 
-    /// Leaves the read-only state, if a file can be written, made durable, read back and removed. Blocks.
+    /// Leaves the read-only state, if a file can be written where the replicas are, made durable, read back and removed,
+    /// and the index can be changed, or set aside so that the next start makes a new one. Blocks.
     pub fn recover(&self) -> Result<(), StoreError> {
-        let root = self.inner.layout.root();
+        let root = self.inner.layout.data();
         let failed = |step| move |source| StoreError::Pool { step, path: root.to_owned(), source };
         let path = root.join(PROBE_NAME);
         let disk = &*self.inner.disk;
@@ -113,6 +129,10 @@ impl Store {
         };
         written.map_err(failed("write and read back a probe"))?;
         removed.and_then(|()| disk.sync_dir(root)).map_err(failed("remove the probe"))?;
+        self.inner
+            .index
+            .require_set_aside()
+            .map_err(|error| failed("change the index")(io::Error::other(error)))?;
         let mut state = self.inner.writes.state();
         state.errors_in_a_row = 0;
         if state.read_only.take().is_some() {

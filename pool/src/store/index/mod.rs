@@ -105,6 +105,11 @@ impl Index {
         self.queue().lost.as_ref().map(|lost| lost.because.clone())
     }
 
+    /// Why nothing may be changed, where there is no index and the old one is still in the way. Does not block.
+    pub fn forbids_changes(&self) -> Option<String> {
+        self.queue().lost.as_ref().filter(|lost| !lost.set_aside).map(|lost| lost.because.clone())
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         // Each change of it is whole before anything that can panic.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)

@@ -274,7 +274,7 @@ impl Index {
     }
 
     /// Makes sure that the next start does not believe an index that was given up.
-    fn require_set_aside(&self) -> Result<(), String> {
+    pub fn require_set_aside(&self) -> Result<(), String> {
         let mut queue = self.queue();
         let Some(lost) = &mut queue.lost else { return Ok(()) };
         if lost.set_aside {

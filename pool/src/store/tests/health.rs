@@ -29,7 +29,7 @@ fn repeated_write_errors_make_the_pool_read_only_until_it_is_recovered() {
     assert_eq!(read(&store, &store.open(&id("old")).unwrap()), b"bytes");
     // And a recovery that cannot write changes nothing
     let error = store.recover().unwrap_err();
-    assert!(error.to_string().starts_with("cannot write and read back a probe in /pool: "), "{error}");
+    assert!(error.to_string().starts_with("cannot write and read back a probe in /pool/data: "), "{error}");
     assert!(store.health().read_only.is_some());
     // When the disk is repaired, then a recovery makes it take uploads again, and leaves no trace
     disk.set_faults(FaultPlan::none());

@@ -161,8 +161,13 @@ fn an_index_that_fails_and_cannot_be_set_aside_lets_nothing_be_changed() {
     assert!(matches!(error, StoreError::Index { .. }), "{error}");
     assert!(error.is_disk_error());
     store.open(&id("a")).unwrap();
+    // Doors are told, too, not to send uploads.
+    assert!(store.health().read_only.is_some());
+    store.recover().unwrap_err();
     // As soon as it can be, the pool goes on.
     disk.set_faults(FaultPlan::none());
+    store.recover().unwrap();
+    assert_eq!(store.health().read_only, None);
     store.delete(&id("a")).unwrap();
 }
 
