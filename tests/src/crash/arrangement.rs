@@ -63,7 +63,9 @@ impl Running {
                 Running::Together { site, data: data.to_owned() }
             }
             Arrangement::Apart => {
-                Running::Apart { pair: Box::new(Pair::start_in(data, &data.join("pool"), "")) }
+                // A clean stop waits for downloads that may go on.
+                let pair = Pair::start_in(data, &data.join("pool"), "timeouts.linger = \"1 s\"\n");
+                Running::Apart { pair: Box::new(pair) }
             }
         }
     }
