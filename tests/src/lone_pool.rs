@@ -1,7 +1,7 @@
 //! A pool without a door, which a story commands itself over its socket, or as an admin does.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,6 +13,7 @@ use crate::binaries::binary;
 use crate::certificates::Identity;
 use crate::daemon::Daemon;
 use crate::metrics::Metrics;
+use crate::patience::eventually;
 use crate::pool_client::PoolClient;
 use crate::ports;
 use crate::room::Room;
@@ -142,6 +143,8 @@ impl LonePool {
 
     /// Starts it after it has ended.
     pub fn start_again(&mut self) {
+        // The kernel closes the sockets of a killed process's rings a moment after the process has gone.
+        eventually("the pool's port is free", || TcpListener::bind(self.data).ok().map(drop));
         self.daemon = start_pool(&self.config);
     }
 }

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -42,6 +42,8 @@ use crate::transfer::source::Reading;
 use crate::transfer::third_party::ThirdParty;
 use crate::transfer::{Desk, Failure, Transfer};
 
+/// How long a port may still belong to a predecessor that was killed.
+const KILLED_PREDECESSOR_TIME: Duration = Duration::from_secs(2);
 /// Threads for file-system calls. They wait for the disk more than they work.
 const BLOCKING_THREADS: usize = 32;
 /// Least buffers of a shard: an upload needs several to overlap network and disk.
@@ -228,6 +230,20 @@ fn trust(settings: &crate::remote::Settings) -> Result<Option<Arc<ClientTls>>, D
     }
 }
 
+/// Binds a port that nobody else has, and lets it go again. The kernel closes the sockets of a killed process's rings a
+/// moment after the process is gone, so a pool that is started again at once has to wait for its own port.
+fn bind_alone(address: SocketAddr) -> io::Result<()> {
+    let give_up_at = Instant::now() + KILLED_PREDECESSOR_TIME;
+    loop {
+        match std::net::TcpListener::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < give_up_at => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            bound => return bound.map(drop),
+        }
+    }
+}
+
 /// Binds a listener for each shard.
 fn bind(
     key: &'static str,
@@ -237,7 +253,7 @@ fn bind(
     let failed = |error| DataPortError::Bind { key, address, error };
     // The shards share their port (SO_REUSEPORT), and the kernel would let another process of this user share it too,
     // unnoticed: so ask for it alone first.
-    std::net::TcpListener::bind(address).map_err(failed)?;
+    bind_alone(address).map_err(failed)?;
     // The first listener settles the port when any free one was asked for; the others share it.
     let first = listener::bind(address).map_err(failed)?;
     let bound = listener::address(&first).map_err(failed)?;

@@ -200,8 +200,10 @@ impl PoolService {
         let id = replica_id(entry.replica())?;
         match wish.disposition() {
             Disposition::Unspecified | Disposition::Keep => {
-                // The first word counts: only an upload that was given up needs to be taken back.
-                if !entry.decide(Verdict::Keep) && entry.verdict() == Some(Verdict::Timeout) {
+                // The first word counts: only an upload that was given up needs to be taken back. Of one from an earlier
+                // life, the replica may say so, and what is kept of the transfer not yet.
+                let given_up = !entry.decide(Verdict::Keep) && entry.verdict() == Some(Verdict::Timeout);
+                if given_up || entry.transfer().is_none() {
                     blocking(&self.shared.store, move |store| replicas::adopt(store, &id))
                         .await?
                         .map_err(|error| store_status(&error))?;

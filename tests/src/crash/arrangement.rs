@@ -62,9 +62,12 @@ impl Running {
                 let site = Box::new(Plan::new().data(data.to_owned()).start());
                 Running::Together { site, data: data.to_owned() }
             }
-            Arrangement::Apart => Running::Apart {
-                pair: Box::new(Pair::start_in(data, &data.join("pool"), "tpc.allow_loopback = true\n")),
-            },
+            Arrangement::Apart => {
+                // A clean stop waits for downloads that may go on.
+                let more = "timeouts.linger = \"1 s\"\ntpc.allow_loopback = true\n";
+                let pair = Pair::start_in(data, &data.join("pool"), more);
+                Running::Apart { pair: Box::new(pair) }
+            }
         }
     }
 

@@ -35,9 +35,16 @@ fn whatever_was_answered_outlives_the_death_of_the_pool_of_the_door_and_of_both(
 fn the_campaign_notices_lost_and_changed_files() {
     let room = Room::new();
     let mut campaign = Campaign::start(&room.join("data"), Arrangement::Together, 4, 2);
-    assert_eq!(campaign.cycle().findings().count(), 0);
-    let mut replicas = files::replicas(&campaign.replicas());
-    replicas.retain(|replica| std::fs::metadata(replica).is_ok_and(|metadata| metadata.len() >= 8));
+    // A cycle is short: on a busy machine it leaves few files.
+    let mut replicas = Vec::new();
+    for _ in 0..10 {
+        assert_eq!(campaign.cycle().findings().count(), 0);
+        replicas = files::replicas(&campaign.replicas());
+        replicas.retain(|replica| std::fs::metadata(replica).is_ok_and(|metadata| metadata.len() >= 8));
+        if replicas.len() >= 6 {
+            break;
+        }
+    }
     assert!(replicas.len() >= 6, "there are only {} replicas", replicas.len());
     let (changed, lost) = replicas.split_at(replicas.len() / 2);
 
