@@ -16,6 +16,7 @@ pub(super) async fn open(exchange: &mut Exchange<'_>, claim: &Claim) -> Result<A
         .as_ref()
         .filter(|replica| replica.id().as_str() == request.replica && !replica.is_deleted());
     let known = known.cloned().or_else(|| claim.transfer().held());
+    let was_open = known.is_some();
     let replica = match known {
         Some(replica) => replica,
         None => {
@@ -34,6 +35,11 @@ pub(super) async fn open(exchange: &mut Exchange<'_>, claim: &Claim) -> Result<A
     match replica.state() {
         ReplicaState::Ready | ReplicaState::Orphaned => {}
         ReplicaState::Broken if rescue => {}
+        // Whoever was sent to it reads it to its end.
+        ReplicaState::Removing if was_open => {}
+        ReplicaState::Removing => {
+            return Err(Failure::not_found(format!("replica {} is being removed", replica.id())));
+        }
         state => {
             return Err(Failure::replica_broken(format!(
                 "replica {} is {state} and not served",
