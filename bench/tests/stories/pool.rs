@@ -121,7 +121,8 @@ fn the_ramp_ends_by_itself() {
 fn ctrl_c_removes_what_was_uploaded() {
     let site = Site::new();
     let socket = site.socket();
-    let running = start(&short(text(&socket), &["--cases", "get,put", "--seconds", "30"]));
+    let more = ["--cases", "get,put", "--seconds", "5", "--parallel", "1", "--runs", "1", "--no-warm-up"];
+    let running = start(&short(text(&socket), &more));
     within(|| !site.replicas().is_empty());
     let said = running.interrupted();
     assert_eq!(said.status.code(), Some(130), "{}", said.err);
