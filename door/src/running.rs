@@ -13,6 +13,7 @@ use crate::config::{Config, ConfigError};
 use crate::http::Service;
 use crate::http::admin::{self, AdminPort};
 use crate::http::server::{self, Ending};
+use crate::http::tape::Staged;
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, NamespaceError};
 use crate::pools::{ConnectError, Pools};
@@ -93,6 +94,9 @@ impl Door {
             limits: config.limits,
             own_url,
             realm: config.name.to_string(),
+            lock_timeout: config.timeouts.lock.0,
+            digest_patience: config.timeouts.digest.0,
+            staged: Staged::default(),
         });
         let ending = Ending::default();
         if let Some(listener) = admin_listener {

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::client_limit::{self, Clients};
 use super::connection::{Connection, Side};
 use super::service::Service;
 
@@ -33,6 +34,7 @@ pub struct Ending {
 /// Serves a listener.
 pub async fn serve(listener: TcpListener, service: Arc<Service>, head_timeout: Duration, ending: Ending) {
     let permits = Arc::new(Semaphore::new(service.limits.connections as usize));
+    let clients = Clients::new(service.limits.connections_per_client);
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -56,8 +58,13 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>, head_timeout: D
             }
         };
         let (service, builder, until) = (Arc::clone(&service), builder.clone(), ending.clone());
+        let place = clients.admit(connection.peer().ip());
         ending.connections.spawn(async move {
             let _permit = permit;
+            let Some(_place) = place else {
+                tracing::info!(client = %connection.peer(), "refused: it has as many connections as it may");
+                return connection.refuse(client_limit::REFUSAL).await;
+            };
             tokio::select! {
                 () = serve_one(&builder, connection, service, &until.drain) => {}
                 () = until.stop.cancelled() => {}

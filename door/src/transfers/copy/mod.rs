@@ -1,7 +1,7 @@
 //! Third-party copies: a pool and a remote server move the bytes, a client waits and is told how it goes.
 //!
 //! * [`request`]: what is to be copied. [`status`]: how it stands. [`error`]: why it failed.
-//! * [`pull`], [`push`]: the two directions. This file: starting one, following it, and calling it off.
+//! * [`local`]: a copy that stays at its pool. [`pull`], [`push`]: the two directions. This file: starting one, following it, and calling it off.
 //!
 //! A copy belongs to the client that waits for it: when the client goes, the copy is cancelled. The pool, too, gives
 //! it up when the door's stream breaks, so that a door that dies leaves no copy running.
@@ -25,12 +25,14 @@ use crate::metrics::{CopyOutcome, Direction};
 use crate::pools::Pool;
 
 pub mod error;
+pub mod local;
 pub mod pull;
 pub mod push;
 pub mod request;
 pub mod status;
 
 pub use error::CopyError;
+pub use local::LocalCopyRequest;
 pub use request::{PullRequest, PushRequest, RemoteEnd};
 pub use status::{CopyStatus, Figures};
 
