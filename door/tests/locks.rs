@@ -158,7 +158,8 @@ async fn a_token_is_good_only_for_who_took_the_lock() {
 async fn a_lock_that_makes_no_sense_is_refused() {
     let site = Site::open().await;
     site.put("/file", b"Wiki").await;
-    let table: [(&str, &[(&str, &str)], &str, u16); 6] = [
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let table: [(&str, Headers<'_>, &str, u16); 6] = [
         ("/file", &[("depth", "1")], &info("exclusive"), 400),
         ("/file", &[], &info("other"), 400),
         ("/file", &[], "<propfind xmlns='DAV:'/>", 400),

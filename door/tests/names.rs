@@ -7,6 +7,9 @@ use penstock_door_proto::v1::transfer_request::Kind;
 use site::pool::Faults;
 use site::{Reply, Site};
 
+/// What a request says beside its path.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 const PATCH: &str = "<D:propertyupdate xmlns:D='DAV:' xmlns:z='urn:z'><D:set><D:prop><z:colour>red &amp; <z:b/></z:colour></D:prop></D:set></D:propertyupdate>";
 const COLOUR: &str = "<propfind xmlns='DAV:'><prop><colour xmlns='urn:z'/></prop></propfind>";
 
@@ -48,7 +51,7 @@ async fn a_move_takes_a_tree_along_and_moves_no_byte() {
 #[tokio::test]
 async fn a_move_that_cannot_be_is_refused() {
     let site = site_with_tree().await;
-    let table: [(&str, &str, &[(&str, &str)], u16); 10] = [
+    let table: [(&str, &str, Headers<'_>, u16); 10] = [
         ("/none", "/x", &[], 404),
         ("/a", "/a", &[], 403),
         ("/a", "/a/below", &[], 403),
@@ -88,6 +91,21 @@ async fn a_copy_is_made_by_the_pool_and_takes_the_properties_along() {
 }
 
 #[tokio::test]
+async fn who_takes_every_copy_for_a_third_party_one_gets_its_markers_and_its_last_line() {
+    let site = site_with_tree().await;
+    for header in ["secure-redirection", "x-number-of-streams"] {
+        let reply = to(&site, "COPY", "/a/one", "/copy", &[(header, "1")]).await;
+        assert_eq!(reply.status, StatusCode::ACCEPTED, "{header}");
+        assert_eq!(reply.header("content-type"), Some("text/perf-marker-stream"));
+        assert!(reply.text().ends_with("success: Created\n"), "{}", reply.text());
+        assert_eq!(status(&site, "/copy").await, 200);
+    }
+    let exists =
+        to(&site, "COPY", "/a/one", "/copy", &[("secure-redirection", "1"), ("overwrite", "F")]).await;
+    assert_eq!(exists.status, StatusCode::PRECONDITION_FAILED);
+}
+
+#[tokio::test]
 async fn a_directory_is_copied_with_all_below_or_alone() {
     let site = site_with_tree().await;
     site.send("PROPPATCH", "/a", &[], PATCH.as_bytes()).await;
@@ -111,7 +129,7 @@ async fn a_directory_is_copied_with_all_below_or_alone() {
 #[tokio::test]
 async fn a_copy_that_cannot_be_is_refused_and_what_fails_below_is_named() {
     let site = site_with_tree().await;
-    let table: [(&str, &str, &[(&str, &str)], u16); 6] = [
+    let table: [(&str, &str, Headers<'_>, u16); 6] = [
         ("/none", "/x", &[], 404),
         ("/a", "/a", &[], 403),
         ("/a", "/a/below", &[], 403),

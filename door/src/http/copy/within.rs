@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use hyper::StatusCode;
+use hyper::{HeaderMap, StatusCode};
 
 use super::super::answer::{Answer, Refusal, bare, full};
 use super::super::depth::Depth;
@@ -29,6 +29,16 @@ const AT_ONCE: usize = 4;
 const PAGE: u32 = 500;
 /// Failures that are told; the rest is only counted.
 const MAX_TOLD: usize = 100;
+
+/// Headers that only clients of third-party copies send; hyper has names in lower case.
+const TRANSFER_HEADERS: [&str; 6] = [
+    "clientinfo",
+    "copy-flags",
+    "credential",
+    "requirechecksumverification",
+    "secure-redirection",
+    "x-number-of-streams",
+];
 
 /// Where a COPY leads if it is one from name to name; `None` for a third-party copy.
 pub fn destination(exchange: &Exchange) -> Result<Option<Destination>, Refusal> {
@@ -64,7 +74,8 @@ pub async fn handle(exchange: &mut Exchange, destination: Destination) -> Result
     if from == to || from.is_within(to) || (entry.is_directory() && to.is_within(from)) {
         return Err(delete::refuse(exchange, ChangeError::IntoItself));
     }
-    let _place = exchange.service.transfers.place_for_copy()?;
+    // Before anything is removed for it.
+    let place = exchange.service.transfers.place_for_copy()?;
     let existing = existing(exchange, &destination).await?;
     let touches = [Touch::Tree(to), Touch::Name(to)];
     let touches = if existing.is_some() { &touches[..1] } else { &touches[..] };
@@ -81,11 +92,18 @@ pub async fn handle(exchange: &mut Exchange, destination: Destination) -> Result
         deleted.map_err(|error| delete::refuse(exchange, error))?;
         exchange.service.transfers.replica_owed();
     }
+    if !entry.is_directory() && wants_markers(exchange.headers()) {
+        let request = Copying::request(exchange, &destination, &shown, &entry, &destination.view_path, to);
+        let request = request.ok_or_else(Refusal::not_found)?;
+        let copy = exchange.service.transfers.begin_copy_here(request, place);
+        return Ok(super::answer(exchange, copy));
+    }
     let copying = Copying { exchange, destination: &destination, shown: &shown, failures: Mutex::default() };
     match &entry.kind {
         Kind::File(_) => copying.file(&entry, from, &destination.view_path, to).await?,
         Kind::Directory => copying.tree(&entry, depth).await?,
     }
+    drop(place);
     let failures = copying.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     if !failures.xml.is_empty() {
         tracing::info!(failures = failures.count, "a copy of a directory is not complete");
@@ -93,6 +111,15 @@ pub async fn handle(exchange: &mut Exchange, destination: Destination) -> Result
         return Ok(propfind::xml_answer(full(xml)));
     }
     Ok(bare(if existing.is_some() { StatusCode::NO_CONTENT } else { StatusCode::CREATED }))
+}
+
+/// Whether a client takes the copy for a third-party one, as davix and FTS take every COPY: it waits for markers and a
+/// last line, and a plain 201 would be no end to it.
+fn wants_markers(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        let name = name.as_str();
+        TRANSFER_HEADERS.contains(&name) || name.starts_with("transferheader")
+    })
 }
 
 /// What is at the destination now; refuses what cannot be replaced.
@@ -155,8 +182,21 @@ impl Copying<'_> {
     }
 
     async fn replica(&self, entry: &Entry, view_to: &NsPath, to: &NsPath) -> Result<(), CopyError> {
-        let Kind::File(file) = &entry.kind else { return Err(CopyError::NotFound) };
-        let exchange = self.exchange;
+        let request = Self::request(self.exchange, self.destination, self.shown, entry, view_to, to);
+        let request = request.ok_or(CopyError::NotFound)?;
+        self.exchange.service.transfers.copy_here(request).await
+    }
+
+    /// What a pool is asked for; `None` for a directory.
+    fn request(
+        exchange: &Exchange,
+        destination: &Destination,
+        shown: &Shown,
+        entry: &Entry,
+        view_to: &NsPath,
+        to: &NsPath,
+    ) -> Option<LocalCopyRequest> {
+        let file = entry.file()?;
         let upload = UploadRequest {
             client: exchange.client(),
             view_path: view_to.clone(),
@@ -164,13 +204,13 @@ impl Copying<'_> {
             size_bytes: Some(file.size),
             maximum_bytes: None,
             wanted: digest::wanted(exchange.headers()),
-            expects: if self.destination.overwrite { Expectation::Anything } else { Expectation::Absent },
+            expects: if destination.overwrite { Expectation::Anything } else { Expectation::Absent },
             may_overwrite: exchange.may(Operation::Overwrite, to),
             replaces: false,
-            shown: self.shown.clone(),
+            shown: shown.clone(),
             copy_of: Some(entry.id),
         };
-        exchange.service.transfers.copy_here(LocalCopyRequest { upload, source: file.clone() }).await
+        Some(LocalCopyRequest { upload, source: file.clone() })
     }
 
     /// A directory, and with all depth what is below.

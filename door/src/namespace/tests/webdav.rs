@@ -257,7 +257,7 @@ async fn checksums_that_are_computed_later_are_added_to_those_that_are_known() {
     let md5 = Checksum::new(Algorithm::Md5, vec![9; 16]).unwrap();
     let other_adler = Checksum::new(Algorithm::Adler32, vec![9; 4]).unwrap();
     site.namespace.add_checksums("r-1", &[other_adler, md5.clone()]).await.unwrap();
-    site.namespace.add_checksums("r-unknown", &[md5.clone()]).await.unwrap();
+    site.namespace.add_checksums("r-unknown", std::slice::from_ref(&md5)).await.unwrap();
     let entry = site.entry("/file").await;
     assert_eq!(entry.file().unwrap().checksums, [finished(7).checksums[0].clone(), md5]);
 }

@@ -13,10 +13,11 @@ use tracing::Instrument as _;
 use super::super::Transfers;
 use super::super::error::TransferError;
 use super::super::request::UploadRequest;
-use super::Errand;
 use super::error::CopyError;
 use super::status::CopyStatus;
+use super::{Errand, RunningCopy};
 use crate::auth::keys::random_id;
+use crate::checksum::Checksum;
 use crate::metrics::Direction;
 use crate::namespace::FileEntry;
 
@@ -35,6 +36,19 @@ impl Transfers {
         Arc::clone(&self.copies).try_acquire_owned().map_err(|_| TransferError::TooManyCopies)
     }
 
+    /// Begins a copy of which somebody wants to be told, as of a third-party copy.
+    pub fn begin_copy_here(
+        self: &Arc<Self>,
+        request: LocalCopyRequest,
+        place: OwnedSemaphorePermit,
+    ) -> RunningCopy {
+        let transfers = Arc::clone(self);
+        // Of the two directions a copy can have, this is the one that makes a file here.
+        self.begin_copy(Direction::Pull, place, |errand| async move {
+            transfers.run_local(&request, &errand).await
+        })
+    }
+
     /// Copies a file, and gives it its name. Dropping this future calls the copy off.
     pub async fn copy_here(self: &Arc<Self>, request: LocalCopyRequest) -> Result<(), CopyError> {
         let client_gone = CancellationToken::new();
@@ -47,14 +61,14 @@ impl Transfers {
         // A task of its own, so that what has begun is settled whatever becomes of the request.
         let ended = self.tasks.spawn(work.instrument(tracing::Span::current())).await;
         drop(client);
-        ended.unwrap_or(Err(CopyError::Stopping))
+        ended.unwrap_or(Err(CopyError::Stopping)).map(drop)
     }
 
     async fn run_local(
         self: &Arc<Self>,
         request: &LocalCopyRequest,
         errand: &Errand,
-    ) -> Result<(), CopyError> {
+    ) -> Result<Vec<Checksum>, CopyError> {
         let pool = self.pools.for_download(&request.source.pool)?;
         let random = || random_id().map_err(TransferError::Random);
         let pending = request.upload.pending(random()?, random()?, pool.name());
@@ -81,6 +95,6 @@ impl Transfers {
             }
         };
         let outcome = self.follow_copy(&pool, &attended, events, errand).await;
-        self.end_pull(&pool, &attended, &pending.replica, outcome, errand).await.map(drop)
+        self.end_pull(&pool, &attended, &pending.replica, outcome, errand).await
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock_door_proto::v1 as proto;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument as _;
 
@@ -73,26 +73,30 @@ impl Errand {
 impl Transfers {
     /// Begins a pull. Never waits: what becomes of it is told by its status.
     pub fn pull(self: &Arc<Self>, request: PullRequest) -> Result<RunningCopy, TransferError> {
-        let transfers = Arc::clone(self);
-        self.begin_copy(Direction::Pull, |errand| async move { transfers.run_pull(&request, &errand).await })
+        let (transfers, place) = (Arc::clone(self), self.place_for_copy()?);
+        Ok(self.begin_copy(Direction::Pull, place, |errand| async move {
+            transfers.run_pull(&request, &errand).await
+        }))
     }
 
     /// Begins a push, likewise.
     pub fn push(self: &Arc<Self>, request: PushRequest) -> Result<RunningCopy, TransferError> {
-        let transfers = Arc::clone(self);
-        self.begin_copy(Direction::Push, |errand| async move { transfers.run_push(request, &errand).await })
+        let (transfers, place) = (Arc::clone(self), self.place_for_copy()?);
+        Ok(self.begin_copy(Direction::Push, place, |errand| async move {
+            transfers.run_push(request, &errand).await
+        }))
     }
 
     fn begin_copy<Work, Running>(
         self: &Arc<Self>,
         direction: Direction,
+        place: OwnedSemaphorePermit,
         work: Work,
-    ) -> Result<RunningCopy, TransferError>
+    ) -> RunningCopy
     where
         Work: FnOnce(Arc<Errand>) -> Running + Send + 'static,
         Running: Future<Output = Result<Vec<Checksum>, CopyError>> + Send + 'static,
     {
-        let place = Arc::clone(&self.copies).try_acquire_owned().map_err(|_| TransferError::TooManyCopies)?;
         let running = self.metrics.copy_runs(direction);
         let (sender, status) = watch::channel(CopyStatus::new(direction, Timestamp::now()));
         let client_gone = CancellationToken::new();
@@ -105,7 +109,7 @@ impl Transfers {
             drop((place, running));
         };
         self.tasks.spawn(task.instrument(tracing::Span::current()));
-        Ok(RunningCopy { status, client })
+        RunningCopy { status, client }
     }
 
     fn close_copy(&self, direction: Direction, errand: &Errand, result: Result<Vec<Checksum>, CopyError>) {
