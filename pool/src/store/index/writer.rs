@@ -6,7 +6,7 @@
 //! commits, so that the same seed leads to the same calls.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -112,15 +112,7 @@ impl Index {
         let has_thread = self.writer.is_running();
         let mut queue = self.queue();
         while queue.pending.len() >= PENDING_MAX && queue.lost.is_none() {
-            if has_thread {
-                queue.urgent = true;
-                self.writer.work.notify_all();
-                queue = self.writer.done.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            } else {
-                drop(queue);
-                self.write_pending();
-                queue = self.queue();
-            }
+            queue = self.next_commit(queue, has_thread);
         }
         if queue.lost.is_some() {
             return Ticket(None);
@@ -139,6 +131,22 @@ impl Index {
         Ticket(Some(queue.next))
     }
 
+    /// Waits for the writer's next commit; without a writer, does its work.
+    fn next_commit<'a>(
+        &'a self,
+        mut queue: MutexGuard<'a, Queue>,
+        has_thread: bool,
+    ) -> MutexGuard<'a, Queue> {
+        if has_thread {
+            queue.urgent = true;
+            self.writer.work.notify_all();
+            return self.writer.done.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(queue);
+        self.write_pending();
+        self.queue()
+    }
+
     /// Waits until changes are durable. Where the index has been given up there is nothing to wait for, as soon as it is
     /// certain that the next start makes a new one. Blocks.
     pub fn wait(&self, ticket: Ticket) -> Result<(), String> {
@@ -146,15 +154,7 @@ impl Index {
         let has_thread = self.writer.is_running();
         let mut queue = self.queue();
         while queue.durable < number && queue.lost.is_none() {
-            if has_thread {
-                queue.urgent = true;
-                self.writer.work.notify_all();
-                queue = self.writer.done.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            } else {
-                drop(queue);
-                self.write_pending();
-                queue = self.queue();
-            }
+            queue = self.next_commit(queue, has_thread);
         }
         let durable = queue.durable >= number;
         drop(queue);
