@@ -23,6 +23,10 @@ struct Options {
     /// Make the macaroon keys and a first token for everything, where they are missing, and end.
     #[arg(long, value_name = "FILE", conflicts_with = "check")]
     init_token: Option<PathBuf>,
+    /// Give names to the files that `penstock-pool import` has found in this pool, and end. The pool runs meanwhile; this
+    /// door may.
+    #[arg(long, value_name = "POOL", conflicts_with_all = ["check", "init_token"])]
+    adopt: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -54,6 +58,16 @@ fn main() -> ExitCode {
     }
 }
 
+async fn adopt(config: &Config, pool: &str) -> anyhow::Result<ExitCode> {
+    let refused = |path: &str, why: &str| eprintln!("{path}: gets no name: {why}");
+    let done = penstock_door::adopt::adopt(config, pool, refused).await?;
+    println!(
+        "{pool}: {} named, {} had a name before, {} without a name",
+        done.named, done.known, done.refused
+    );
+    Ok(if done.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// Half of the processors: a door that proxies moves bytes, too. On small machines more than one thread costs more in
 /// handing work to each other than it brings.
 fn worker_threads() -> usize {
@@ -75,6 +89,9 @@ async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Door::check(&config)?;
         println!("{}: good", options.config.display());
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(pool) = &options.adopt {
+        return adopt(&config, pool).await;
     }
     let deadline = config.timeouts.drain.0;
     // Before anything is bound, so that no signal finds the door half open.
