@@ -1,14 +1,19 @@
 //! `penstock-door`: one door, as a service. Wiring only.
 #![forbid(unsafe_code)]
 
-use std::io::IsTerminal as _;
+mod daemon;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Parser;
-use penstock_door::{Config, Door, RunningDoor};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use penstock_door::{Config, Door};
+use penstock_service::{Log, complaint};
+
+use crate::daemon::DoorDaemon;
+
+/// What the daemon logs unless told otherwise.
+const DAEMON_LOG: &str = "info";
 
 /// The door of a storage site: WebDAV and HTTP for users, work for pools.
 #[derive(Parser)]
@@ -27,26 +32,12 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
-        )
-        .with_writer(std::io::stderr)
-        // The journal and files take no colours.
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    match run(&options) {
-        Ok(code) => code,
-        Err(error) => {
-            // Each of the door's errors holds its cause in its own words.
-            eprintln!("penstock-door: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let log = Log::to_stderr(DAEMON_LOG);
+    complaint::end("penstock-door", &log, run(&options, &log))
 }
 
 #[tokio::main]
-async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+async fn run(options: &Options, log: &Log) -> anyhow::Result<ExitCode> {
     let config = Config::load(&options.config)?;
     if let Some(token_file) = &options.init_token {
         let location = config
@@ -62,32 +53,8 @@ async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         println!("{}: good", options.config.display());
         return Ok(ExitCode::SUCCESS);
     }
-    let deadline = config.timeouts.drain.0;
-    // Before anything is bound, so that no signal finds the door half open.
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let door = Door::start(config).await?;
-    println!("penstock-door ready: http://{}", door.address());
-    told(&mut terminate, &mut interrupt).await;
-    tracing::info!("draining; a second signal ends at once");
-    let left = tokio::select! {
-        left = door.drain(deadline) => left,
-        () = told(&mut terminate, &mut interrupt) => door.transfers(),
-    };
-    end(door, left).await;
+    log.follow(config.log.as_ref());
+    let start = DoorDaemon::start(options.config.clone(), config, log.clone());
+    penstock_service::live(start, |daemon| complaint::say_ready(&daemon.ready_line())).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-async fn told(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-}
-
-async fn end(door: RunningDoor, left: usize) {
-    if left > 0 {
-        tracing::warn!(transfers = left, "transfers still run; they are settled after the next start");
-    }
-    door.stop().await;
 }
