@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 
@@ -44,11 +45,26 @@ impl Authority {
     /// A certificate for `localhost` and 127.0.0.1, good for both ends of a connection.
     #[must_use]
     pub fn issue(&self, name: &str) -> Identity {
+        self.issue_with(name, |_| {})
+    }
+
+    /// The same, good until then and not from before 2020.
+    #[must_use]
+    pub fn issue_until(&self, name: &str, end: SystemTime) -> Identity {
+        let since_1970 = end.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        self.issue_with(name, |params| {
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_after = rcgen::date_time_ymd(1970, 1, 1) + since_1970;
+        })
+    }
+
+    fn issue_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).expect("the names are good");
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
         let key = KeyPair::generate().expect("the machine has randomness");
         let certificate = params.signed_by(&key, &self.issuer).expect("the authority signs");
         let identity = Identity {

@@ -23,6 +23,7 @@ use super::registry::{Registry, StartError};
 use super::replicas::{self, blocking};
 use super::results::Results;
 use super::status::StatusSource;
+use super::traces;
 use super::wire;
 use crate::checksum::{Algorithm, AlgorithmSet};
 use crate::scrub::Scrub;
@@ -245,6 +246,7 @@ impl Pool for PoolService {
         &self,
         request: Request<v1::StartTransferRequest>,
     ) -> Result<Response<Events>, Status> {
+        let trace = traces::context(request.metadata());
         let request = request.into_inner();
         let asked = request.transfer.ok_or_else(|| Status::invalid_argument("transfer: is missing"))?;
         let registry = &self.shared.registry;
@@ -253,6 +255,10 @@ impl Pool for PoolService {
             None => {
                 let replica = self.check_replica(&asked).await?;
                 let entry = registry.start(asked).map_err(start_status)?;
+                if let Some(trace) = trace {
+                    // New as it is, it has none.
+                    let _ = entry.trace.set(trace);
+                }
                 if let (Some(replica), Some(transfer)) = (replica, entry.transfer()) {
                     transfer.hold(replica);
                 }

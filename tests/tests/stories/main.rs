@@ -10,6 +10,7 @@ mod digests;
 mod environment;
 mod expectation;
 mod guide;
+mod host;
 mod hostile;
 mod index;
 mod interchange;
