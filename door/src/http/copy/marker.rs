@@ -12,8 +12,9 @@ use penstock_door_proto::v1 as proto;
 use crate::metrics::Direction;
 use crate::transfers::copy::{CopyStatus, Figures};
 
-/// Longest line in bytes, its end not counted: davix reads into 1024 bytes.
-const MAX_LINE_BYTES: usize = 1000;
+/// Longest line in bytes, its end not counted: below the 1000 that the protocol's users agreed on, and davix reads into
+/// 1024 bytes.
+const MAX_LINE_BYTES: usize = 999;
 /// The states of dCache's markers, which clients show: 3 before bytes can move, 10 from then on.
 const STATE_PREPARING: u32 = 3;
 const STATE_MOVING: u32 = 10;
