@@ -5,6 +5,7 @@ mod bytes;
 mod cluster;
 mod configuration;
 mod contract;
+mod copies;
 mod crash;
 mod digests;
 mod environment;
