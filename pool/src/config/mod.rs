@@ -12,7 +12,7 @@ pub mod units;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub struct Config {
     pub shards: usize,
     /// I/O buffers of all shards together, in bytes; `None`: [`DEFAULT_BUFFER_MEMORY_BYTES`], or more with many shards.
     pub buffer_memory_bytes: Option<u64>,
+    /// Reads and writes of transfers at the disk at once, of all shards together; `None`: as many as there are buffers.
+    pub disk_depth: Option<NonZeroUsize>,
     /// How bytes come to the disk.
     pub io_mode: IoMode,
     /// What is checked before it is sent.
@@ -218,6 +220,7 @@ impl Config {
             max_file_size: None,
             shards: 0,
             buffer_memory_bytes: None,
+            disk_depth: None,
             io_mode: IoMode::Direct,
             verify_reads: VerifyReads::FromDisk,
             checksums: AlgorithmSet::EMPTY,
@@ -308,6 +311,8 @@ impl fmt::Display for Config {
             "  buffer_memory  {}",
             size(self.buffer_memory_bytes, "32 MiB, or 8 MiB for each shard")
         )?;
+        let depth = self.disk_depth.map_or("no limit but the buffers".to_owned(), |depth| depth.to_string());
+        writeln!(f, "  disk_depth     {depth}")?;
         writeln!(f, "  io_mode        {}", self.io_mode)?;
         writeln!(f, "  verify_reads   {}", self.verify_reads)?;
         for queue in &self.queues {

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -125,6 +126,16 @@ pub enum DataPortError {
         /// Buffers of each.
         slots: usize,
     },
+    /// A shard could never read or write.
+    #[error(
+        "disk_depth lets {depth} operations go to the disk at once, which {shards} shards cannot share out: make it at          least {shards}, or lower shards"
+    )]
+    TooShallow {
+        /// Operations at once.
+        depth: usize,
+        /// Shards.
+        shards: usize,
+    },
     /// The engine does not start.
     #[error(transparent)]
     Engine(#[from] StartError),
@@ -148,6 +159,9 @@ pub fn start(
     };
     if slots < LEAST_SLOTS_PER_SHARD {
         return Err(DataPortError::TooFewBuffers { shards, slots });
+    }
+    if let Some(depth) = config.disk_depth.filter(|depth| depth.get() < shards) {
+        return Err(DataPortError::TooShallow { depth: depth.get(), shards });
     }
     let (address, listeners) = bind("data.listen", config.data_listen, shards)?;
     let mut secure = None;
@@ -179,6 +193,13 @@ pub fn start(
     let started = (0..shards).map(|number| Shard::start(number, slots, Arc::clone(&blocking)));
     let started = started.collect::<Result<Vec<_>, _>>()?;
     log_facts(&started, slots);
+    for (number, shard) in started.iter().enumerate() {
+        // The shard's first task, so that no operation comes before it.
+        let depth = config.disk_depth.and_then(|depth| share_of(depth, shards, number));
+        shard
+            .submit(move |core| async move { core.limit_disk_depth(depth) })
+            .map_err(DataPortError::Threads)?;
+    }
     let gauges: Vec<Arc<Gauges>> = (0..shards).map(|_| Arc::default()).collect();
     let listen = |listeners: Vec<OwnedFd>, tls: Option<&Arc<ServerTls>>| {
         started.iter().zip(listeners).try_for_each(|(shard, descriptor)| {
@@ -269,6 +290,13 @@ fn bind(
         listeners.push(listener::bind(bound).map_err(failed)?);
     }
     Ok((bound, listeners))
+}
+
+/// What one of several shards has of the operations that may be at the disk at once: nothing is agreed on between
+/// threads for each of them.
+fn share_of(depth: NonZeroUsize, shards: usize, number: usize) -> Option<NonZeroUsize> {
+    let (each, over) = (depth.get() / shards.max(1), depth.get() % shards.max(1));
+    NonZeroUsize::new(each + usize::from(number < over))
 }
 
 /// Buffers of all shards unless configured: [`crate::config::DEFAULT_BUFFER_MEMORY_BYTES`] in slots.
@@ -552,6 +580,26 @@ mod tests {
         config.buffer_memory_bytes = Some(8 << 20);
         let error = start(registry, store, &config, &metrics).unwrap_err();
         assert!(matches!(error, DataPortError::TooFewBuffers { shards: 4, slots: 2 }), "{error}");
+    }
+
+    #[test]
+    fn the_depth_of_the_disk_is_shared_out_among_the_shards() {
+        for (depth, shards, expected) in [(8, 2, &[4, 4][..]), (7, 3, &[3, 2, 2]), (3, 3, &[1, 1, 1])] {
+            let depth = NonZeroUsize::new(depth).unwrap();
+            let shares: Vec<usize> =
+                (0..shards).map(|number| share_of(depth, shards, number).unwrap().get()).collect();
+            assert_eq!(shares, expected);
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_too_shallow_for_the_shards_is_told_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let (registry, store, metrics) = pool(dir.path());
+        let mut config = Config::new("p", dir.path());
+        (config.shards, config.disk_depth) = (4, NonZeroUsize::new(3));
+        let error = start(registry, store, &config, &metrics).unwrap_err().to_string();
+        assert!(error.contains("4 shards cannot share out: make it at least 4, or lower shards"), "{error}");
     }
 
     #[test]
