@@ -75,7 +75,7 @@ pub fn get(exchange: &Exchange, directory: &Entry) -> Answer {
 }
 
 fn start(view_path: &NsPath, query: &str) -> String {
-    let title = text(view_path.as_str());
+    let title = label(view_path.as_str());
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -92,12 +92,12 @@ fn start(view_path: &NsPath, query: &str) -> String {
 fn breadcrumbs(view_path: &NsPath, query: &str) -> String {
     let mut html = String::from("<nav aria-label=\"Path\"><ol>\n");
     for ancestor in view_path.ancestors() {
-        let name = text(ancestor.name().unwrap_or("/"));
+        let name = label(ancestor.name().unwrap_or("/"));
         let label = if ancestor.is_root() { " aria-label=\"root\"" } else { "" };
         // Writing to a String cannot fail.
         let _ = writeln!(html, "<li><a href=\"{}{query}\"{label}><bdi>{name}</bdi></a></li>", url(&ancestor));
     }
-    let name = text(view_path.name().unwrap_or("/"));
+    let name = label(view_path.name().unwrap_or("/"));
     let _ = writeln!(html, "<li><span aria-current=\"page\"><bdi>{name}</bdi></span></li>");
     html.push_str("</ol></nav>\n");
     html
@@ -119,7 +119,7 @@ fn url(directory: &NsPath) -> String {
 
 fn write_row(html: &mut String, told: &Told<'_>, query: &str) {
     let entry = told.entry;
-    let name = text(&entry.name);
+    let name = label(&entry.name);
     let kind = if entry.is_directory() { "dir" } else { "file" };
     let slash = if entry.is_directory() { "/" } else { "" };
     let (size, bytes, checksums) = match entry.file() {
@@ -137,6 +137,13 @@ fn write_row(html: &mut String, told: &Told<'_>, query: &str) {
     );
 }
 
+/// A name as it is shown: characters that turn the direction of text around show as what they are, so that nobody takes
+/// `txt.exe` for `exe.txt` (UAX #9 §2).
+fn label(name: &str) -> String {
+    let turns = |character| matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text(&name.replace(turns, "\u{fffd}"))
+}
+
 /// Shown when somebody opens them.
 fn details(checksums: &[Checksum]) -> String {
     if checksums.is_empty() {
@@ -144,7 +151,7 @@ fn details(checksums: &[Checksum]) -> String {
     }
     let list: String =
         checksums.iter().map(|checksum| format!("<code>{}</code>", escape(checksum.to_digest()))).collect();
-    format!("<details><summary>show</summary>{list}</details>")
+    format!("<details><summary>checksums</summary>{list}</details>")
 }
 
 /// A size with three digits that count.
@@ -182,6 +189,13 @@ mod tests {
         for (bytes, text) in table {
             assert_eq!(human(bytes), text);
         }
+    }
+
+    #[test]
+    fn no_name_looks_like_another() {
+        assert_eq!(label("\u{202e}txt.exe"), "\u{fffd}txt.exe");
+        assert_eq!(label("<b>\u{1}"), "&lt;b&gt;\u{fffd}");
+        assert_eq!(label("שלום"), "שלום");
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod client_limit;
 pub mod condition;
 pub mod connection;
 pub mod copy;
+pub mod current;
 pub mod delete;
 pub mod depth;
 pub mod destination;

@@ -3,12 +3,14 @@
 //! * [`path`]: what a path is. [`entry`]: what a name points to.
 //! * [`database`]: opening it. [`read`]: lookups and listings. [`change`]: directories and deletion. [`rename`].
 //! * [`lock`]: write locks of WebDAV. [`property`]: what clients keep on names.
-//! * [`upload`]: from the start of an upload to its name. [`removal`]: replicas that pools still have to delete.
+//! * [`upload`]: from the start of an upload to its name. [`adopt`]: names for replicas that no upload brought.
+//!   [`removal`]: replicas that pools still have to delete.
 //!
 //! Every change is one transaction, and none lasts longer than its own statements: nothing is ever locked while a
 //! transfer runs.
 #![forbid(unsafe_code)]
 
+pub mod adopt;
 pub mod change;
 pub mod database;
 pub mod entry;

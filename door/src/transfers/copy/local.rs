@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use penstock_door_proto::v1 as proto;
+use penstock_service::trace::context;
 use proto::transfer_request::Kind;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
@@ -59,7 +60,7 @@ impl Transfers {
         let transfers = Arc::clone(self);
         let work = async move { transfers.run_local(&request, &errand).await };
         // A task of its own, so that what has begun is settled whatever becomes of the request.
-        let ended = self.tasks.spawn(work.instrument(tracing::Span::current())).await;
+        let ended = self.tasks.spawn(context::carried(work.instrument(tracing::Span::current()))).await;
         drop(client);
         ended.unwrap_or(Err(CopyError::Stopping)).map(drop)
     }

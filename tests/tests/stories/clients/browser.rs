@@ -41,6 +41,7 @@ fn the_page_can_be_sorted_its_links_carry_the_token_and_no_name_runs_anything() 
     assert_eq!(page.matches("<button type=\"button\">").count(), 3, "the script ran: {page}");
     assert!(page.contains("&lt;img src=x onerror="), "{page}");
     assert!(!page.contains("<img"), "{page}");
+    assert!(page.contains("<bdi>\u{fffd}txt.exe</bdi>"), "it does not look like exe.txt: {page}");
     let token = format!("?authz={}", site.token);
     for link in ["/dir/plain", "/dir/sub/", "/"] {
         assert!(page.contains(&format!("href=\"{link}{token}\"")), "{link}\n{page}");
