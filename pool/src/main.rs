@@ -56,16 +56,17 @@ fn one_line(error: &anyhow::Error) -> String {
 }
 
 fn daemon(options: &Options) -> anyhow::Result<()> {
-    let Some(file) = &options.config else {
+    let sources = options.sources(options.config.clone());
+    if sources.are_empty() {
         Options::command()
             .error(clap::error::ErrorKind::MissingRequiredArgument, "the daemon needs --config FILE")
             .exit()
-    };
+    }
     if options.reach.is_given() || options.json {
         let text = "--socket, --address, --ca, --cert, --key and --json are for commands, not for the daemon";
         Options::command().error(clap::error::ErrorKind::ArgumentConflict, text).exit()
     }
-    let config = Config::load(file)?;
+    let config = sources.load()?.config;
     if options.check {
         Pool::check(&config)?;
         print!("{config}");
@@ -110,7 +111,8 @@ fn addresses(pool: &RunningPool) -> String {
     )
 }
 
-/// SIGTERM (service managers) and SIGINT (Ctrl-C) mean the same; SIGHUP has certificates read again.
+/// SIGTERM (service managers) and SIGINT (Ctrl-C) mean the same; SIGHUP has certificates read again and the file of
+/// records opened again.
 struct Signals {
     hangup: Signal,
     terminate: Signal,

@@ -12,7 +12,7 @@ use super::tpc::TpcKeys;
 use super::units::{ByteSize, Period};
 use super::{
     Config, DEFAULT_DATA_TLS_PORT, DEFAULT_MAX_RUNNING, DEFAULT_MAX_WAITING, DataTls, GrpcEndpoint, Limits,
-    QueueLimits, Scrub, Timeouts, TlsFiles,
+    QueueLimits, RecordTarget, Scrub, Timeouts, TlsFiles,
 };
 use crate::checksum::Algorithm;
 use crate::engine::file::IoMode;
@@ -44,7 +44,7 @@ pub struct File {
     max_file_size: Option<ByteSize>,
     /// Threads that move bytes. Default: 0, which is one for each processor.
     shards: Option<usize>,
-    /// Memory of all I/O buffers together, pinned at the start; at least 8 MiB. Default: 64 MiB, or 8 MiB for each
+    /// Memory of all I/O buffers together, pinned at the start; at least 8 MiB. Default: 32 MiB, or 8 MiB for each
     /// shard where that is more.
     buffer_memory: Option<ByteSize>,
     /// `"direct"`: past the page cache, where the file system can. `"dontcache"`: through it, but not kept in it.
@@ -57,6 +57,8 @@ pub struct File {
     /// `"sha512"`. md5 and sha cost a processor for every 0.6 to 2 GB/s. Default: none.
     #[serde(default)]
     checksums: Vec<ChecksumName>,
+    /// Where a line of JSON is written for each transfer that has ended: an absolute path, `"journal"` or `"stderr"`.
+    records: Option<String>,
     /// The port that clients come to.
     #[serde(default)]
     data: Data,
@@ -238,6 +240,7 @@ impl File {
         config.io_mode = self.io_mode.unwrap_or(config.io_mode);
         config.verify_reads = self.verify_reads.unwrap_or(config.verify_reads);
         config.checksums = self.checksums.iter().map(|name| name.0).collect();
+        config.records = self.records.map(record_target).transpose()?;
         config.data_listen = self.data.listen.unwrap_or(config.data_listen);
         config.data_tls = self.data.validate_tls(config.data_listen)?;
         config.data_advertise = advertise(self.data.advertise, config.data_listen)?;
@@ -277,6 +280,15 @@ impl File {
         config.doors = self.doors;
         config.tpc = self.tpc.validate()?;
         Ok(config)
+    }
+}
+
+fn record_target(text: String) -> Result<RecordTarget, Wrong> {
+    match text.as_str() {
+        "journal" => Ok(RecordTarget::Journal),
+        "stderr" => Ok(RecordTarget::Stderr),
+        path if path.starts_with('/') => Ok(RecordTarget::File(text.into())),
+        _ => wrong("records", "must be an absolute path, \"journal\" or \"stderr\""),
     }
 }
 
