@@ -67,7 +67,7 @@ function tiles(status) {
   const list = [
     ["in", rate(load.bytes_in_per_second)],
     ["out", rate(load.bytes_out_per_second)],
-    ["transfers running", load.running],
+    ["running", load.running],
     ["waiting", load.waiting],
     ["busiest thread", `${Math.round(load.busiest_shard * 100)} %`],
     ["buffers in use", `${Math.round(load.buffers_used * 100)} %`],
