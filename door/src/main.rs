@@ -35,7 +35,16 @@ fn main() -> ExitCode {
         // The journal and files take no colours.
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    match run(&options) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("penstock-door")
+        .worker_threads(worker_threads())
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(run(&options)),
+        Err(error) => Err(anyhow::Error::new(error).context("cannot start threads")),
+    };
+    match ended {
         Ok(code) => code,
         Err(error) => {
             // Each of the door's errors holds its cause in its own words.
@@ -45,7 +54,12 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
+/// Half of the processors: a door that proxies moves bytes, too. On small machines more than one thread costs more in
+/// handing work to each other than it brings.
+fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))
+}
+
 async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let config = Config::load(&options.config)?;
     if let Some(token_file) = &options.init_token {

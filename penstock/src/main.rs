@@ -48,6 +48,7 @@ fn run(options: ServeOptions) -> anyhow::Result<()> {
     let settings = Settings::from_options(options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("penstock")
+        .worker_threads(penstock_pool::control::threads())
         .enable_all()
         .build()
         .context("cannot start threads")?;

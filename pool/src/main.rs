@@ -74,6 +74,7 @@ fn daemon(options: &Options) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("penstock-pool")
+        .worker_threads(penstock_pool::control::threads())
         .enable_all()
         .build()
         .context("cannot start threads")?;

@@ -16,7 +16,9 @@ use crate::metrics::Metrics;
 use crate::patience::eventually;
 use crate::pool_client::PoolClient;
 use crate::ports;
+use crate::raw::Raw;
 use crate::room::Room;
+use crate::site::target;
 
 /// What a pool says on stdout once all its ports answer.
 const READY: &str = "penstock-pool ready: ";
@@ -38,6 +40,19 @@ pub struct LonePool {
 }
 
 impl LonePool {
+    /// Sends an upload to a URL of this pool's and leaves the connection open for its answer.
+    #[must_use]
+    pub fn send_upload(&self, url: &str, body: &[u8]) -> Raw {
+        let mut client = Raw::connect(self.data);
+        client.send(format!(
+            "PUT {} HTTP/1.1\r\nHost: pool\r\nContent-Length: {}\r\n\r\n",
+            target(url),
+            body.len()
+        ));
+        client.send(body);
+        client
+    }
+
     /// Starts one, with more lines in its configuration.
     #[must_use]
     pub fn start(more: &str) -> LonePool {

@@ -379,9 +379,8 @@ fn serve(
 async fn keep(registry: Arc<Registry>, results: Arc<Results>) {
     loop {
         registry.something_to_keep().await;
-        let results = Arc::clone(&results);
         // Only the end of the runtime interrupts it.
-        let _ = tokio::task::spawn_blocking(move || results.flush()).await;
+        let _ = results.flush_soon().await;
     }
 }
 

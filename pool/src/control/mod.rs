@@ -45,3 +45,10 @@ mod stories;
 pub mod transfer_json;
 mod transfer_metrics;
 mod wire;
+
+/// How many threads talk to doors and admins: few, for no bytes pass through them. One does several thousand transfers a
+/// second, and more than the load needs cost twice the time, in waking each other for every event.
+#[must_use]
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 8).clamp(1, 4))
+}

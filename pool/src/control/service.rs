@@ -189,8 +189,9 @@ impl PoolService {
         if entry.kind() == KindName::Get {
             return Ok(());
         }
-        let results = Arc::clone(&self.shared.results);
-        tokio::task::spawn_blocking(move || results.flush())
+        self.shared
+            .results
+            .flush_soon()
             .await
             .map_err(|error| Status::internal(format!("a transfer cannot be kept on the disk: {error}")))
     }
