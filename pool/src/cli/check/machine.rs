@@ -96,8 +96,7 @@ fn memory(config: &Config) -> Option<Finding> {
 
 fn huge_pages() -> Option<Finding> {
     let text = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").ok()?;
-    let remedy =
-        "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled: direct I/O is up to twice as fast";
+    let remedy = "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled: direct I/O is faster with them";
     Some(if text.contains("[never]") {
         Finding::warning("huge pages", "switched off", remedy)
     } else {

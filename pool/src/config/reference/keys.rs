@@ -63,7 +63,7 @@ pub const KEYS: &[Key] = &[
         Value,
         "0",
         "Threads that move bytes; 0: one for each processor.",
-        "Lower it to leave processors to others. One thread fills 25 Gb/s and more.",
+        "Lower it to leave processors to others.",
     ),
     key(
         "buffer_memory",
@@ -276,7 +276,7 @@ pub const KEYS: &[Key] = &[
         Value,
         "\"60 s\"",
         "Between two requests on one connection.",
-        "An idle connection costs 2 KiB.",
+        "An idle connection costs little memory, and a new one a handshake.",
     ),
     key(
         "timeouts.claim",
