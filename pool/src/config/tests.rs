@@ -32,6 +32,7 @@ reserve = "5 GiB"
 max_file_size = 1000000
 shards = 4
 buffer_memory = "128 MiB"
+disk_depth = 8
 io_mode = "buffered"
 checksums = ["md5", "sha256"]
 records = "/var/log/penstock/records"
@@ -91,6 +92,7 @@ ports = [443, "8000-8999"]
     .unwrap();
     assert_eq!(config.capacity, Some(10 << 40));
     assert_eq!(config.max_file_size, Some(1_000_000));
+    assert_eq!(config.disk_depth.map(NonZeroUsize::get), Some(8));
     assert_eq!(config.io_mode, IoMode::Buffered);
     assert_eq!(config.checksums.len(), 2);
     assert_eq!(config.records, Some(RecordTarget::File("/var/log/penstock/records".into())));
@@ -143,6 +145,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_key() {
         (before("capacity = true"), "pool.toml:1: capacity: invalid type: boolean `true`, expected a size"),
         (before("shards = 5000"), "pool.toml:1: shards: must be at most 1024"),
         (before("buffer_memory = \"1 MiB\""), "pool.toml:1: buffer_memory: must be at least 8 MiB"),
+        (before("disk_depth = 100000"), "pool.toml:1: disk_depth: must be at most 65536; 0 is no limit"),
         (
             before("io_mode = \"fast\""),
             "pool.toml:1: io_mode: unknown variant `fast`, expected one of `direct`",

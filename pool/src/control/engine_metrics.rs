@@ -15,12 +15,13 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::data_port::EngineLoad;
+use super::liveness::Beat;
 use crate::checksum::DigestPool;
 use crate::engine::blocking::Blocking;
 use crate::engine::core::Core;
 
 /// How often a shard tells how busy it is.
-const GAUGE_PERIOD: Duration = Duration::from_secs(1);
+pub(super) const GAUGE_PERIOD: Duration = Duration::from_secs(1);
 /// Loads are kept as parts of this.
 const WHOLE: f64 = 1_000_000.0;
 /// What the kernel calls the threads that do what a ring could not do at once (Linux, io_uring/io-wq.c).
@@ -29,6 +30,8 @@ const RING_WORKER_PREFIX: &str = "iou-wrk";
 /// What a shard tells of itself.
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
+    /// A task of the shard has run: its loop turns.
+    pub turned: Beat,
     slots: AtomicU64,
     used: AtomicU64,
     /// Tasks in line for a buffer.
@@ -47,6 +50,7 @@ pub(super) async fn watch(core: Rc<Core>, gauges: Arc<Gauges>) {
     };
     let (mut since, mut worked_before) = (core.now(), processor_seconds());
     loop {
+        gauges.turned.strike();
         let arena = core.arena();
         gauges.slots.store(arena.slots() as u64, Ordering::Relaxed);
         gauges.used.store(arena.used() as u64, Ordering::Relaxed);

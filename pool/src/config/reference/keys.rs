@@ -75,6 +75,15 @@ pub const KEYS: &[Key] = &[
          run out, transfers wait for each other (limited by: queue).",
     ),
     key(
+        "disk_depth",
+        Count,
+        Value,
+        "0",
+        "Reads and writes of transfers that are at the disk at once, of all shards together, at least one for each; 0: as \
+         many as there are buffers.",
+        "For disks that turn: penstock-bench disk --depth 1,2,4,8,16 shows where more in flight makes it slower.",
+    ),
+    key(
         "io_mode",
         Text,
         Value,
@@ -108,6 +117,15 @@ pub const KEYS: &[Key] = &[
         "Where a line of JSON is written for each transfer that has ended: an absolute path, opened again at SIGHUP; \
          \"journal\"; or \"stderr\".",
         "The log tells of every transfer anyway; records are for accounting and for programs.",
+    ),
+    key(
+        "log",
+        Text,
+        Otherwise("\"info\""),
+        "\"info\"",
+        "What is logged: \"error\", \"warn\", \"info\", \"debug\", \"trace\", or levels by module \
+         (\"info,penstock_pool::remote=debug\"). Read again at SIGHUP.",
+        "RUST_LOG goes first.",
     ),
     key(
         "data.listen",
@@ -487,5 +505,21 @@ pub const KEYS: &[Key] = &[
         "[80, 443, \"1024-65535\"]",
         "Ports to connect to: numbers and ranges.",
         "Storage is on high ports; the low ones are other services.",
+    ),
+    key(
+        "tracing.endpoint",
+        Text,
+        Otherwise("no traces"),
+        "\"http://collector.example.org:4318\"",
+        "An OpenTelemetry collector (OTLP over HTTP).",
+        "Set it at door and pool, and a transfer is one trace.",
+    ),
+    key(
+        "tracing.sample",
+        Count,
+        Otherwise("1.0"),
+        "1.0",
+        "Without effect at a pool: what the door traces is traced.",
+        "The door decides, so that no trace is half of one.",
     ),
 ];
