@@ -113,7 +113,7 @@ pub const KEYS: &[Key] = &[
         "records",
         Text,
         Otherwise("nowhere"),
-        "\"/var/log/penstock/pool01.records\"",
+        "\"/var/log/penstock/pool01.jsonl\"",
         "Where a line of JSON is written for each transfer that has ended: an absolute path, opened again at SIGHUP; \
          \"journal\"; or \"stderr\".",
         "The log tells of every transfer anyway; records are for accounting and for programs.",
