@@ -17,6 +17,7 @@ mod hostile;
 mod index;
 mod interchange;
 mod interruption;
+mod local_copies;
 mod operations;
 mod ranges;
 mod readme;
