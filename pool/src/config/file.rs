@@ -6,6 +6,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use penstock_door_proto::v1;
+use penstock_service::{LogFilter, trace};
 use serde::Deserialize;
 
 use super::tpc::TpcKeys;
@@ -62,6 +63,9 @@ pub struct File {
     /// `"sha512"`. md5 and sha cost a processor for every 0.6 to 2 GB/s. Default: none.
     #[serde(default)]
     checksums: Vec<ChecksumName>,
+    /// What is logged: `"error"`, `"warn"`, `"info"`, `"debug"`, `"trace"`, or levels by module
+    /// (`"info,penstock_pool::remote=debug"`). `RUST_LOG` goes first. Default: `"info"`.
+    log: Option<LogFilter>,
     /// The port that clients come to.
     #[serde(default)]
     data: Data,
@@ -89,6 +93,9 @@ pub struct File {
     /// Third-party copies: the pool as a client of remote servers.
     #[serde(default)]
     tpc: TpcKeys,
+    /// Traces for OpenTelemetry.
+    #[serde(default)]
+    tracing: trace::Settings,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -246,6 +253,7 @@ impl File {
         }
         config.io_mode = self.io_mode.unwrap_or(config.io_mode);
         config.verify_reads = self.verify_reads.unwrap_or(config.verify_reads);
+        config.log = self.log;
         config.checksums = self.checksums.iter().map(|name| name.0).collect();
         config.data_listen = self.data.listen.unwrap_or(config.data_listen);
         config.data_tls = self.data.validate_tls(config.data_listen)?;
@@ -285,6 +293,7 @@ impl File {
         }
         config.doors = self.doors;
         config.tpc = self.tpc.validate()?;
+        config.tracing = self.tracing;
         Ok(config)
     }
 }

@@ -16,6 +16,8 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use penstock_service::{LogFilter, trace};
+
 pub use self::error::ConfigError;
 use self::units::ByteSize;
 use crate::checksum::AlgorithmSet;
@@ -49,6 +51,8 @@ pub struct Config {
     pub verify_reads: VerifyReads,
     /// Computed for every upload beside adler32.
     pub checksums: AlgorithmSet,
+    /// What is logged; `None`: the usual.
+    pub log: Option<LogFilter>,
     /// Where clients come to.
     pub data_listen: SocketAddr,
     /// "host:port" as it stands in the URLs that clients are sent to; `None`: the address that was bound.
@@ -71,6 +75,8 @@ pub struct Config {
     pub doors: BTreeMap<String, String>,
     /// Remote servers of third-party copies.
     pub tpc: crate::remote::Settings,
+    /// Where traces go.
+    pub tracing: trace::Settings,
 }
 
 /// The data port with TLS.
@@ -218,6 +224,7 @@ impl Config {
             io_mode: IoMode::Direct,
             verify_reads: VerifyReads::FromDisk,
             checksums: AlgorithmSet::EMPTY,
+            log: None,
             data_listen: SocketAddr::from(([0, 0, 0, 0], 2881)),
             data_advertise: None,
             data_tls: None,
@@ -233,6 +240,7 @@ impl Config {
             scrub: Scrub::default(),
             doors: BTreeMap::new(),
             tpc: crate::remote::Settings::default(),
+            tracing: trace::Settings::default(),
             root,
         }
     }

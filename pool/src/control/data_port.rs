@@ -21,6 +21,7 @@ use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 use tracing::{info, warn};
 
+use super::liveness::Beat;
 use super::metrics::Metrics;
 use super::read_metrics::ReadingCollector;
 use super::remote_metrics::RemoteCollector;
@@ -83,6 +84,12 @@ pub trait DataPort: Send + Sync + fmt::Debug {
     }
     /// How busy it is.
     fn load(&self) -> EngineLoad;
+    /// A shard whose loop has not turned for so long, though each looks at its clock once a second.
+    fn silent_shard(&self, _limit: Duration) -> Option<usize> {
+        None
+    }
+    /// So many connections at once from now on; those that are open stay.
+    fn limit_connections(&self, _limit: usize) {}
     /// Starts a transfer that the pool makes by itself, whose turn has come.
     fn launch(&self, transfer: &Arc<Transfer>);
     /// Closes all connections and ends its threads. Blocks until they have ended.
@@ -175,7 +182,7 @@ pub fn start(
             head_time: config.timeouts.head,
             idle_limit: config.timeouts.idle,
             keep_alive_limit: config.timeouts.keep_alive,
-            connections_limit: config.limits.connections,
+            connections_limit: Arc::new(AtomicUsize::new(config.limits.connections)),
             io_mode: config.io_mode,
             algorithms: config.checksums,
         },
@@ -356,6 +363,14 @@ impl DataPort for Shards {
         }
     }
 
+    fn silent_shard(&self, limit: Duration) -> Option<usize> {
+        self.gauges.iter().position(|gauges| gauges.turned.silent_for(limit))
+    }
+
+    fn limit_connections(&self, limit: usize) {
+        self.third_party.port.settings.connections_limit.store(limit, Ordering::Relaxed);
+    }
+
     fn launch(&self, transfer: &Arc<Transfer>) {
         // `None`: it has ended meanwhile.
         let Some(claim) = transfer.claim_for_pool() else { return };
@@ -382,6 +397,8 @@ impl DataPort for Shards {
 /// What a shard tells of itself.
 #[derive(Debug, Default)]
 struct Gauges {
+    /// A task of the shard has run: its loop turns.
+    turned: Beat,
     slots: AtomicU64,
     used: AtomicU64,
     /// Share of the last period that the thread was on a processor, in parts of [`WHOLE`].
@@ -396,6 +413,7 @@ async fn watch(core: Rc<Core>, gauges: Arc<Gauges>) {
     };
     let (mut since, mut worked_before) = (core.now(), processor_seconds());
     loop {
+        gauges.turned.strike();
         let arena = core.arena();
         gauges.slots.store(arena.slots() as u64, Ordering::Relaxed);
         gauges.used.store(arena.used() as u64, Ordering::Relaxed);
@@ -530,6 +548,27 @@ mod tests {
         config.data_listen = listener::address(&other).unwrap();
         let error = start(registry, store, &config, &metrics).unwrap_err().to_string();
         assert!(error.starts_with(&format!("data.listen: cannot bind {}", config.data_listen)), "{error}");
+    }
+
+    #[test]
+    fn a_shard_whose_loop_is_held_up_is_found() {
+        let shard = Shard::start(0, 4, Blocking::new(1)).unwrap();
+        let gauges = Arc::new(Gauges::default());
+        let theirs = Arc::clone(&gauges);
+        shard.submit(|core| watch(core, theirs)).unwrap();
+        let limit = 2 * GAUGE_PERIOD;
+        std::thread::sleep(limit + GAUGE_PERIOD);
+        assert!(!gauges.turned.silent_for(limit), "it turns by itself");
+
+        let (let_go, held) = std::sync::mpsc::channel::<()>();
+        // As a call of the kernel would that does not come back.
+        shard.submit(move |_| async move { held.recv().unwrap() }).unwrap();
+        std::thread::sleep(limit + GAUGE_PERIOD);
+        assert!(gauges.turned.silent_for(limit), "it is held up");
+
+        let_go.send(()).unwrap();
+        std::thread::sleep(GAUGE_PERIOD);
+        assert!(!gauges.turned.silent_for(limit), "it turns again");
     }
 
     #[test]
