@@ -16,6 +16,7 @@ mod hostile;
 mod index;
 mod interchange;
 mod interruption;
+mod operations;
 mod ranges;
 mod readme;
 mod redirect;
