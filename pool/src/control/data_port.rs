@@ -122,7 +122,8 @@ pub enum DataPortError {
     },
     /// A shard could never read or write.
     #[error(
-        "disk_depth lets {depth} operations go to the disk at once, which {shards} shards cannot share out: make it at          least {shards}, or lower shards"
+        "disk_depth lets {depth} operations go to the disk at once, which {shards} shards cannot share out: make it at \
+         least {shards}, or lower shards"
     )]
     TooShallow {
         /// Operations at once.
@@ -556,7 +557,7 @@ mod tests {
         let mut config = Config::new("p", dir.path());
         (config.shards, config.disk_depth) = (4, NonZeroUsize::new(3));
         let error = start(registry, store, &config, &metrics).unwrap_err().to_string();
-        assert!(error.contains("4 shards cannot share out: make it at least 4, or lower shards"), "{error}");
+        assert!(error.contains("4 shards cannot share out: make it at least 4, or lower"), "{error}");
     }
 
     #[test]
