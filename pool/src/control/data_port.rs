@@ -122,7 +122,8 @@ pub enum DataPortError {
     },
     /// A shard could never read or write.
     #[error(
-        "disk_depth lets {depth} operations go to the disk at once, which {shards} shards cannot share out: make it at          least {shards}, or lower shards"
+        "disk_depth lets {depth} operations go to the disk at once, which {shards} shards cannot share out: make it at \
+         least {shards}, or lower shards"
     )]
     TooShallow {
         /// Operations at once.
