@@ -168,7 +168,8 @@ impl Volume {
     /// The disk is pulled out under a file system that is mounted and used: whatever is asked of it is an I/O error from
     /// here on (FS_IOC_GOINGDOWN).
     pub fn vanish(&self) {
-        run(Command::new("xfs_io").args(["-x", "-c", "shutdown -f"]).arg(self.path())).expect("xfs_io is there");
+        run(Command::new("xfs_io").args(["-x", "-c", "shutdown -f"]).arg(self.path()))
+            .expect("xfs_io is there");
     }
 
     /// The lost part is there again, and is zeros.
