@@ -32,6 +32,7 @@ fn run(options: ServeOptions, log: &Log) -> anyhow::Result<()> {
     log.follow(settings.log.as_ref());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("penstock")
+        .worker_threads(penstock_pool::control::threads())
         .enable_all()
         .build()
         .context("cannot start threads")?;

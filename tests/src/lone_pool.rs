@@ -16,7 +16,9 @@ use crate::metrics::Metrics;
 use crate::patience::eventually;
 use crate::pool_client::PoolClient;
 use crate::ports;
+use crate::raw::Raw;
 use crate::room::Room;
+use crate::site::target;
 
 /// What a pool says on stdout once all its ports answer.
 const READY: &str = "penstock-pool ready: ";
@@ -38,6 +40,19 @@ pub struct LonePool {
 }
 
 impl LonePool {
+    /// Sends an upload to a URL of this pool's and leaves the connection open for its answer.
+    #[must_use]
+    pub fn send_upload(&self, url: &str, body: &[u8]) -> Raw {
+        let mut client = Raw::connect(self.data);
+        client.send(format!(
+            "PUT {} HTTP/1.1\r\nHost: pool\r\nContent-Length: {}\r\n\r\n",
+            target(url),
+            body.len()
+        ));
+        client.send(body);
+        client
+    }
+
     /// Starts one, with more lines in its configuration.
     #[must_use]
     pub fn start(more: &str) -> LonePool {
@@ -74,8 +89,10 @@ impl LonePool {
         let [data, admin] = ports::free();
         // Not in the root: a story's disk may be too full for it.
         let (config, socket) = (directory.join("pool.toml"), directory.join("grpc.sock"));
+        // Little, so that many can run beside each other, unless the story says how much.
+        let buffers = if more.contains("buffer_memory") { "" } else { "buffer_memory = \"16 MiB\"\n" };
         let text = format!(
-            "name = \"pool01\"\nroot = \"{}\"\nbuffer_memory = \"16 MiB\"\nreserve = 0\n{more}[data]\nlisten = \"{data}\"\n\
+            "name = \"pool01\"\nroot = \"{}\"\n{buffers}reserve = 0\n{more}[data]\nlisten = \"{data}\"\n\
              {data_keys}[admin]\nlisten = \"{admin}\"\n[grpc]\nsocket = \"{}\"\n",
             root.display(),
             socket.display()

@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use tokio::runtime::Handle;
 
 use super::case::{Case, Kind};
-use super::door::Door;
-use crate::http::{Client, Location};
+use crate::http::{Client, HttpError, Location};
 use crate::measure::Latencies;
+use crate::orders::Door;
 use crate::terminal::Interrupt;
 
 /// How long a door's order may take to end after the client has its answer.
@@ -141,6 +141,10 @@ impl Crew<'_> {
     pub fn put(&self, client: &mut Client, own: &mut Vec<String>) -> anyhow::Result<()> {
         let (replica, ready) = self.runtime.block_on(self.door.upload(self.case.file_bytes))?;
         let sent = client.put(&ready.location, self.case.file_bytes, self.payload);
+        if let Err(HttpError::Interrupted) = sent {
+            // The pool waits for the rest of the body; whoever cleans up calls the transfer off.
+            return Err(HttpError::Interrupted.into());
+        }
         // The pool's own words say more than the status it gave to the client.
         let ended = self.runtime.block_on(async { tokio::time::timeout(END_LIMIT, ready.end).await });
         match (sent, ended) {

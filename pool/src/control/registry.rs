@@ -17,6 +17,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 use tracing::info;
 
+use super::chronicle::Chronicle;
 use super::data_port::DataPort;
 use super::doors::Doors;
 use super::entry::{Bell, Entry, Subject};
@@ -135,6 +136,8 @@ pub struct Registry {
     data_url: OnceLock<String>,
     /// "https://host:port", where the data port speaks TLS.
     secure_data_url: OnceLock<String>,
+    /// What is remembered of those that have ended.
+    chronicle: OnceLock<Arc<Chronicle>>,
     /// Who is told of transfers that are parts of traces.
     tracer: OnceLock<Tracer>,
     /// Where transfers go that the pool makes by itself.
@@ -199,6 +202,7 @@ impl Registry {
             metrics,
             data_url: OnceLock::new(),
             secure_data_url: OnceLock::new(),
+            chronicle: OnceLock::new(),
             tracer: OnceLock::new(),
             data_port: OnceLock::new(),
             draining: AtomicBool::new(false),
@@ -225,6 +229,18 @@ impl Registry {
     pub fn set_data_url(&self, url: String) {
         // A second address would not be known to those who have the first.
         let _ = self.data_url.set(url);
+    }
+
+    /// Who remembers the transfers that have ended. Set once, before the first transfer.
+    pub fn set_chronicle(&self, chronicle: Arc<Chronicle>) {
+        // A second one would not have what the first one remembers.
+        let _ = self.chronicle.set(chronicle);
+    }
+
+    /// Who remembers the transfers that have ended.
+    #[must_use]
+    pub fn chronicle(&self) -> &Arc<Chronicle> {
+        self.chronicle.get_or_init(Arc::default)
     }
 
     /// Who is told of transfers that are parts of traces. Set once, before the first transfer.
@@ -575,6 +591,7 @@ impl Registry {
         if first_time {
             self.metrics.moved(request.kind.name(), entry.take_uncounted_bytes());
             self.metrics.ended(&transfer);
+            self.chronicle().ended(&entry);
             log_end(&transfer, &state);
             if let Some(tracer) = self.tracer.get() {
                 traces::ended(tracer, entry.trace.get().copied(), &transfer, &state);

@@ -35,11 +35,10 @@ pub(crate) fn cachestat(fd: BorrowedFd<'_>, offset: u64, length: u64) -> io::Res
     let range = CachestatRange { offset, length };
     let mut stat = Cachestat::default();
     const NO_FLAGS: libc::c_uint = 0;
-    // SAFETY: `fd` is open for the whole call because it is borrowed. Both pointers are to live, properly laid out
-    // structures of our own stack (`repr(C)`, the kernel's layout); the kernel only reads the first and only writes
-    // the second, and keeps neither after the call.
-    let result =
-        unsafe { libc::syscall(SYS_CACHESTAT, fd.as_raw_fd(), &raw const range, &raw mut stat, NO_FLAGS) };
+    let (fd, range, found) = (fd.as_raw_fd(), &raw const range, &raw mut stat);
+    // SAFETY: `fd` is borrowed, so open. Both pointers are to structures of our own stack in the kernel's layout, of which
+    // it reads the first, writes the second, and keeps neither after the call.
+    let result = unsafe { libc::syscall(SYS_CACHESTAT, fd, range, found, NO_FLAGS) };
     if result == 0 {
         // Pages on their way to the disk count as dirty: they are not there yet.
         return Ok(Some((stat.cached, stat.dirty.saturating_add(stat.writeback))));

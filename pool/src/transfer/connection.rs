@@ -78,7 +78,8 @@ pub async fn serve(port: &Port, connection: impl Into<Wire>) {
         };
         port.counters.requests.fetch_add(1, Ordering::Relaxed);
         let mut exchange = Exchange { port, input: &mut input, request: &request, last_read: &mut last_read };
-        match exchange.answer().await {
+        // Answering takes kilobytes of state; the many connections that wait for a request have none of it.
+        match Box::pin(exchange.answer()).await {
             After::Next if request.keep_alive() => {}
             After::Next | After::Close => return linger(input).await,
             After::Abort => return,

@@ -97,7 +97,8 @@ pub async fn accept(core: Rc<Core>, port: Arc<Port>, listener: Listener, tls: Op
             match tls {
                 None => connection::serve(&port, connection).await,
                 Some(tls) => {
-                    if let Some(stream) = shake_hands(&port, &tls, connection).await {
+                    // Apart from what lasts: a handshake's state goes with its end.
+                    if let Some(stream) = Box::pin(shake_hands(&port, &tls, connection)).await {
                         connection::serve(&port, stream).await;
                     }
                 }

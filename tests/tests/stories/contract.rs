@@ -17,18 +17,6 @@ fn acknowledge(id: &str, disposition: Disposition) -> AcknowledgeRequest {
     AcknowledgeRequest { transfer_id: id.to_owned(), disposition: disposition.into(), ..Default::default() }
 }
 
-/// Sends an upload and leaves the connection open for its answer.
-fn send(pool: &LonePool, url: &str, body: &[u8]) -> Raw {
-    let mut client = Raw::connect(pool.data);
-    client.send(format!(
-        "PUT {} HTTP/1.1\r\nHost: pool\r\nContent-Length: {}\r\n\r\n",
-        target(url),
-        body.len()
-    ));
-    client.send(body);
-    client
-}
-
 /// The transfer's last event, whatever comes before.
 async fn outcome(events: &mut tonic::Streaming<proto::TransferEvent>) -> Event {
     loop {
@@ -55,7 +43,7 @@ fn an_upload_is_told_to_its_end_and_answered_after_the_doors_word() {
     let body = files::bytes(2 * MIB, 1);
     pool.client().call(async |mut door: Client| {
         let mut events = start(&mut door, upload("t1", "/file")).await.unwrap();
-        let mut client = send(&pool, &ready_url(&mut events).await, &body);
+        let mut client = pool.send_upload(&ready_url(&mut events).await, &body);
 
         let Event::Finished(finished) = outcome(&mut events).await else { panic!("the upload failed") };
 
@@ -79,7 +67,7 @@ fn what_the_door_does_not_want_is_deleted_and_the_client_told_why() {
     let pool = LonePool::start("");
     pool.client().call(async |mut door: Client| {
         let mut events = start(&mut door, upload("t1", "/file")).await.unwrap();
-        let mut client = send(&pool, &ready_url(&mut events).await, b"unwanted");
+        let mut client = pool.send_upload(&ready_url(&mut events).await, b"unwanted");
         assert!(matches!(outcome(&mut events).await, Event::Finished(_)));
 
         let mut word = acknowledge("t1", Disposition::Discard);
@@ -99,7 +87,7 @@ fn without_the_doors_word_the_upload_becomes_an_orphan_and_the_client_hears_504(
     let pool = LonePool::start("timeouts.claim = \"1 s\"\n");
     pool.client().call(async |mut door: Client| {
         let mut events = start(&mut door, upload("t1", "/file")).await.unwrap();
-        let mut client = send(&pool, &ready_url(&mut events).await, b"claimed by nobody");
+        let mut client = pool.send_upload(&ready_url(&mut events).await, b"claimed by nobody");
 
         let answer = client.answer();
 
@@ -126,7 +114,7 @@ fn the_same_start_attaches_and_another_with_its_id_is_refused() {
 
         assert_eq!(ready_url(&mut second).await, url, "one transfer, one URL");
         assert_eq!(other.unwrap_err().code(), Code::AlreadyExists);
-        let mut client = send(&pool, &url, b"body");
+        let mut client = pool.send_upload(&url, b"body");
         assert!(matches!(outcome(&mut first).await, Event::Finished(_)));
         assert!(matches!(outcome(&mut second).await, Event::Finished(_)), "both streams hear of the end");
         let watch = WatchRequest { transfer_id: "t1".to_owned(), ..Default::default() };

@@ -46,24 +46,12 @@ fn ids(infos: &[proto::TransferInfo]) -> Vec<String> {
     infos.iter().map(|info| info.request.as_ref().unwrap().transfer_id.clone()).collect()
 }
 
-/// Sends an upload and leaves the connection open for its answer.
-fn send(pool: &LonePool, url: &str, body: &[u8]) -> Raw {
-    let mut client = Raw::connect(pool.data);
-    client.send(format!(
-        "PUT {} HTTP/1.1\r\nHost: pool\r\nContent-Length: {}\r\n\r\n",
-        target(url),
-        body.len()
-    ));
-    client.send(body);
-    client
-}
-
 /// A pool where transfer `t1` has ended well, and no door has said anything to it.
 fn pool_with_unacknowledged(more: &str, body: &[u8]) -> (LonePool, Raw, proto::Finished) {
     let pool = LonePool::start(more);
     let (client, told) = pool.client().call(async |mut door: Client| {
         let mut events = start(&mut door, upload("t1", "/file")).await.unwrap();
-        let client = send(&pool, &ready_url(&mut events).await, body);
+        let client = pool.send_upload(&ready_url(&mut events).await, body);
         let told = finished(&mut events).await;
         (client, told)
     });
@@ -201,7 +189,7 @@ fn the_name_appears_though_door_and_pool_both_died_before_it_was_written() {
         let data = files::bytes(4 * MIB, 4);
         let url = upload_url(pair.door_address(), "/file", data.len() as u64, Some(&pair.token));
         pair.door.signal(Signal::STOP);
-        let mut client = send(&pair.pool, &url, &data);
+        let mut client = pair.pool.send_upload(&url, &data);
         eventually("the pool keeps the outcome for the door", || {
             let left = pair.pool.client().call(async |mut door: Client| unacknowledged(&mut door).await);
             (left.len() == 1).then_some(())
@@ -239,7 +227,7 @@ fn an_upload_whose_pool_dies_as_its_file_gets_its_name_is_there_whole_or_gone() 
         let data = files::bytes(2 * MIB, attempt);
         let url = upload_url(pair.door_address(), "/file", data.len() as u64, Some(&pair.token));
         let replicas_before = files::replicas(&pair.pool.root()).len();
-        let mut client = send(&pair.pool, &url, &data);
+        let mut client = pair.pool.send_upload(&url, &data);
 
         // As close to the naming as can be seen from outside.
         while files::replicas(&pair.pool.root()).len() == replicas_before {
