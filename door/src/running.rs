@@ -15,8 +15,10 @@ use crate::auth::keys::{KeyError, KeyRing};
 use crate::config::{Config, ConfigError, CopyRules, Limits, Timeouts};
 use crate::http::Service;
 use crate::http::admin::{self, AdminPort};
+use crate::http::client_limit::Clients;
 use crate::http::current::Current;
 use crate::http::server::{self, Ending};
+use crate::http::tape::Staged;
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, NamespaceError};
 use crate::pools::{ConnectError, Pools};
@@ -120,11 +122,14 @@ impl Door {
             authenticator: Authenticator::new(keys, config.anonymous),
             namespace: namespace.clone(),
             transfers: Arc::clone(&transfers),
-            redirect: config.redirect,
+            redirect: config.redirect.clone(),
             copy: config.copy.clone(),
             limits: config.limits,
             own_url,
             realm: config.name.to_string(),
+            lock_timeout: config.timeouts.lock.0,
+            digest_patience: config.timeouts.digest.0,
+            staged: Arc::new(Staged::default()),
             tracer: Tracer::start("penstock-door", config.name.as_str(), &config.tracing),
         });
         let ending = Ending::default();
@@ -135,9 +140,12 @@ impl Door {
         }
         let head_timeout = config.timeouts.head.0;
         let permits = Arc::new(Semaphore::new(config.limits.connections as usize));
+        let clients = Clients::new(config.limits.connections_per_client);
         let accepting = listeners.into_iter().map(|listener| {
-            let (current, permits) = (Arc::clone(&current), Arc::clone(&permits));
-            ending.connections.spawn(server::serve(listener, current, permits, head_timeout, ending.clone()))
+            let (current, permits, clients) =
+                (Arc::clone(&current), Arc::clone(&permits), Arc::clone(&clients));
+            let serving = server::serve(listener, current, permits, clients, head_timeout, ending.clone());
+            ending.connections.spawn(serving)
         });
         let accepting = accepting.collect();
         tracing::info!(%address, name = config.name.as_str(), "the door is open");
@@ -270,22 +278,29 @@ impl RunningDoor {
             log: new.log.clone(),
             anonymous: new.anonymous,
             macaroon_keys: new.macaroon_keys.clone(),
-            redirect: new.redirect,
+            redirect: new.redirect.clone(),
             copy: CopyRules {
                 transfers: old.copy.transfers,
                 marker_period: old.copy.marker_period,
                 ..new.copy.clone()
             },
-            limits: Limits { propfind_bytes: new.limits.propfind_bytes, ..old.limits },
-            timeouts: Timeouts { drain: new.timeouts.drain, ..old.timeouts },
+            limits: Limits { xml_bytes: new.limits.xml_bytes, ..old.limits },
+            timeouts: Timeouts {
+                drain: new.timeouts.drain,
+                digest: new.timeouts.digest,
+                lock: new.timeouts.lock,
+                ..old.timeouts
+            },
             pools: if other_pools { old.pools.clone() } else { new.pools.clone() },
             ..old
         };
         let service = Service {
             authenticator,
-            redirect: running.redirect,
+            redirect: running.redirect.clone(),
             copy: running.copy.clone(),
             limits: running.limits,
+            lock_timeout: running.timeouts.lock.0,
+            digest_patience: running.timeouts.digest.0,
             ..Service::clone(&self.current.get())
         };
         self.current.set(service);

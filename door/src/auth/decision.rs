@@ -45,6 +45,12 @@ pub enum Operation {
     MakeDirectory,
     /// Removing a name and all below it.
     Delete,
+    /// Giving a name, and all below it, another place: asked of the old and of the new one.
+    Move,
+    /// What clients keep on a name.
+    UpdateMetadata,
+    /// Keeping others from changing a name.
+    Lock,
 }
 
 /// The answer.
@@ -112,6 +118,15 @@ fn decide_grant(grant: &Grant, operation: Operation, path: &NsPath) -> Decision 
         // Who may put a file below a directory may make the directory.
         Operation::MakeDirectory => has(Activity::Upload) || has(Activity::Manage),
         Operation::Delete => has(Activity::Delete),
+        Operation::Move => has(Activity::Manage),
+        Operation::UpdateMetadata => has(Activity::UpdateMetadata),
+        // Who may change anything may keep others from doing so meanwhile.
+        Operation::Lock => {
+            has(Activity::Upload)
+                || has(Activity::Delete)
+                || has(Activity::Manage)
+                || has(Activity::UpdateMetadata)
+        }
     };
     if !allowed {
         return Decision::Forbidden("the token does not allow this activity");
@@ -133,8 +148,8 @@ mod tests {
     use crate::auth::caveat;
     use Operation::*;
 
-    const OPERATIONS: [Operation; 7] =
-        [ReadMetadata, List, Download, Upload, Overwrite, MakeDirectory, Delete];
+    const OPERATIONS: [Operation; 10] =
+        [ReadMetadata, List, Download, Upload, Overwrite, MakeDirectory, Delete, Move, UpdateMetadata, Lock];
 
     fn token(caveats: &[&str]) -> Access {
         let all = [&["iid:x", "id:1;1;paul"], caveats].concat();
@@ -162,13 +177,14 @@ mod tests {
             (token(&[]), OPERATIONS.to_vec()),
             (token(&["activity:LIST,DOWNLOAD"]), reads),
             (token(&["activity:READ_METADATA"]), vec![ReadMetadata]),
-            (token(&["activity:UPLOAD"]), vec![ReadMetadata, Upload, MakeDirectory]),
+            (token(&["activity:UPLOAD"]), vec![ReadMetadata, Upload, MakeDirectory, Lock]),
             (
                 token(&["activity:UPLOAD,DELETE"]),
-                vec![ReadMetadata, Upload, Overwrite, MakeDirectory, Delete],
+                vec![ReadMetadata, Upload, Overwrite, MakeDirectory, Delete, Lock],
             ),
-            (token(&["activity:DELETE"]), vec![ReadMetadata, Delete]),
-            (token(&["activity:MANAGE"]), vec![ReadMetadata, MakeDirectory]),
+            (token(&["activity:DELETE"]), vec![ReadMetadata, Delete, Lock]),
+            (token(&["activity:MANAGE"]), vec![ReadMetadata, MakeDirectory, Move, Lock]),
+            (token(&["activity:UPDATE_METADATA"]), vec![ReadMetadata, UpdateMetadata, Lock]),
             (token(&["activity:LIST", "activity:DOWNLOAD"]), vec![ReadMetadata]),
         ];
         for (access, expected) in table {

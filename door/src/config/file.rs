@@ -176,7 +176,10 @@ tls = { ca = "ca.pem", cert = "door.pem", key = "door.key" }
         let config = Config::parse(GOOD, Path::new("door.toml")).unwrap();
         assert_eq!(config.name.as_str(), "door01");
         assert_eq!(config.anonymous, Anonymous::Read);
-        assert_eq!(config.redirect, Redirect { read: true, write: false });
+        assert_eq!(config.redirect, Redirect { write: false, ..Redirect::default() });
+        assert!(
+            !config.redirect.suits(b"Cadaver/0.24 neon/0.32") && config.redirect.suits(b"curl/8 cadaver/")
+        );
         assert_eq!(config.limits.head_bytes.0, 8192);
         assert_eq!(config.timeouts.pool_start.0.as_secs(), 5);
         assert!(matches!(&config.pools[0].access, PoolAccess::Socket(path) if path.ends_with("pool.sock")));

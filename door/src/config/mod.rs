@@ -70,18 +70,34 @@ pub struct Config {
 }
 
 /// Whether clients get a redirect to the pool where the protocol allows it; all else goes through the door.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Redirect {
     /// Downloads. Default true.
     pub read: bool,
     /// Uploads. Default true.
     pub write: bool,
+    /// How the User-Agent of clients begins that do not follow redirects: never them. Default: WebDAV clients of which
+    /// that is known.
+    pub not_for: Vec<String>,
 }
+
+/// Clients that take a redirect for an error. (davix, too, names neon in its User-Agent, and follows.)
+const NOT_REDIRECTED: [&str; 6] =
+    ["cadaver/", "davfs2/", "litmus/", "Microsoft-WebDAV-MiniRedir/", "WebDAVFS/", "WebDAVLib/"];
 
 impl Default for Redirect {
     fn default() -> Self {
-        Self { read: true, write: true }
+        Self { read: true, write: true, not_for: NOT_REDIRECTED.map(str::to_owned).to_vec() }
+    }
+}
+
+impl Redirect {
+    /// Whether a client can be sent elsewhere, as far as it tells who it is.
+    pub fn suits(&self, user_agent: &[u8]) -> bool {
+        !self.not_for.iter().any(|prefix| {
+            user_agent.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix.as_bytes()))
+        })
     }
 }
 
@@ -91,10 +107,12 @@ impl Default for Redirect {
 pub struct Limits {
     /// A request's head: request line and headers. Default 16 KiB.
     pub head_bytes: ByteSize,
-    /// A PROPFIND's body. Default 64 KiB.
-    pub propfind_bytes: ByteSize,
+    /// A body in XML (PROPFIND, PROPPATCH, LOCK). Default 64 KiB.
+    pub xml_bytes: ByteSize,
     /// Connections at once; more wait to be accepted. Default 4096.
     pub connections: u32,
+    /// Connections at once of one client (an address, or a network of IPv6); more get 429. Default 1024.
+    pub connections_per_client: u32,
     /// Transfers at once that this door follows; more get 503. Default 16384.
     pub transfers: u32,
 }
@@ -103,8 +121,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             head_bytes: ByteSize(16 * 1024),
-            propfind_bytes: ByteSize(64 * 1024),
+            xml_bytes: ByteSize(64 * 1024),
             connections: 4096,
+            connections_per_client: 1024,
             transfers: 16 * 1024,
         }
     }
@@ -120,6 +139,10 @@ pub struct Timeouts {
     pub pool_start: Period,
     /// How long a stopping door waits for transfers that run. Default 30 s.
     pub drain: Period,
+    /// How long a request waits for a checksum that a pool has to compute. Default 15 s.
+    pub digest: Period,
+    /// The longest time of a WebDAV lock that is not refreshed. Default 1 h.
+    pub lock: Period,
 }
 
 impl Default for Timeouts {
@@ -128,6 +151,8 @@ impl Default for Timeouts {
             head: Period(Duration::from_secs(30)),
             pool_start: Period(Duration::from_secs(60)),
             drain: Period(Duration::from_secs(30)),
+            digest: Period(Duration::from_secs(15)),
+            lock: Period(Duration::from_secs(3600)),
         }
     }
 }
@@ -166,6 +191,7 @@ impl Config {
         }
         let zero = [
             ("limits.connections", self.limits.connections),
+            ("limits.connections_per_client", self.limits.connections_per_client),
             ("limits.transfers", self.limits.transfers),
             ("copy.transfers", self.copy.transfers),
         ];

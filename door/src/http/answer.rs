@@ -4,19 +4,26 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use hyper::body::Frame;
+use hyper::ext::ReasonPhrase;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::{HeaderMap, Response, StatusCode};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::namespace::{NamespaceError, PathError};
 use crate::transfers::TransferError;
+use crate::transfers::copy::CopyError;
 
 /// Pieces of a streamed body that wait to be sent: little, so that a slow reader holds little memory.
 const STREAMED_PIECES: usize = 2;
 /// Longest text of a refusal in bytes; davix and others cut long ones at odd places.
 const MAX_TEXT_BYTES: usize = 1000;
+
+/// Longest reason phrase in bytes: old clients show nothing else, and show it on one line.
+const MAX_REASON_BYTES: usize = 160;
+/// RFC 9457.
+const PROBLEM_JSON: &str = "application/problem+json";
 
 /// The body of an answer.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
@@ -61,18 +68,49 @@ pub fn bare(status: StatusCode) -> Answer {
     answer
 }
 
+/// How a refusal is worded for one request.
+#[derive(Debug, Clone)]
+pub struct Wording {
+    what: String,
+    problem: bool,
+}
+
+impl Wording {
+    /// `what` is the method and the path as the client sent it.
+    pub fn new(what: String, headers: &HeaderMap) -> Self {
+        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let problem = accepted.flat_map(|value| value.split(',')).any(|range| {
+            let range = range.split(';').next().unwrap_or_default().trim();
+            range.eq_ignore_ascii_case(PROBLEM_JSON) || range.eq_ignore_ascii_case("application/json")
+        });
+        Self { what, problem }
+    }
+}
+
 /// Why a request is not done: one line, a status, and headers that the status calls for.
 #[derive(Debug)]
 pub struct Refusal {
     status: StatusCode,
     text: String,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// What WebDAV names as the reason (RFC 4918 §16), as elements.
+    condition: Option<String>,
 }
 
 impl Refusal {
     /// A refusal. The text goes to the client after method and path.
     pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), headers: Vec::new() }
+        Self { status, text: text.into(), headers: Vec::new(), condition: None }
+    }
+
+    /// In the words by which FTS knows that trying again does not help.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "No such file or directory")
+    }
+
+    /// The same for what is not allowed.
+    pub fn forbidden(why: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, format!("Permission denied: {why}"))
     }
 
     /// A refusal with a status that a pool or the namespace named.
@@ -85,6 +123,11 @@ impl Refusal {
         self.status
     }
 
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// With a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -92,21 +135,34 @@ impl Refusal {
         self
     }
 
-    /// The answer: `what` is the method and the path as the client sent it.
-    pub fn into_answer(self, what: &str) -> Answer {
-        let mut text = format!("{what}: {}", self.text);
-        if text.len() > MAX_TEXT_BYTES {
-            let end = (0..=MAX_TEXT_BYTES).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-            text.truncate(end);
-        }
-        // Other parts' texts must not break the line.
-        let mut line: String =
-            text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
-        line.push('\n');
-        let mut answer = Response::new(full(line));
+    /// With a reason that WebDAV clients understand: elements in which the prefix `d` is that of `DAV:`.
+    #[must_use]
+    pub fn condition(mut self, elements: impl Into<String>) -> Self {
+        self.condition = Some(elements.into());
+        self
+    }
+
+    /// The answer: one line of text, a problem in JSON for those who take it, or what WebDAV has for it. The reason
+    /// phrase says it as well, for clients that show nothing else.
+    pub fn into_answer(self, wording: &Wording) -> Answer {
+        let line = one_line(&format!("{}: {}", wording.what, self.text), MAX_TEXT_BYTES);
+        let (kind, body) = match &self.condition {
+            Some(condition) => (
+                "application/xml; charset=utf-8",
+                format!(
+                    "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<d:error xmlns:d=\"DAV:\">{condition}</d:error>\n"
+                ),
+            ),
+            None if wording.problem => (PROBLEM_JSON, self.problem(&line)),
+            None => ("text/plain; charset=utf-8", format!("{line}\n")),
+        };
+        let mut answer = Response::new(full(body));
         *answer.status_mut() = self.status;
+        if let Ok(reason) = ReasonPhrase::try_from(reason(&self.text).into_bytes()) {
+            answer.extensions_mut().insert(reason);
+        }
         let headers = answer.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
         }
@@ -115,6 +171,37 @@ impl Refusal {
         }
         answer
     }
+
+    fn problem(&self, line: &str) -> String {
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let mut json = serde_json::json!({
+            "type": "about:blank",
+            "title": title,
+            "status": self.status.as_u16(),
+            "detail": line,
+        })
+        .to_string();
+        json.push('\n');
+        json
+    }
+}
+
+/// Other parts' texts must not break the line.
+fn one_line(text: &str, limit_bytes: usize) -> String {
+    let mut line: String =
+        text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+    if line.len() > limit_bytes {
+        let end = (0..=limit_bytes).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+        line.truncate(end);
+    }
+    line
+}
+
+/// RFC 9112 §4: other characters than those of ASCII may be read as anything.
+fn reason(text: &str) -> String {
+    let ascii: String =
+        text.chars().map(|character| if matches!(character, ' '..='~') { character } else { '?' }).collect();
+    one_line(&ascii, MAX_REASON_BYTES)
 }
 
 impl From<NamespaceError> for Refusal {
@@ -146,6 +233,15 @@ impl From<TransferError> for Refusal {
     }
 }
 
+impl From<CopyError> for Refusal {
+    fn from(error: CopyError) -> Self {
+        match error {
+            CopyError::Start(error) => error.into(),
+            error => Self::with_number(error.http_status(), error.to_string()),
+        }
+    }
+}
+
 impl From<PathError> for Refusal {
     fn from(error: PathError) -> Self {
         let status = if error.is_length() { StatusCode::URI_TOO_LONG } else { StatusCode::BAD_REQUEST };
@@ -157,14 +253,49 @@ impl From<PathError> for Refusal {
 mod tests {
     use super::*;
 
+    fn wording(accept: &'static str) -> Wording {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+        Wording::new("GET /a".into(), &headers)
+    }
+
+    async fn text(answer: Answer) -> String {
+        String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
     #[tokio::test]
     async fn a_refusal_is_one_short_line_whatever_others_wrote_into_it() {
         let refusal =
             Refusal::new(StatusCode::BAD_REQUEST, format!("bad\r\nSet-Cookie: x {}", "é".repeat(2000)));
-        let answer = refusal.into_answer("GET /a");
+        let answer = refusal.into_answer(&wording("*/*"));
         assert_eq!(answer.headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
-        let text = answer.into_body().collect().await.unwrap().to_bytes();
-        assert!(text.starts_with(b"GET /a: bad  Set-Cookie: x") && text.len() <= MAX_TEXT_BYTES + 1);
-        assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 1);
+        let reason = answer.extensions().get::<ReasonPhrase>().unwrap().as_bytes().to_vec();
+        assert!(reason.starts_with(b"bad??Set-Cookie: x ??") && reason.len() <= MAX_REASON_BYTES);
+        let text = text(answer).await;
+        assert!(text.starts_with("GET /a: bad  Set-Cookie: x") && text.len() <= MAX_TEXT_BYTES + 1);
+        assert_eq!(text.matches('\n').count(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_takes_problems_in_json_gets_one() {
+        let refusal = || Refusal::new(StatusCode::NOT_FOUND, "No such \"file\" or directory");
+        for accept in ["application/problem+json", "text/html, Application/JSON;q=0.9"] {
+            let answer = refusal().into_answer(&wording(accept));
+            assert_eq!(answer.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
+            let problem: serde_json::Value = serde_json::from_str(&text(answer).await).unwrap();
+            assert_eq!(problem["status"], 404);
+            assert_eq!(problem["title"], "Not Found");
+            assert_eq!(problem["detail"], "GET /a: No such \"file\" or directory");
+        }
+        let plain = refusal().into_answer(&wording("text/html, */*"));
+        assert_eq!(plain.headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
+    }
+
+    #[tokio::test]
+    async fn what_webdav_has_a_name_for_is_told_in_its_xml() {
+        let refusal = Refusal::new(StatusCode::LOCKED, "it is locked").condition("<d:lock-token-submitted/>");
+        let answer = refusal.into_answer(&wording("application/json"));
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/xml; charset=utf-8");
+        assert!(text(answer).await.contains("<d:error xmlns:d=\"DAV:\"><d:lock-token-submitted/></d:error>"));
     }
 }

@@ -57,6 +57,16 @@ impl Connection {
         }
     }
 
+    /// Says one thing and ends. What fits into an empty buffer of the kernel's is taken at once.
+    pub async fn refuse(&self, answer: &[u8]) {
+        if self.stream.writable().await.is_ok() && self.stream.try_write(answer).is_ok() {
+            // When the client has gone there is nobody to be refused.
+            let _ = socket2::SockRef::from(&self.stream).shutdown(Shutdown::Write);
+            self.leave_body_unread();
+            self.linger().await;
+        }
+    }
+
     /// Waits, for a bounded time, until the client has read the last answer and closes.
     pub async fn linger(&self) {
         if !self.body_left_unread.load(Ordering::Relaxed) {

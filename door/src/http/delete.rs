@@ -1,11 +1,13 @@
-//! DELETE: the name goes at once; its replica is owed to the pool, which deletes it in the background.
+//! DELETE: the name goes at once, with all below it; replicas are owed to their pools, which delete them in the
+//! background.
 
 use hyper::StatusCode;
 
 use super::answer::{Answer, Refusal, bare};
+use super::depth::Depth;
 use super::exchange::Exchange;
-use super::head;
 use super::precondition::{self, Verdict};
+use super::{condition, head, locked};
 use crate::auth::Operation;
 use crate::namespace::ChangeError;
 
@@ -13,9 +15,8 @@ use crate::namespace::ChangeError;
 pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     exchange.allow(Operation::Delete)?;
     let entry = exchange.existing().await?;
-    let depth = exchange.headers().get("depth");
-    if entry.is_directory() && depth.is_some_and(|depth| !depth.as_bytes().eq_ignore_ascii_case(b"infinity"))
-    {
+    let depth = Depth::all_or_nothing(exchange.headers(), "DELETE")?;
+    if entry.is_directory() && depth != Depth::Infinity {
         // RFC 4918 §9.6.1: a collection goes with all that is in it, or not.
         return Err(Refusal::new(
             StatusCode::BAD_REQUEST,
@@ -26,24 +27,28 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     if verdict != Verdict::Proceed {
         return Err(head::refuse(verdict));
     }
-    match exchange.service.namespace.delete(&exchange.path, &entry).await {
+    let shown = condition::check(exchange).await?.shown;
+    match exchange.service.namespace.delete(&exchange.path, &entry, &shown).await {
         Ok(()) => {
             exchange.service.transfers.replica_owed();
             Ok(bare(StatusCode::NO_CONTENT))
         }
-        Err(error) => Err(refuse(error)),
+        Err(error) => Err(refuse(exchange, error)),
     }
 }
 
 /// The status of a change that is not made.
-pub fn refuse(error: ChangeError) -> Refusal {
+pub fn refuse(exchange: &Exchange, error: ChangeError) -> Refusal {
     let status = match error {
         ChangeError::Namespace(error) => return error.into(),
+        ChangeError::Locked(locks) => return locked::refuse(exchange, &locks),
         // RFC 4918 §9.3.1 wants 405 of MKCOL for a name that exists.
         ChangeError::Exists => StatusCode::METHOD_NOT_ALLOWED,
-        ChangeError::NotFound => StatusCode::NOT_FOUND,
+        ChangeError::NotFound => return Refusal::not_found(),
         ChangeError::NoParent | ChangeError::NotADirectory | ChangeError::Changed => StatusCode::CONFLICT,
-        ChangeError::Root => StatusCode::FORBIDDEN,
+        // RFC 4918 §9.8.5, §9.9.4.
+        ChangeError::Root | ChangeError::IntoItself => StatusCode::FORBIDDEN,
+        ChangeError::TooManyProperties => StatusCode::INSUFFICIENT_STORAGE,
     };
     Refusal::new(status, error.to_string())
 }

@@ -5,7 +5,10 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 
 use super::answer::Refusal;
+use super::exchange::Exchange;
 use crate::checksum::{self, Algorithm, Checksum};
+use crate::namespace::FileEntry;
+use crate::transfers::Computed;
 
 /// RFC 3230.
 pub static WANT_DIGEST: HeaderName = HeaderName::from_static("want-digest");
@@ -27,6 +30,31 @@ pub fn wanted(headers: &HeaderMap) -> Vec<Algorithm> {
         }
     }
     wanted
+}
+
+/// What is known of a file for a request that wants checksums.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The checksums.
+    pub checksums: Vec<Checksum>,
+    /// The one that is wanted is being computed.
+    pub pending: bool,
+}
+
+/// The checksums of a file. If none of those that the request wants is stored, the pool computes the most wanted, and
+/// the request waits a while for it. What is wanted but less so, and stored, is good enough (RFC 3230 §4.3.1).
+pub async fn known(exchange: &Exchange, file: &FileEntry) -> Known {
+    let mut known = Known { checksums: file.checksums.clone(), pending: false };
+    let wanted = wanted(exchange.headers());
+    let stored = |wanted: &Algorithm| file.checksums.iter().any(|checksum| checksum.algorithm == *wanted);
+    let Some(most_wanted) = wanted.first().filter(|_| !wanted.iter().any(stored)) else { return known };
+    let patience = exchange.service.digest_patience;
+    match exchange.service.transfers.compute(file, *most_wanted, patience).await {
+        Computed::Done(checksum) => known.checksums.push(checksum),
+        Computed::Pending => known.pending = true,
+        Computed::Impossible => {}
+    }
+    known
 }
 
 /// What the client says of the file that is to be copied, by either header.

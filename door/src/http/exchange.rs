@@ -62,16 +62,21 @@ impl Exchange {
 
     /// The decision, as a result.
     pub fn allow(&self, operation: Operation) -> Result<(), Refusal> {
-        match decide(&self.access, operation, &self.path) {
+        self.allow_at(operation, &self.path)
+    }
+
+    /// The same for another path than the request's own.
+    pub fn allow_at(&self, operation: Operation, path: &NsPath) -> Result<(), Refusal> {
+        match decide(&self.access, operation, path) {
             Decision::Allow => Ok(()),
             Decision::Unauthenticated => Err(self.unauthenticated()),
-            Decision::Forbidden(why) => Err(Refusal::new(StatusCode::FORBIDDEN, why)),
+            Decision::Forbidden(why) => Err(Refusal::forbidden(why)),
         }
     }
 
     /// The answer to those who show no token where one is needed.
     pub fn unauthenticated(&self) -> Refusal {
-        let text = "a token is needed: send \"Authorization: Bearer …\"";
+        let text = "Permission denied: a token is needed: send \"Authorization: Bearer …\"";
         Refusal::new(StatusCode::UNAUTHORIZED, text)
             .header(header::WWW_AUTHENTICATE, challenge(&self.service, None))
     }
@@ -81,13 +86,17 @@ impl Exchange {
         decide(&self.access, operation, path) == Decision::Allow
     }
 
+    /// The real path of what the client calls "/".
+    pub fn view_root(&self) -> NsPath {
+        let depth = self.path.components().count().saturating_sub(self.view_path.components().count());
+        self.path.first(depth)
+    }
+
     /// The entry at the path, or 404.
     pub async fn existing(&self) -> Result<Entry, Refusal> {
         match self.service.namespace.lookup(&self.path).await? {
             Lookup::Found(entry) => Ok(entry),
-            Lookup::Missing | Lookup::NoParent | Lookup::NotADirectory => {
-                Err(Refusal::new(StatusCode::NOT_FOUND, "No such file or directory"))
-            }
+            Lookup::Missing | Lookup::NoParent | Lookup::NotADirectory => Err(Refusal::not_found()),
         }
     }
 
@@ -103,6 +112,12 @@ impl Exchange {
                 .headers()
                 .get(header::EXPECT)
                 .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    }
+
+    /// Whether the client is one that follows redirects.
+    pub fn follows_redirects(&self) -> bool {
+        let agent = self.headers().get(header::USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
+        self.service.redirect.suits(agent)
     }
 
     /// The value of a query parameter, as it stands there.

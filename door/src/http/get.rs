@@ -30,6 +30,8 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     if let Some(answer) = head::check_preconditions(exchange, &entry, file)? {
         return Ok(answer);
     }
+    // So that the pool has them to tell; what takes too long is left out.
+    digest::known(exchange, file).await;
     let request = request(exchange, file.clone(), entry);
     let ready = match exchange.service.transfers.download(&request).await {
         Err(error) if error.replica_is_gone() => {
@@ -46,7 +48,7 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         ready => ready?,
     };
     tracing::Span::current().record("transfer", &ready.transfer);
-    if exchange.service.redirect.read {
+    if exchange.service.redirect.read && exchange.follows_redirects() {
         return redirect(&ready);
     }
     let transfers = &exchange.service.transfers;

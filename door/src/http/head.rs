@@ -1,4 +1,4 @@
-//! HEAD: answered by the door itself; no pool is asked.
+//! HEAD: answered by the door itself; a pool is asked only for checksums that are wanted and not stored.
 
 use hyper::StatusCode;
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -19,13 +19,19 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     if let Some(answer) = check_preconditions(exchange, &entry, file)? {
         return Ok(answer);
     }
-    let mut answer = bare(StatusCode::OK);
+    let known = digest::known(exchange, file).await;
+    // Who asks for a checksum with HEAD asks again at 202: dCache and this project's pools do.
+    let status = if known.pending { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let mut answer = bare(status);
     let headers = answer.headers_mut();
+    if known.pending {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
     describe(&entry, file, headers);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(file.size));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    digest::answer(exchange.headers(), &file.checksums, headers);
+    digest::answer(exchange.headers(), &known.checksums, headers);
     Ok(answer)
 }
 

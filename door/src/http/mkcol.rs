@@ -5,7 +5,7 @@ use hyper::header::{self, HeaderValue};
 
 use super::answer::{Answer, Refusal, bare};
 use super::exchange::Exchange;
-use super::{delete, options};
+use super::{condition, delete, options};
 use crate::auth::Operation;
 use crate::namespace::ChangeError;
 
@@ -15,11 +15,13 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     if exchange.has_body() {
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a MKCOL with a body is not known"));
     }
-    match exchange.service.namespace.make_directory(&exchange.path).await {
+    let shown = condition::check(exchange).await?.shown;
+    match exchange.service.namespace.make_directory(&exchange.path, &shown).await {
         Ok(()) => Ok(bare(StatusCode::CREATED)),
         Err(error @ ChangeError::Exists) => {
-            Err(delete::refuse(error).header(header::ALLOW, HeaderValue::from_static(options::METHODS)))
+            let allowed = HeaderValue::from_static(options::METHODS);
+            Err(delete::refuse(exchange, error).header(header::ALLOW, allowed))
         }
-        Err(error) => Err(delete::refuse(error)),
+        Err(error) => Err(delete::refuse(exchange, error)),
     }
 }

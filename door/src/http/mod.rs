@@ -1,37 +1,53 @@
 //! The HTTP and WebDAV front.
 //!
-//! * [`server`]: accepting and serving connections; [`connection`]: one client's socket.
+//! * [`server`]: accepting and serving connections; [`connection`]: one client's socket; [`client_limit`]: how many it
+//!   may have.
 //! * [`service`]: from a request to the handler of its method, and its line in the log.
 //! * [`exchange`]: what all handlers need of a request; [`answer`]: what they answer.
-//! * One file for each method: [`options`], [`get`], [`head`], [`put`], [`delete`], [`mkcol`], [`propfind`]; and a
-//!   folder, [`copy`].
-//! * [`precondition`]: If-Match and its kin. [`digest`]: checksum headers. [`proxy`]: bytes through the door.
-//! * [`property`], [`multistatus`]: WebDAV's XML. [`directory_page`]: a directory for a browser.
-//! * [`admin`]: the admin port.
+//! * One file for each method: [`options`], [`get`], [`head`], [`put`], [`delete`], [`mkcol`], [`propfind`],
+//!   [`proppatch`], [`lock`], [`unlock`], [`rename`] (MOVE); and a folder, [`copy`].
+//! * [`precondition`]: If-Match and its kin. [`condition`]: If. [`destination`], [`depth`]: headers of WebDAV.
+//! * [`digest`]: checksum headers. [`proxy`]: bytes through the door. [`request_body`]: short bodies.
+//! * [`xml`], [`property`], [`multistatus`], [`locked`]: WebDAV's XML. [`listing`]: a directory, page by page;
+//!   [`directory_page`]: for a browser.
+//! * [`tape`]: the tape REST API of a site without tapes. [`admin`]: the admin port.
 //!
-//! Methods still to come (MOVE, PROPPATCH, LOCK, POST) are refused with 405 in [`service`].
+//! POST (requests for macaroons) is still to come, and refused with 405 in [`service`].
 #![forbid(unsafe_code)]
 
 pub mod admin;
 pub mod answer;
+pub mod client_limit;
+pub mod condition;
 pub mod connection;
 pub mod copy;
 pub mod current;
 pub mod delete;
+pub mod depth;
+pub mod destination;
 pub mod digest;
 pub mod directory_page;
 pub mod exchange;
 pub mod get;
 pub mod head;
+pub mod listing;
+pub mod lock;
+pub mod locked;
 pub mod mkcol;
 pub mod multistatus;
 pub mod options;
 pub mod precondition;
 pub mod property;
 pub mod propfind;
+pub mod proppatch;
 pub mod proxy;
 pub mod put;
+pub mod rename;
+pub mod request_body;
 pub mod server;
 pub mod service;
+pub mod tape;
+pub mod unlock;
+pub mod xml;
 
 pub use service::Service;

@@ -1,16 +1,12 @@
 //! Properties, and the body of a PROPFIND that names them (RFC 4918 §9.1, §14.20).
 
-use quick_xml::events::{BytesStart, Event};
-use quick_xml::name::ResolveResult;
-use quick_xml::reader::NsReader;
+use super::xml::{self, DAV, Element, XmlError};
 
-/// The namespace of WebDAV itself.
-pub const DAV: &str = "DAV:";
 /// The namespace of dCache's properties.
 pub const DCACHE: &str = "http://www.dcache.org/2013/webdav";
+/// The namespace of the grid's first storage system, whose `mode` davix and gfal ask for.
+pub const LCGDM: &str = "LCGDM:";
 
-/// Elements inside elements that are looked at.
-const MAX_DEPTH: usize = 32;
 /// Properties that one request may name.
 const MAX_PROPERTIES: usize = 256;
 
@@ -31,13 +27,23 @@ pub enum Known {
     CreationDate,
     /// The name.
     DisplayName,
+    /// Which locks can be had.
+    SupportedLock,
+    /// Which locks there are.
+    LockDiscovery,
     /// dCache's list of checksums, in the form of `Digest`. Told only when asked for.
     Checksums,
+    /// Bytes that the site holds (RFC 4331), of a directory. Told only when asked for.
+    QuotaUsed,
+    /// Bytes that can still be stored (RFC 4331), of a directory. Told only when asked for.
+    QuotaAvailable,
+    /// What the client may do, as the mode of a file of POSIX in octal digits. Told only when asked for.
+    Mode,
 }
 
 impl Known {
     /// What `allprop` means: all but what is told only when asked for.
-    pub const ALL: [Known; 7] = [
+    pub const ALL: [Known; 9] = [
         Known::ResourceType,
         Known::ContentLength,
         Known::ContentType,
@@ -45,7 +51,12 @@ impl Known {
         Known::LastModified,
         Known::CreationDate,
         Known::DisplayName,
+        Known::SupportedLock,
+        Known::LockDiscovery,
     ];
+    /// What is told only when asked for.
+    pub const ON_REQUEST: [Known; 4] =
+        [Known::Checksums, Known::QuotaUsed, Known::QuotaAvailable, Known::Mode];
 
     /// Namespace and local name.
     pub fn name(self) -> (&'static str, &'static str) {
@@ -57,12 +68,18 @@ impl Known {
             Known::LastModified => (DAV, "getlastmodified"),
             Known::CreationDate => (DAV, "creationdate"),
             Known::DisplayName => (DAV, "displayname"),
+            Known::SupportedLock => (DAV, "supportedlock"),
+            Known::LockDiscovery => (DAV, "lockdiscovery"),
             Known::Checksums => (DCACHE, "Checksums"),
+            Known::QuotaUsed => (DAV, "quota-used-bytes"),
+            Known::QuotaAvailable => (DAV, "quota-available-bytes"),
+            Known::Mode => (LCGDM, "mode"),
         }
     }
 
-    fn find(namespace: &str, local: &str) -> Option<Self> {
-        let mut all = Self::ALL.into_iter().chain([Known::Checksums]);
+    /// The property of a name.
+    pub fn find(namespace: &str, local: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter().chain(Self::ON_REQUEST);
         all.find(|property| property.name() == (namespace, local))
     }
 }
@@ -72,8 +89,8 @@ impl Known {
 pub enum Property {
     /// One that the door knows.
     Known(Known),
-    /// One that it does not.
-    Unknown {
+    /// One that it does not; a client may have set it.
+    Other {
         /// Its namespace; empty for none.
         namespace: String,
         /// Its local name.
@@ -92,21 +109,46 @@ pub enum Wanted {
     Some(Vec<Property>),
 }
 
+impl Property {
+    /// The property that an element names.
+    pub fn of(element: &Element) -> Self {
+        match Known::find(&element.namespace, &element.local) {
+            Some(known) => Property::Known(known),
+            None => Property::Other { namespace: element.namespace.clone(), local: element.local.clone() },
+        }
+    }
+}
+
+impl Wanted {
+    /// Whether a property that the door knows is among them.
+    pub fn has(&self, known: Known) -> bool {
+        match self {
+            Wanted::All(more) => Known::ALL.contains(&known) || more.contains(&Property::Known(known)),
+            Wanted::Names => false,
+            Wanted::Some(properties) => properties.contains(&Property::Known(known)),
+        }
+    }
+
+    /// Whether properties may be among them that clients have set.
+    pub fn has_dead(&self) -> bool {
+        match self {
+            Wanted::All(_) | Wanted::Names => true,
+            Wanted::Some(properties) => {
+                properties.iter().any(|property| matches!(property, Property::Other { .. }))
+            }
+        }
+    }
+}
+
 /// Why a body is no PROPFIND.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PropfindError {
-    /// Not well formed.
-    #[error("the body is not well-formed XML")]
-    NotXml,
-    /// A document type, which could define entities.
-    #[error("the body has a DOCTYPE, which is not accepted")]
-    DocType,
+    /// Not XML as it is accepted.
+    #[error(transparent)]
+    Xml(#[from] XmlError),
     /// Something else than a propfind.
     #[error("the body is not a propfind element of namespace DAV: with prop, allprop or propname")]
     NotPropfind,
-    /// Too deep.
-    #[error("the body nests more than {MAX_DEPTH} elements")]
-    TooDeep,
     /// Too many.
     #[error("the body names more than {MAX_PROPERTIES} properties")]
     TooMany,
@@ -114,115 +156,47 @@ pub enum PropfindError {
 
 /// Reads the body. An empty one is `allprop` (RFC 4918 §9.1).
 pub fn parse(body: &[u8]) -> Result<Wanted, PropfindError> {
-    if body.trim_ascii().is_empty() {
-        return Ok(Wanted::All(Vec::new()));
+    let Some(root) = xml::parse(body)? else { return Ok(Wanted::All(Vec::new())) };
+    if !root.is(DAV, "propfind") {
+        return Err(PropfindError::NotPropfind);
     }
-    let body = std::str::from_utf8(body).map_err(|_| PropfindError::NotXml)?;
-    let mut reader = NsReader::from_str(body);
-    reader.config_mut().expand_empty_elements = true;
-    let mut path: Vec<Step> = Vec::new();
     let mut wanted = None;
-    let mut properties = Vec::new();
-    let mut ended = false;
-    loop {
-        let (namespace, event) = reader.read_resolved_event().map_err(|_| PropfindError::NotXml)?;
-        match event {
-            Event::Start(element) => {
-                if ended {
-                    return Err(PropfindError::NotXml);
-                }
-                if path.len() == MAX_DEPTH {
-                    return Err(PropfindError::TooDeep);
-                }
-                let (namespace, local) = names(&namespace, &element)?;
-                let step = Step::of(&path, &namespace, &local);
-                match step {
-                    Step::Property if properties.len() == MAX_PROPERTIES => {
-                        return Err(PropfindError::TooMany);
-                    }
-                    Step::Property => properties.push(match Known::find(&namespace, &local) {
-                        Some(known) => Property::Known(known),
-                        None => Property::Unknown { namespace, local },
-                    }),
-                    Step::Mode(mode) if wanted.is_some_and(|before| before != mode) => {
-                        return Err(PropfindError::NotPropfind);
-                    }
-                    Step::Mode(mode) => wanted = Some(mode),
-                    Step::Other if path.is_empty() => return Err(PropfindError::NotPropfind),
-                    Step::Propfind | Step::Include | Step::Other => {}
-                }
-                path.push(step);
+    let mut included = Vec::new();
+    // What is not known here is ignored with all that is in it (§17).
+    for element in root.elements().filter(|element| element.namespace == DAV) {
+        let mode = match element.local.as_str() {
+            "allprop" => Wanted::All(Vec::new()),
+            "propname" => Wanted::Names,
+            "prop" => Wanted::Some(named(element)?),
+            "include" => {
+                included.extend(named(element)?);
+                continue;
             }
-            Event::End(_) => {
-                path.pop();
-                ended = path.is_empty();
-            }
-            Event::DocType(_) => return Err(PropfindError::DocType),
-            Event::Eof if ended => break,
-            Event::Eof => return Err(PropfindError::NotXml),
-            _ => {}
+            _ => continue,
+        };
+        if wanted.replace(mode).is_some() {
+            return Err(PropfindError::NotPropfind);
         }
     }
     match wanted {
-        Some(Mode::All) => Ok(Wanted::All(properties)),
-        Some(Mode::Names) => Ok(Wanted::Names),
-        Some(Mode::Some) => Ok(Wanted::Some(properties)),
+        Some(Wanted::All(_)) => Ok(Wanted::All(included)),
+        Some(wanted) => Ok(wanted),
         None => Err(PropfindError::NotPropfind),
     }
 }
 
-/// Where in the document the reader is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Propfind,
-    Mode(Mode),
-    Include,
-    Property,
-    /// Ignored with all that is in it (RFC 4918 §17).
-    Other,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    All,
-    Names,
-    Some,
-}
-
-impl Step {
-    fn of(path: &[Step], namespace: &str, local: &str) -> Self {
-        let dav = namespace == DAV;
-        match path.last() {
-            None if dav && local == "propfind" => Step::Propfind,
-            Some(Step::Propfind) if dav => match local {
-                "allprop" => Step::Mode(Mode::All),
-                "propname" => Step::Mode(Mode::Names),
-                "prop" => Step::Mode(Mode::Some),
-                "include" => Step::Include,
-                _ => Step::Other,
-            },
-            Some(Step::Mode(Mode::Some) | Step::Include) => Step::Property,
-            _ => Step::Other,
+fn named(element: &Element) -> Result<Vec<Property>, PropfindError> {
+    let mut named: Vec<Property> = Vec::new();
+    for property in element.elements().map(Property::of) {
+        if named.contains(&property) {
+            continue;
         }
+        if named.len() == MAX_PROPERTIES {
+            return Err(PropfindError::TooMany);
+        }
+        named.push(property);
     }
-}
-
-fn names(namespace: &ResolveResult<'_>, element: &BytesStart<'_>) -> Result<(String, String), PropfindError> {
-    let namespace = match namespace {
-        ResolveResult::Bound(namespace) => text(namespace.as_ref())?,
-        ResolveResult::Unbound => String::new(),
-        ResolveResult::Unknown(_) => return Err(PropfindError::NotXml),
-    };
-    let local = text(element.local_name().as_ref())?;
-    // The name is written into the answer: let through nothing that could be markup there.
-    let sound = local
-        .chars()
-        .all(|character| character.is_alphanumeric() || matches!(character, '-' | '_' | '.' | '\u{b7}'));
-    if sound && !local.is_empty() { Ok((namespace, local)) } else { Err(PropfindError::NotXml) }
-}
-
-fn text(bytes: impl AsRef<[u8]>) -> Result<String, PropfindError> {
-    String::from_utf8(bytes.as_ref().to_vec()).map_err(|_| PropfindError::NotXml)
+    Ok(named)
 }
 
 #[cfg(test)]
@@ -231,7 +205,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn unknown(namespace: &str, local: &str) -> Property {
-        Property::Unknown { namespace: namespace.into(), local: local.into() }
+        Property::Other { namespace: namespace.into(), local: local.into() }
     }
 
     #[test]
@@ -267,27 +241,40 @@ mod tests {
 
     #[test]
     fn what_is_not_a_propfind_is_refused() {
-        let deep = format!("<propfind xmlns='DAV:'>{}", "<a>".repeat(40));
-        let many = format!("<propfind xmlns='DAV:'><prop>{}</prop></propfind>", "<a/>".repeat(300));
+        let names: String = (0..300).map(|number| format!("<a{number}/>")).collect();
+        let many = format!("<propfind xmlns='DAV:'><prop>{names}</prop></propfind>");
         let table = [
-            ("<propfind xmlns='DAV:'>", PropfindError::NotXml),
-            ("<propfind xmlns='DAV:'><prop></propfind>", PropfindError::NotXml),
-            ("<propfind xmlns='DAV:'><prop><x:a/></prop></propfind>", PropfindError::NotXml),
-            ("<propfind xmlns='DAV:'><propname/></propfind><more/>", PropfindError::NotXml),
-            ("just text", PropfindError::NotXml),
+            ("<propfind xmlns='DAV:'>", PropfindError::Xml(XmlError::NotXml)),
+            ("<propfind xmlns='DAV:'><prop><x:a/></prop></propfind>", PropfindError::Xml(XmlError::NotXml)),
+            (
+                "<propfind xmlns='DAV:'><prop><x:a xmlns:x=''/></prop></propfind>",
+                PropfindError::Xml(XmlError::NotXml),
+            ),
             ("<propfind><allprop/></propfind>", PropfindError::NotPropfind),
             ("<propfind xmlns='DAV:'/>", PropfindError::NotPropfind),
             ("<propfind xmlns='DAV:'><prop/><propname/></propfind>", PropfindError::NotPropfind),
             ("<lockinfo xmlns='DAV:'/>", PropfindError::NotPropfind),
-            (
-                "<!DOCTYPE x [<!ENTITY a 'b'>]><propfind xmlns='DAV:'><allprop/></propfind>",
-                PropfindError::DocType,
-            ),
-            (&deep, PropfindError::TooDeep),
             (&many, PropfindError::TooMany),
         ];
         for (body, error) in table {
             assert_eq!(parse(body.as_bytes()), Err(error), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_has_to_be_looked_up_is_known_beforehand() {
+        let some =
+            |body: &str| parse(format!("<propfind xmlns='DAV:'>{body}</propfind>").as_bytes()).unwrap();
+        let table = [
+            ("<allprop/>", true, true),
+            ("<propname/>", true, false),
+            ("<prop><getetag/></prop>", false, false),
+            ("<prop><lockdiscovery/></prop>", false, true),
+            ("<prop><a xmlns='urn:a'/></prop>", true, false),
+        ];
+        for (body, dead, locks) in table {
+            let wanted = some(body);
+            assert_eq!((wanted.has_dead(), wanted.has(Known::LockDiscovery)), (dead, locks), "{body}");
         }
     }
 

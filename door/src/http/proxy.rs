@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::client::conn::http1;
 use hyper::ext::ReasonPhrase;
-use hyper::header::{self, HeaderMap, HeaderName};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -79,6 +79,13 @@ pub async fn put(
     body: Incoming,
 ) -> Result<Answer, ProxyError> {
     send(Method::PUT, url, headers, handed_on, body).await
+}
+
+/// An upload of no bytes, made by the door itself.
+pub async fn put_nothing(url: &str) -> Result<Answer, ProxyError> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    send(Method::PUT, url, &headers, &[&header::CONTENT_LENGTH], Empty::<Bytes>::new()).await
 }
 
 async fn send<B>(

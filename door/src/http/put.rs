@@ -6,9 +6,10 @@ use hyper::header::{self, HeaderMap, HeaderName};
 use super::answer::{Answer, Refusal};
 use super::exchange::Exchange;
 use super::precondition::{self, Verdict};
-use super::{digest, get, head, proxy};
+use super::{condition, digest, get, head, locked, proxy};
 use crate::auth::Operation;
-use crate::namespace::{Entry, Lookup};
+use crate::namespace::upload::Expectation;
+use crate::namespace::{Entry, Lookup, Shown};
 use crate::transfers::UploadRequest;
 
 /// The query parameter with which a client that does not send `Expect` asks for a redirect, or declines one.
@@ -42,12 +43,19 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     let existing = target(exchange).await?;
     let may_overwrite = exchange.may(Operation::Overwrite, &exchange.path);
     if existing.is_some() && !may_overwrite {
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "the token does not allow to replace a file"));
+        return Err(Refusal::forbidden("the token does not allow to replace a file"));
     }
     let (verdict, expects) = precondition::for_write(exchange.headers(), existing.as_ref());
     if verdict != Verdict::Proceed {
         return Err(head::refuse(verdict));
     }
+    let checked = condition::check(exchange).await?;
+    locked::check_name(exchange, &exchange.path, existing.is_some(), &checked.shown).await?;
+    let expects = match existing.as_ref().and_then(Entry::file) {
+        // The tags that the header If names have been compared; they must be the same at the end.
+        Some(file) if checked.by_etag => Expectation::Etag(file.etag().to_owned()),
+        _ => expects,
+    };
     let request = UploadRequest {
         client: exchange.client(),
         view_path: exchange.view_path.clone(),
@@ -58,6 +66,8 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         expects,
         may_overwrite,
         replaces: existing.is_some(),
+        shown: checked.shown,
+        copy_of: None,
     };
     let ready = exchange.service.transfers.upload(&request).await?;
     tracing::Span::current().record("transfer", &ready.transfer);
@@ -72,6 +82,35 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         Ok(answer) => Ok(answer),
         Err(error) => {
             exchange.service.transfers.cancel(&ready, "the upload through the door broke").await;
+            Err(error.into_refusal(&ready.pool))
+        }
+    }
+}
+
+/// Makes an empty file at the request's path, where nothing is (RFC 4918 §7.3).
+pub async fn create_empty(exchange: &Exchange, shown: Shown) -> Result<(), Refusal> {
+    let request = UploadRequest {
+        client: exchange.client(),
+        view_path: exchange.view_path.clone(),
+        path: exchange.path.clone(),
+        size_bytes: Some(0),
+        maximum_bytes: None,
+        wanted: Vec::new(),
+        expects: Expectation::Absent,
+        may_overwrite: false,
+        replaces: false,
+        shown,
+        copy_of: None,
+    };
+    let ready = exchange.service.transfers.upload(&request).await?;
+    match proxy::put_nothing(&ready.url).await {
+        Ok(answer) if answer.status().is_success() => Ok(()),
+        Ok(answer) => {
+            let text = format!("pool {} did not take an empty file", ready.pool);
+            Err(Refusal::new(answer.status(), text))
+        }
+        Err(error) => {
+            exchange.service.transfers.cancel(&ready, "the empty file could not be made").await;
             Err(error.into_refusal(&ready.pool))
         }
     }
@@ -133,6 +172,10 @@ fn redirects(exchange: &Exchange) -> bool {
         && match exchange.query_parameter(REDIRECT_PARAMETER) {
             Some("true") => true,
             Some("false") => false,
-            _ => exchange.awaits_continue() && !exchange.connection.has_unread_bytes(),
+            _ => {
+                exchange.awaits_continue()
+                    && exchange.follows_redirects()
+                    && !exchange.connection.has_unread_bytes()
+            }
         }
 }

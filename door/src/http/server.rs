@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::client_limit::{self, Clients};
 use super::connection::{Connection, Side};
 use super::current::Current;
 
@@ -30,11 +31,12 @@ pub struct Ending {
     pub connections: TaskTracker,
 }
 
-/// Serves a listener. `permits` are those of all the door's listeners together, one for each connection.
+/// Serves a listener. `permits` and `clients` are those of all the door's listeners together.
 pub async fn serve(
     listener: TcpListener,
     current: Arc<Current>,
     permits: Arc<Semaphore>,
+    clients: Arc<Clients>,
     head_timeout: Duration,
     ending: Ending,
 ) {
@@ -60,8 +62,13 @@ pub async fn serve(
             }
         };
         let (current, builder, until) = (Arc::clone(&current), builder.clone(), ending.clone());
+        let place = clients.admit(connection.peer().ip());
         ending.connections.spawn(async move {
             let _permit = permit;
+            let Some(_place) = place else {
+                tracing::info!(client = %connection.peer(), "refused: it has as many connections as it may");
+                return connection.refuse(client_limit::REFUSAL).await;
+            };
             tokio::select! {
                 () = serve_one(&builder, connection, current, &until.drain) => {}
                 () = until.stop.cancelled() => {}

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
@@ -12,10 +12,10 @@ use penstock_service::trace::context::{self, HEADER};
 use penstock_service::trace::{Kind, TraceContext, Tracer};
 use tracing::Instrument as _;
 
-use super::answer::{Answer, Refusal};
+use super::answer::{Answer, Refusal, Wording};
 use super::connection::Connection;
 use super::exchange::Exchange;
-use super::{copy, delete, get, head, mkcol, options, propfind, put};
+use super::{copy, delete, get, head, lock, mkcol, options, propfind, proppatch, put, rename, tape, unlock};
 use crate::auth::Authenticator;
 use crate::config::{CopyRules, Limits, Redirect};
 use crate::namespace::Namespace;
@@ -43,6 +43,12 @@ pub struct Service {
     pub own_url: String,
     /// The door's name, for challenges.
     pub realm: String,
+    /// The longest time of a lock that is not refreshed.
+    pub lock_timeout: Duration,
+    /// How long a request waits for a checksum.
+    pub digest_patience: Duration,
+    /// Requests for files to be brought from tape.
+    pub staged: Arc<tape::Staged>,
     /// Who is told of requests that are parts of traces.
     pub tracer: Tracer,
 }
@@ -58,7 +64,7 @@ impl Service {
         let path = request.uri().path();
         // A path in a request line is ASCII, so that any byte is a boundary.
         let path = path[..path.len().min(MAX_LOGGED_PATH_BYTES)].to_owned();
-        let what = format!("{} {path}", request.method());
+        let wording = Wording::new(format!("{} {path}", request.method()), request.headers());
         let span = tracing::info_span!(
             "request",
             method = %request.method(),
@@ -69,16 +75,17 @@ impl Service {
         );
         let (head, body) = request.into_parts();
         let mut subject = String::from("-");
+        let method = head.method.to_string();
         let client: Option<TraceContext> =
             head.headers.get(HEADER).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-        let mut part = self.tracer.begin(client, Kind::Server, head.method.to_string());
+        let mut part = self.tracer.begin(client, Kind::Server, method.clone());
         // Without traces of its own the door hands on what it was given.
         let place = part.as_ref().map(|part| part.context).or(client);
         let tracer = self.tracer.clone();
-        let answering = self.answer(connection, head, body, &what, &mut subject).instrument(span.clone());
+        let answering = self.answer(connection, head, body, &wording, &mut subject).instrument(span.clone());
         let answer = context::within(place, answering).await;
         if let Some(mut part) = part.take() {
-            part.text("http.request.method", what.split(' ').next().unwrap_or_default());
+            part.text("http.request.method", &method);
             part.text("url.path", &path);
             part.number("http.response.status_code", answer.status().as_u16().into());
             let failure = answer.status().is_server_error().then(|| answer.status().to_string());
@@ -99,7 +106,7 @@ impl Service {
         connection: Arc<Connection>,
         head: Parts,
         body: Incoming,
-        what: &str,
+        wording: &Wording,
         subject: &mut String,
     ) -> Answer {
         let has_body = !body.is_end_stream();
@@ -108,11 +115,11 @@ impl Service {
             (options::handle(), false)
         } else {
             match self.open(Arc::clone(&connection), head, body) {
-                Err(refusal) => (refusal.into_answer(what), false),
+                Err(refusal) => (refusal.into_answer(wording), false),
                 Ok(mut exchange) => {
                     exchange.access.subject().clone_into(subject);
                     let answer = handle(&mut exchange).await;
-                    (answer.unwrap_or_else(|refusal| refusal.into_answer(what)), exchange.body.is_none())
+                    (answer.unwrap_or_else(|refusal| refusal.into_answer(wording)), exchange.body.is_none())
                 }
             }
         };
@@ -149,6 +156,9 @@ impl Service {
 }
 
 async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
+    if tape::is_for(exchange) {
+        return tape::handle(exchange).await;
+    }
     match exchange.head.method.clone() {
         Method::GET => get::handle(exchange).await,
         Method::HEAD => head::handle(exchange).await,
@@ -156,10 +166,14 @@ async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         Method::DELETE => delete::handle(exchange).await,
         method => match method.as_str() {
             "COPY" => copy::handle(exchange).await,
+            "LOCK" => lock::handle(exchange).await,
             "MKCOL" => mkcol::handle(exchange).await,
+            "MOVE" => rename::handle(exchange).await,
             "PROPFIND" => propfind::handle(exchange).await,
+            "PROPPATCH" => proppatch::handle(exchange).await,
+            "UNLOCK" => unlock::handle(exchange).await,
             // Methods of HTTP and WebDAV that this door knows and does not do.
-            "POST" | "PATCH" | "TRACE" | "CONNECT" | "MOVE" | "PROPPATCH" | "LOCK" | "UNLOCK" => {
+            "POST" | "PATCH" | "TRACE" | "CONNECT" => {
                 Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this door does not do this method")
                     .header(header::ALLOW, HeaderValue::from_static(options::METHODS)))
             }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::database::{Namespace, NamespaceError};
+use super::lock::Shown;
 use super::path::NsPath;
 use super::upload::{CommitRules, Expectation, FinishedUpload, PendingUpload, is_known, name};
 
@@ -49,6 +50,8 @@ impl Namespace {
                 path: foundling.path.clone(),
                 expects: Expectation::Absent,
                 may_overwrite: false,
+                shown: Shown::default(),
+                copy_of: None,
                 started_at: Timestamp::now(),
                 refused: None,
             };

@@ -1,20 +1,22 @@
-//! Changes of the tree that move no bytes: making directories, deleting.
+//! Changes of the tree that move no bytes: making directories, deleting. Every one looks at the locks first.
 
 use sqlx::sqlite::SqliteTransaction;
 
 use super::database::{Namespace, NamespaceError};
 use super::entry::{Entry, now_micros};
+use super::lock::{Lock, Shown, Touch, end_locks, obstacles};
 use super::path::NsPath;
+use super::property::take_over;
 use super::read::{Lookup, Resolved, classify, resolve};
 
 /// Why a change is not made.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
     /// Something has that name.
-    #[error("it exists already")]
+    #[error("File exists")]
     Exists,
     /// Nothing has that name.
-    #[error("no such file or directory")]
+    #[error("No such file or directory")]
     NotFound,
     /// Its directory is missing.
     #[error("its parent directory does not exist")]
@@ -23,8 +25,17 @@ pub enum ChangeError {
     #[error("a component above it is a file, not a directory")]
     NotADirectory,
     /// The root stays.
-    #[error("the root cannot be deleted")]
+    #[error("the root can be neither deleted, nor moved, nor replaced")]
     Root,
+    /// Source and destination are the same, or one is above the other.
+    #[error("source and destination are the same, or one is within the other")]
+    IntoItself,
+    /// Somebody holds locks on it.
+    #[error("it is locked: show the lock's token in the header If, or wait until the lock ends")]
+    Locked(Vec<Lock>),
+    /// A name would have more properties than are kept.
+    #[error("it would have more, or longer, properties than the door keeps")]
+    TooManyProperties,
     /// It is not any more what the caller looked at.
     #[error("it was changed by someone else in the meantime")]
     Changed,
@@ -41,7 +52,7 @@ impl From<sqlx::Error> for ChangeError {
 
 impl Namespace {
     /// Makes a directory in an existing one.
-    pub async fn make_directory(&self, path: &NsPath) -> Result<(), ChangeError> {
+    pub async fn make_directory(&self, path: &NsPath, shown: &Shown) -> Result<(), ChangeError> {
         let mut change = self.begin().await?;
         let resolved = resolve(&mut change, path).await?;
         let parent = resolved.entry.id;
@@ -51,6 +62,10 @@ impl Namespace {
             Lookup::NotADirectory => return Err(ChangeError::NotADirectory),
             Lookup::Missing => {}
         }
+        let locks = obstacles(&mut change, &[Touch::Name(path)], shown).await?;
+        if !locks.is_empty() {
+            return Err(ChangeError::Locked(locks));
+        }
         // Only the root has no name, and it was found.
         insert_directory(&mut change, parent, path.name().unwrap_or_default()).await?;
         touch(&mut change, parent).await?;
@@ -58,44 +73,86 @@ impl Namespace {
         Ok(())
     }
 
+    /// Makes a directory and those above it that are missing, with the dead properties of another entry. A directory
+    /// that is there stays, and takes them over.
+    pub async fn copy_directory(
+        &self,
+        from: i64,
+        to: &NsPath,
+        create_parents: bool,
+        shown: &Shown,
+    ) -> Result<(), ChangeError> {
+        let mut change = self.begin().await?;
+        let locks = obstacles(&mut change, &[Touch::Entry(to), Touch::Name(to)], shown).await?;
+        if !locks.is_empty() {
+            return Err(ChangeError::Locked(locks));
+        }
+        let resolved = resolve(&mut change, to).await?;
+        let there = Resolved { entry: resolved.entry.clone(), ..resolved };
+        let made = match classify(there, to) {
+            Lookup::Found(entry) if entry.is_directory() => entry.id,
+            Lookup::Found(_) => return Err(ChangeError::Exists),
+            Lookup::NotADirectory => return Err(ChangeError::NotADirectory),
+            Lookup::NoParent if !create_parents => return Err(ChangeError::NoParent),
+            Lookup::NoParent | Lookup::Missing => make_missing(&mut change, &resolved, to).await?,
+        };
+        take_over(&mut change, from, made).await?;
+        change.commit().await?;
+        Ok(())
+    }
+
     /// Deletes the entry that the caller has looked at, and for a directory all below it (RFC 4918 §9.6.1). The
     /// replicas are owed to their pools from then on. One transaction: all of it is gone, or nothing.
-    pub async fn delete(&self, path: &NsPath, seen: &Entry) -> Result<(), ChangeError> {
+    pub async fn delete(&self, path: &NsPath, seen: &Entry, shown: &Shown) -> Result<(), ChangeError> {
         let Some(parent) = path.parent() else { return Err(ChangeError::Root) };
         let mut change = self.begin().await?;
         let entry = match classify(resolve(&mut change, path).await?, path) {
             Lookup::Found(entry) => entry,
             _ => return Err(ChangeError::NotFound),
         };
-        if entry.id != seen.id || entry.file().map(|file| file.etag()) != seen.file().map(|file| file.etag())
-        {
+        if !entry.is_same(seen) {
             return Err(ChangeError::Changed);
         }
-        sqlx::query(
-            "WITH RECURSIVE tree (id) AS (
-                 SELECT ?1 UNION ALL SELECT entries.id FROM entries JOIN tree ON entries.parent = tree.id
-             )
-             INSERT INTO removals (replica, pool, owed_at)
-             SELECT replica, pool, ?2 FROM entries WHERE id IN tree AND replica IS NOT NULL",
-        )
-        .bind(entry.id)
-        .bind(now_micros())
-        .execute(&mut *change)
-        .await?;
-        sqlx::query(
-            "WITH RECURSIVE tree (id) AS (
-                 SELECT ?1 UNION ALL SELECT entries.id FROM entries JOIN tree ON entries.parent = tree.id
-             )
-             DELETE FROM entries WHERE id IN tree",
-        )
-        .bind(entry.id)
-        .execute(&mut *change)
-        .await?;
+        let locks = obstacles(&mut change, &[Touch::Tree(path), Touch::Name(path)], shown).await?;
+        if !locks.is_empty() {
+            return Err(ChangeError::Locked(locks));
+        }
+        remove_tree(&mut change, entry.id).await?;
+        end_locks(&mut change, path).await?;
         let above = resolve(&mut change, &parent).await?.entry.id;
         touch(&mut change, above).await?;
         change.commit().await?;
         Ok(())
     }
+}
+
+/// Removes an entry and all below it; what pools held of it is owed to be deleted.
+pub(super) async fn remove_tree(
+    change: &mut SqliteTransaction<'static>,
+    entry: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "WITH RECURSIVE tree (id) AS (
+             SELECT ?1 UNION ALL SELECT entries.id FROM entries JOIN tree ON entries.parent = tree.id
+         )
+         INSERT INTO removals (replica, pool, owed_at)
+         SELECT replica, pool, ?2 FROM entries WHERE id IN tree AND replica IS NOT NULL",
+    )
+    .bind(entry)
+    .bind(now_micros())
+    .execute(&mut **change)
+    .await?;
+    // Dead properties go with their entries.
+    sqlx::query(
+        "WITH RECURSIVE tree (id) AS (
+             SELECT ?1 UNION ALL SELECT entries.id FROM entries JOIN tree ON entries.parent = tree.id
+         )
+         DELETE FROM entries WHERE id IN tree",
+    )
+    .bind(entry)
+    .execute(&mut **change)
+    .await?;
+    Ok(())
 }
 
 /// Makes the directories of `path` that are missing below what was resolved; returns the id of the last.

@@ -63,6 +63,11 @@ impl Entry {
         }
     }
 
+    /// Whether another look has found the same entry with the same data.
+    pub fn is_same(&self, other: &Entry) -> bool {
+        self.id == other.id && self.file().map(FileEntry::etag) == other.file().map(FileEntry::etag)
+    }
+
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         matches!(self.kind, Kind::Directory)

@@ -126,6 +126,33 @@ impl NsPath {
         self.text.rsplit_once('/').map(|(parent, _)| NsPath { text: parent.to_owned() })
     }
 
+    /// The form in which the namespace keeps a path: empty for the root, so that what is below begins with it and "/".
+    pub(crate) fn as_key(&self) -> &str {
+        &self.text
+    }
+
+    /// Reads what [`Self::as_key`] gave.
+    pub(crate) fn from_key(key: &str) -> Result<Self, PathError> {
+        if key.is_empty() { Ok(Self::root()) } else { Self::parse(key) }
+    }
+
+    /// The directories above it, the root first.
+    pub fn ancestors(&self) -> Vec<NsPath> {
+        self.text.match_indices('/').map(|(at, _)| NsPath { text: self.text[..at].to_owned() }).collect()
+    }
+
+    /// The first components of it.
+    pub fn first(&self, components: usize) -> NsPath {
+        let end = self.text.match_indices('/').nth(components).map_or(self.text.len(), |(at, _)| at);
+        NsPath { text: self.text[..end].to_owned() }
+    }
+
+    /// What is left of it below another path. `None` when it is not within that.
+    pub fn below(&self, ancestor: &NsPath) -> Option<NsPath> {
+        let rest = self.text.strip_prefix(&ancestor.text)?;
+        (rest.is_empty() || rest.starts_with('/')).then(|| NsPath { text: rest.to_owned() })
+    }
+
     /// This path with another below it: what a client sees under a changed root.
     pub fn join(&self, below: &NsPath) -> Result<NsPath, PathError> {
         if self.text.len() + below.text.len() > MAX_PATH_BYTES {
@@ -244,6 +271,23 @@ mod tests {
         assert_eq!(NsPath::parse("/a").unwrap().parent().unwrap(), NsPath::root());
         assert_eq!((NsPath::root().parent(), NsPath::root().name()), (None, None));
         assert_eq!(NsPath::root().components().count(), 0);
+    }
+
+    #[test]
+    fn a_path_knows_what_is_above_it_and_what_is_left_below() {
+        let parse = |text: &str| NsPath::parse(text).unwrap();
+        let path = parse("/a/b/c");
+        assert_eq!(path.ancestors(), [NsPath::root(), parse("/a"), parse("/a/b")]);
+        assert_eq!(NsPath::root().ancestors(), []);
+        let firsts: Vec<_> = (0..5).map(|count| path.first(count)).collect();
+        assert_eq!(firsts, [NsPath::root(), parse("/a"), parse("/a/b"), path.clone(), path.clone()]);
+        assert_eq!(path.below(&parse("/a")), Some(parse("/b/c")));
+        assert_eq!(path.below(&path), Some(NsPath::root()));
+        assert_eq!(path.below(&parse("/a/bc")), None);
+        assert_eq!(parse("/a/bc").below(&parse("/a/b")), None);
+        for path in [NsPath::root(), path] {
+            assert_eq!(NsPath::from_key(path.as_key()).unwrap(), path);
+        }
     }
 
     proptest! {

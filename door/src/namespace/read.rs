@@ -102,7 +102,7 @@ pub(super) async fn resolve(
          SELECT walk.depth AS depth, entries.* FROM walk JOIN entries ON entries.id = walk.id
          ORDER BY walk.depth DESC LIMIT 1",
     )
-    .bind(to_json(path))
+    .bind(to_json(path.components()))
     .bind(ROOT_ID)
     .fetch_one(connection)
     .await?;
@@ -113,10 +113,10 @@ pub(super) async fn resolve(
     })
 }
 
-/// The components as a JSON array of strings (RFC 8259 §7).
-fn to_json(path: &NsPath) -> String {
+/// Texts as a JSON array of strings (RFC 8259 §7).
+pub(super) fn to_json<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     let mut json = String::from("[");
-    for (index, component) in path.components().enumerate() {
+    for (index, component) in texts.enumerate() {
         if index > 0 {
             json.push(',');
         }

@@ -2,6 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+mod webdav;
+
 use super::upload::{Commit, CommitRules, Expectation, FinishedUpload, PendingUpload};
 use super::*;
 use crate::checksum::{Algorithm, Checksum};
@@ -31,6 +33,8 @@ fn upload(id: &str, to: &str) -> PendingUpload {
         path: path(to),
         expects: Expectation::Anything,
         may_overwrite: true,
+        shown: Shown::default(),
+        copy_of: None,
         started_at: Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap(),
         refused: None,
     }
@@ -69,7 +73,7 @@ impl Site {
 #[tokio::test]
 async fn a_lookup_tells_what_is_missing() {
     let site = site().await;
-    site.namespace.make_directory(&path("/a \"b\"\\")).await.unwrap();
+    site.namespace.make_directory(&path("/a \"b\"\\"), &Shown::default()).await.unwrap();
     site.commit(&upload("1", "/a \"b\"\\/ü\u{1}"), RULES).await;
     let cases = [
         ("/x", Lookup::Missing),
@@ -151,7 +155,7 @@ async fn an_upload_that_has_its_name_is_not_abandoned() {
 #[tokio::test]
 async fn what_was_promised_at_the_start_is_checked_at_the_end() {
     let site = site().await;
-    site.namespace.make_directory(&path("/directory")).await.unwrap();
+    site.namespace.make_directory(&path("/directory"), &Shown::default()).await.unwrap();
     site.commit(&upload("0", "/file"), RULES).await;
     let expecting = |id: &str, expects| PendingUpload { expects, ..upload(id, "/file") };
     assert_eq!(site.refused(&expecting("1", Expectation::Absent), RULES).await, 412);
@@ -178,7 +182,7 @@ async fn a_refusal_is_remembered_until_the_pool_has_heard_it() {
     let pending = upload("1", "/no/parent");
     let strict = CommitRules { create_parents: false, late: false };
     site.refused(&pending, strict).await;
-    site.namespace.make_directory(&path("/no")).await.unwrap();
+    site.namespace.make_directory(&path("/no"), &Shown::default()).await.unwrap();
     assert!(matches!(site.finish(&pending, RULES).await, Commit::Refused(_)));
     site.namespace.forget_upload("t-1").await.unwrap();
     assert_eq!(site.finish(&pending, RULES).await, Commit::Unknown);
@@ -203,15 +207,21 @@ async fn deleting_a_directory_takes_all_below_it_and_owes_every_replica() {
         site.commit(&upload(id, to), RULES).await;
     }
     let seen = site.entry("/a").await;
-    site.namespace.delete(&path("/a"), &seen).await.unwrap();
+    site.namespace.delete(&path("/a"), &seen, &Shown::default()).await.unwrap();
     assert_eq!(site.namespace.lookup(&path("/a")).await.unwrap(), Lookup::Missing);
     assert!(site.entry("/ab").await.file().is_some());
     let mut owed = site.namespace.owed_removals("pool01", 10).await.unwrap();
     owed.sort();
     assert_eq!(owed, ["r-1", "r-2", "r-4"]);
-    assert!(matches!(site.namespace.delete(&path("/a"), &seen).await, Err(ChangeError::NotFound)));
+    assert!(matches!(
+        site.namespace.delete(&path("/a"), &seen, &Shown::default()).await,
+        Err(ChangeError::NotFound)
+    ));
     let root = site.entry("/").await;
-    assert!(matches!(site.namespace.delete(&path("/"), &root).await, Err(ChangeError::Root)));
+    assert!(matches!(
+        site.namespace.delete(&path("/"), &root, &Shown::default()).await,
+        Err(ChangeError::Root)
+    ));
 }
 
 #[tokio::test]
@@ -220,18 +230,21 @@ async fn a_file_that_was_replaced_since_it_was_looked_at_is_not_deleted() {
     site.commit(&upload("1", "/file"), RULES).await;
     let seen = site.entry("/file").await;
     site.commit(&upload("2", "/file"), RULES).await;
-    assert!(matches!(site.namespace.delete(&path("/file"), &seen).await, Err(ChangeError::Changed)));
+    assert!(matches!(
+        site.namespace.delete(&path("/file"), &seen, &Shown::default()).await,
+        Err(ChangeError::Changed)
+    ));
     assert_eq!(site.entry("/file").await.file().unwrap().replica, "r-2");
 }
 
 #[tokio::test]
 async fn a_directory_is_made_once_and_in_an_existing_one() {
     let site = site().await;
-    site.namespace.make_directory(&path("/a")).await.unwrap();
+    site.namespace.make_directory(&path("/a"), &Shown::default()).await.unwrap();
     site.commit(&upload("1", "/file"), RULES).await;
     let make = |text: &'static str| {
         let namespace = site.namespace.clone();
-        async move { namespace.make_directory(&path(text)).await.unwrap_err() }
+        async move { namespace.make_directory(&path(text), &Shown::default()).await.unwrap_err() }
     };
     assert!(matches!(make("/a").await, ChangeError::Exists));
     assert!(matches!(make("/").await, ChangeError::Exists));
@@ -244,7 +257,7 @@ async fn a_directory_is_made_once_and_in_an_existing_one() {
 async fn a_listing_comes_page_by_page_in_the_order_of_names() {
     let site = site().await;
     for name in ["b", "a", "é", "c"] {
-        site.namespace.make_directory(&path(&format!("/{name}"))).await.unwrap();
+        site.namespace.make_directory(&path(&format!("/{name}")), &Shown::default()).await.unwrap();
     }
     let mut names = Vec::new();
     let mut after: Option<String> = None;

@@ -11,8 +11,10 @@ use sqlx::sqlite::{SqliteRow, SqliteTransaction};
 use super::change::{make_missing, touch};
 use super::database::{Namespace, NamespaceError};
 use super::entry::{Entry, from_micros, now_micros};
+use super::lock::{Shown, Touch, obstacles};
 use super::path::NsPath;
-use super::read::resolve;
+use super::property::take_over;
+use super::read::{Resolved, resolve};
 use crate::checksum::{self, Checksum};
 
 /// What must be at the path for the upload to be named: the client's preconditions (RFC 9110 §13.1).
@@ -76,6 +78,10 @@ pub struct PendingUpload {
     pub expects: Expectation,
     /// Whether the client may replace a file.
     pub may_overwrite: bool,
+    /// The lock tokens that the client has shown.
+    pub shown: Shown,
+    /// It is a copy, which takes over the dead properties of this entry.
+    pub copy_of: Option<i64>,
     /// When it began.
     pub started_at: Timestamp,
     /// Set when the door has refused it already.
@@ -132,8 +138,9 @@ impl Namespace {
     pub async fn begin_upload(&self, upload: &PendingUpload) -> Result<(), NamespaceError> {
         let mut change = self.begin().await?;
         sqlx::query(
-            "INSERT INTO uploads (transfer, replica, pool, path, expects, may_overwrite, started_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO uploads
+                 (transfer, replica, pool, path, expects, may_overwrite, started_at, tokens, subject, copy_of)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )
         .bind(&upload.transfer)
         .bind(&upload.replica)
@@ -142,6 +149,9 @@ impl Namespace {
         .bind(upload.expects.to_record())
         .bind(upload.may_overwrite)
         .bind(upload.started_at.as_microsecond())
+        .bind(upload.shown.tokens.join(" "))
+        .bind(&upload.shown.subject)
+        .bind(upload.copy_of)
         .execute(&mut *change)
         .await?;
         change.commit().await?;
@@ -217,6 +227,26 @@ impl Namespace {
         Ok(Commit::Named)
     }
 
+    /// Remembers checksums of a replica that were computed after it was named. No error if no name points to it any more.
+    pub async fn add_checksums(&self, replica: &str, computed: &[Checksum]) -> Result<(), NamespaceError> {
+        let mut change = self.begin().await?;
+        let record: Option<String> = sqlx::query_scalar("SELECT checksums FROM entries WHERE replica = ?1")
+            .bind(replica)
+            .fetch_optional(&mut *change)
+            .await?;
+        let Some(record) = record else { return Ok(()) };
+        let mut checksums = checksum::from_record(&record);
+        let known: Vec<_> = checksums.iter().map(|checksum| checksum.algorithm).collect();
+        checksums.extend(computed.iter().filter(|new| !known.contains(&new.algorithm)).cloned());
+        sqlx::query("UPDATE entries SET checksums = ?2 WHERE replica = ?1")
+            .bind(replica)
+            .bind(checksum::to_record(&checksums))
+            .execute(&mut *change)
+            .await?;
+        change.commit().await?;
+        Ok(())
+    }
+
     async fn refuse(&self, transfer: &str, refused: &Refused) -> Result<(), NamespaceError> {
         let mut change = self.begin().await?;
         sqlx::query("UPDATE uploads SET refused_status = ?2, refused_reason = ?3 WHERE transfer = ?1")
@@ -268,6 +298,9 @@ pub(super) async fn name(
     if missing > 1 && !rules.create_parents {
         return Ok(Err(Refused::new(409, "the parent directory does not exist")));
     }
+    if is_locked(change, upload, &resolved).await? {
+        return Ok(Err(Refused::new(423, "somebody else has locked it while the upload ran")));
+    }
     let now = now_micros();
     let checksums = checksum::to_record(&finished.checksums);
     if let Some(existing) = existing {
@@ -289,10 +322,13 @@ pub(super) async fn name(
         .bind(now)
         .execute(&mut **change)
         .await?;
+        if let Some(original) = upload.copy_of {
+            take_over(change, original, existing.id).await?;
+        }
         return Ok(Ok(()));
     }
     let parent = make_missing(change, &resolved, &parent_path).await?;
-    sqlx::query(
+    let made = sqlx::query(
         "INSERT INTO entries (parent, name, replica, pool, size, checksums, created_at, modified_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
     )
@@ -305,8 +341,23 @@ pub(super) async fn name(
     .bind(now)
     .execute(&mut **change)
     .await?;
+    if let Some(original) = upload.copy_of {
+        take_over(change, original, made.last_insert_rowid()).await?;
+    }
     touch(change, parent).await?;
     Ok(Ok(()))
+}
+
+/// Whether a lock stands against it now, which need not have been there when the upload began.
+async fn is_locked(
+    change: &mut SqliteTransaction<'static>,
+    upload: &PendingUpload,
+    resolved: &Resolved,
+) -> Result<bool, NamespaceError> {
+    // Where the first name appears that is not there yet.
+    let directory = upload.path.first(resolved.depth);
+    let touches = [Touch::Entry(&upload.path), Touch::Entry(&directory)];
+    Ok(!obstacles(change, &touches, &upload.shown).await?.is_empty())
 }
 
 fn check(upload: &PendingUpload, existing: Option<&Entry>, rules: CommitRules) -> Option<Refused> {
@@ -345,6 +396,11 @@ fn pending_from_row(row: &SqliteRow) -> Result<PendingUpload, NamespaceError> {
         path: NsPath::parse(row.try_get("path")?).map_err(|_| NamespaceError::Corrupt("path"))?,
         expects: Expectation::from_record(row.try_get("expects")?)?,
         may_overwrite: row.try_get("may_overwrite")?,
+        shown: Shown {
+            tokens: row.try_get::<&str, _>("tokens")?.split_whitespace().map(str::to_owned).collect(),
+            subject: row.try_get("subject")?,
+        },
+        copy_of: row.try_get("copy_of")?,
         started_at: from_micros(row.try_get("started_at")?)?,
         refused,
     })

@@ -103,6 +103,17 @@ impl Pools {
         self.by_name.values()
     }
 
+    /// Bytes that all pools which answer hold, and those that they can still take.
+    pub fn space(&self) -> (u64, u64) {
+        let spaces = self.iter().filter_map(|pool| match pool.state() {
+            PoolState::Up(status) => status.space,
+            PoolState::Unreachable(_) => None,
+        });
+        spaces.fold((0, 0), |(used, available), space| {
+            (used.saturating_add(space.used), available.saturating_add(space.available))
+        })
+    }
+
     /// The pool that holds a file. The text of the error is for the client.
     pub fn for_download(&self, name: &str) -> Result<Arc<Pool>, NoPool> {
         let pool = self.by_name.get(name).ok_or_else(|| {

@@ -182,7 +182,7 @@ fn exhausted_status(text: &str) -> u16 {
     }
 }
 
-fn failed_status(failed: &proto::Failed) -> u16 {
+pub(super) fn failed_status(failed: &proto::Failed) -> u16 {
     match u16::try_from(failed.http_status) {
         Ok(status @ 400..=599) => status,
         _ => match failed.code() {

@@ -2,7 +2,7 @@
 //!
 //! * [`request`]: what a client wants moved. [`start`]: asking the pool, until it is ready.
 //! * [`follow`]: from ready to the end. [`upload`], [`download`]: the two kinds. [`copy`]: third-party copies.
-//! * [`damage`]: what pools know to be damaged.
+//! * [`damage`]: what pools know to be damaged. [`computation`]: checksums that are not stored.
 //! * [`settle`]: what ended while the door was away. [`removal`]: replicas that pools still have to delete.
 //! * [`keeper`]: one task for each pool, which runs the last two whenever there is something to do.
 //!
@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::namespace::Namespace;
 use crate::pools::Pools;
 
+pub mod computation;
 pub mod copy;
 pub mod damage;
 pub mod download;
@@ -34,6 +35,7 @@ pub mod settle;
 pub mod start;
 pub mod upload;
 
+pub use computation::Computed;
 pub use damage::BrokenFiles;
 pub use error::TransferError;
 pub use request::{DownloadRequest, Ready, UploadRequest};
@@ -52,7 +54,8 @@ pub struct Transfers {
     marker_period: Duration,
     metrics: Metrics,
     broken: Mutex<BTreeMap<String, BrokenFiles>>,
-    /// One for each third-party copy.
+    computations: computation::Computations,
+    /// One for each request that copies.
     copies: Arc<Semaphore>,
     /// One for each transfer that is attended.
     permits: Arc<Semaphore>,
@@ -92,6 +95,7 @@ impl Transfers {
             marker_period: rules.marker_period,
             metrics,
             broken: Mutex::default(),
+            computations: computation::Computations::default(),
             copies: Arc::new(Semaphore::new(rules.copies as usize)),
             permits: Arc::new(Semaphore::new(rules.limit as usize)),
             attended: Mutex::default(),

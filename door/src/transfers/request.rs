@@ -6,7 +6,7 @@ use proto::transfer_request::Kind;
 
 use crate::checksum::Algorithm;
 use crate::namespace::upload::{Expectation, PendingUpload};
-use crate::namespace::{Entry, FileEntry, NsPath};
+use crate::namespace::{Entry, FileEntry, NsPath, Shown};
 
 /// An upload that is allowed.
 #[derive(Debug, Clone)]
@@ -29,6 +29,10 @@ pub struct UploadRequest {
     pub may_overwrite: bool,
     /// Whether there is a file to replace now: 204 instead of 201.
     pub replaces: bool,
+    /// The lock tokens that the client shows.
+    pub shown: Shown,
+    /// It is a copy, which takes over the dead properties of this entry.
+    pub copy_of: Option<i64>,
 }
 
 /// A download that is allowed.
@@ -73,6 +77,8 @@ impl UploadRequest {
             path: self.path.clone(),
             expects: self.expects.clone(),
             may_overwrite: self.may_overwrite,
+            shown: self.shown.clone(),
+            copy_of: self.copy_of,
             started_at: Timestamp::now(),
             refused: None,
         }

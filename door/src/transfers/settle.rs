@@ -85,7 +85,7 @@ impl Transfers {
         outcome: Outcome,
     ) {
         match request.kind {
-            Some(Kind::Put(_) | Kind::Pull(_)) => {
+            Some(Kind::Put(_) | Kind::Pull(_) | Kind::LocalCopy(_)) => {
                 self.end_upload(pool, attended, &request.replica_id, outcome, true).await;
             }
             _ => self.end_other(pool, &attended.id, &request.billing_path, outcome).await,

@@ -48,6 +48,8 @@ pub struct Faults {
     pub finish_late: bool,
     /// A copy goes on although its door has gone.
     pub ignore_disconnect: bool,
+    /// Checksums are computed for ever.
+    pub never_computed: bool,
 }
 
 /// How a transfer was settled.
@@ -86,6 +88,7 @@ struct State {
     cancels: Vec<(String, String)>,
     broken: Vec<proto::ReplicaInfo>,
     data_heads: Vec<hyper::HeaderMap>,
+    verifications: Vec<proto::VerifyReplicaRequest>,
 }
 
 #[derive(Debug, Clone)]
@@ -204,6 +207,11 @@ impl FakePool {
     /// The headers of the last request to the data port.
     pub fn last_data_head(&self) -> hyper::HeaderMap {
         self.inner.lock().data_heads.last().cloned().expect("nobody came to the data port")
+    }
+
+    /// What was to be verified and computed.
+    pub fn verifications(&self) -> Vec<proto::VerifyReplicaRequest> {
+        self.inner.lock().verifications.clone()
     }
 
     pub fn replicas(&self) -> Vec<String> {
@@ -439,8 +447,20 @@ impl Pool for Inner {
             if reads && !state.replicas.contains_key(&request.replica_id) {
                 return Err(Status::not_found("no such replica"));
             }
-            let copies = matches!(request.kind, Some(Kind::Pull(_) | Kind::Push(_)));
+            let copies = matches!(request.kind, Some(Kind::Pull(_) | Kind::Push(_) | Kind::LocalCopy(_)));
+            let copied = match &request.kind {
+                Some(Kind::LocalCopy(copy)) => match state.replicas.get(&copy.source_replica_id).cloned() {
+                    Some(bytes) => Some(bytes),
+                    None => return Err(Status::not_found("no such replica")),
+                },
+                _ => None,
+            };
             let event = match state.faults.never_ready {
+                false if let Some(bytes) = copied => {
+                    let size = bytes.len() as u64;
+                    state.replicas.insert(request.replica_id.clone(), bytes);
+                    Event::Finished(copies::finished(size))
+                }
                 // What becomes of a copy is told by the story.
                 _ if copies => Event::Progress(proto::Progress::default()),
                 true => Event::Queued(proto::Queued::default()),
@@ -569,9 +589,31 @@ impl Pool for Inner {
 
     async fn verify_replica(
         &self,
-        _: Call<proto::VerifyReplicaRequest>,
+        call: Call<proto::VerifyReplicaRequest>,
     ) -> Result<Answer<Self::VerifyReplicaStream>, Status> {
-        Err(Status::unimplemented("the door does not ask this"))
+        let request = call.into_inner();
+        let mut state = self.lock();
+        state.verifications.push(request.clone());
+        if state.faults.never_computed {
+            return Ok(Answer::new(Box::pin(tokio_stream::pending())));
+        }
+        let computed = |algorithm: &i32| {
+            let length = match proto::ChecksumAlgorithm::try_from(*algorithm) {
+                Ok(proto::ChecksumAlgorithm::Md5) => 16,
+                Ok(proto::ChecksumAlgorithm::Sha256) => 32,
+                other => panic!("the stories do not ask for {other:?}"),
+            };
+            proto::Checksum { algorithm: *algorithm, value: vec![7; length] }
+        };
+        let checksums = copies::finished(0).checksums.into_iter();
+        let result = proto::VerifyResult {
+            good: true,
+            checksums: checksums.chain(request.compute.iter().map(computed)).collect(),
+            problems: Vec::new(),
+        };
+        let progress = proto::VerifyReplicaEvent::default();
+        let last = proto::VerifyReplicaEvent { result: Some(result), ..Default::default() };
+        Ok(Answer::new(Box::pin(tokio_stream::iter([Ok(progress), Ok(last)]))))
     }
 
     async fn drain(&self, _: Call<proto::DrainRequest>) -> Result<Answer<proto::DrainResponse>, Status> {

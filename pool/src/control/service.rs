@@ -117,7 +117,8 @@ impl PoolService {
         }
     }
 
-    /// Checks that need the disk, before a transfer is taken. Gives the replica that a GET or a push will read.
+    /// Checks that need the disk, before a transfer is taken. Gives the replica that a GET, a push or a local copy will
+    /// read.
     async fn check_replica(&self, asked: &v1::TransferRequest) -> Result<Option<Arc<Replica>>, Status> {
         let request = TransferRequest::try_from(asked.clone()).map_err(request_status)?;
         let id = replica_id(&request.replica)?;
@@ -126,32 +127,27 @@ impl PoolService {
             blocking(&self.shared.store, move |store| store.open(&id)).await?
         };
         match (&request.kind, known) {
-            (Kind::Get(_) | Kind::Push(_), Err(error)) => Err(store_status(&error)),
-            (kind @ (Kind::Get(_) | Kind::Push(_)), Ok(replica)) => match replica.state() {
-                ReplicaState::Ready | ReplicaState::Orphaned => Ok(Some(replica)),
-                ReplicaState::Broken if matches!(kind, Kind::Get(get) if get.allow_broken) => {
-                    Ok(Some(replica))
-                }
-                ReplicaState::Broken => Err(coded(
-                    tonic::Code::FailedPrecondition,
-                    FailureCode::ReplicaBroken,
-                    &format!(
-                        "replica {id} is broken: {}",
-                        replica.attributes().broken_because.unwrap_or_default()
-                    ),
-                )),
-                ReplicaState::Uploading | ReplicaState::Removing => {
-                    Err(store_status(&StoreError::NotFound { replica: id }))
-                }
-            },
-            (Kind::Put(_) | Kind::Pull(_), Ok(_)) => Err(store_status(&StoreError::Exists { replica: id })),
+            (kind @ (Kind::Get(_) | Kind::Push(_)), known) => {
+                let rescue = matches!(kind, Kind::Get(get) if get.allow_broken);
+                readable(&id, known, rescue).map(Some)
+            }
+            (Kind::Put(_) | Kind::Pull(_) | Kind::LocalCopy(_), Ok(_)) => {
+                Err(store_status(&StoreError::Exists { replica: id }))
+            }
             (Kind::Put(put), Err(StoreError::NotFound { .. })) => {
                 self.check_room(&id, put.size, put.maximum_size.map(Into::into)).await.map(|()| None)
             }
             (Kind::Pull(pull), Err(StoreError::NotFound { .. })) => {
                 self.check_room(&id, pull.size, pull.maximum_size.map(Into::into)).await.map(|()| None)
             }
-            (Kind::Put(_) | Kind::Pull(_), Err(error)) => Err(store_status(&error)),
+            (Kind::LocalCopy(copy), Err(StoreError::NotFound { .. })) => {
+                let source = replica_id(&copy.source)?;
+                let opening = source.clone();
+                let known = blocking(&self.shared.store, move |store| store.open(&opening)).await?;
+                let original = readable(&source, known, false)?;
+                self.check_room(&id, Some(original.size()), None).await.map(|()| Some(original))
+            }
+            (Kind::Put(_) | Kind::Pull(_) | Kind::LocalCopy(_), Err(error)) => Err(store_status(&error)),
         }
     }
 
@@ -525,6 +521,27 @@ impl Pool for PoolService {
         self.shared.registry.resume();
         self.shared.health.send_modify(|version| *version = version.wrapping_add(1));
         Ok(Response::new(v1::ResumeResponse {}))
+    }
+}
+
+/// A replica that may be read; with `rescue` also a broken one.
+fn readable(
+    id: &ReplicaId,
+    known: Result<Arc<Replica>, StoreError>,
+    rescue: bool,
+) -> Result<Arc<Replica>, Status> {
+    let replica = known.map_err(|error| store_status(&error))?;
+    match replica.state() {
+        ReplicaState::Ready | ReplicaState::Orphaned => Ok(replica),
+        ReplicaState::Broken if rescue => Ok(replica),
+        ReplicaState::Broken => {
+            let because = replica.attributes().broken_because.unwrap_or_default();
+            let text = format!("replica {id} is broken: {because}");
+            Err(coded(tonic::Code::FailedPrecondition, FailureCode::ReplicaBroken, &text))
+        }
+        ReplicaState::Uploading | ReplicaState::Removing => {
+            Err(store_status(&StoreError::NotFound { replica: id.clone() }))
+        }
     }
 }
 

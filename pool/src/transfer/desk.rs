@@ -20,7 +20,7 @@ pub enum ClaimMethod {
     Put,
     /// Asks what may be done. Uses nothing up.
     Options,
-    /// The pool itself: reads from a remote server. No request of a client.
+    /// The pool itself: makes a replica from what a remote server, or another replica, has. No request of a client.
     Pull,
     /// The pool itself: writes to a remote server. No request of a client.
     Push,

@@ -128,7 +128,7 @@ impl Transfer {
             Kind::Put(Put { size: Some(size), .. }) | Kind::Pull(Pull { size: Some(size), .. }) => {
                 progress.set_requested(*size);
             }
-            Kind::Get(_) | Kind::Put(_) | Kind::Pull(_) | Kind::Push(_) => {}
+            Kind::Get(_) | Kind::Put(_) | Kind::Pull(_) | Kind::Push(_) | Kind::LocalCopy(_) => {}
         }
         Self {
             request,
@@ -335,7 +335,9 @@ impl Transfer {
                 (Kind::Get(_), _) => return Err(Refusal::WrongMethod { allowed: "GET, HEAD, OPTIONS" }),
                 (Kind::Put(_), _) => return Err(Refusal::WrongMethod { allowed: "PUT, OPTIONS" }),
                 // Nobody has the URL of a transfer that the pool makes by itself.
-                (Kind::Pull(_) | Kind::Push(_), _) => return Err(Refusal::Unknown { back_to: None }),
+                (Kind::Pull(_) | Kind::Push(_) | Kind::LocalCopy(_), _) => {
+                    return Err(Refusal::Unknown { back_to: None });
+                }
             }
         }
         if path != self.request.path {
@@ -377,7 +379,8 @@ impl Transfer {
     pub fn claim_for_pool(self: &Arc<Self>) -> Option<Claim> {
         let method = match &self.request.kind {
             Kind::Get(_) | Kind::Put(_) => return None,
-            Kind::Pull(_) => ClaimMethod::Pull,
+            // Alike for whoever holds the claim: the pool makes a replica by itself.
+            Kind::Pull(_) | Kind::LocalCopy(_) => ClaimMethod::Pull,
             Kind::Push(_) => ClaimMethod::Push,
         };
         let mut inner = self.lock();
@@ -421,7 +424,7 @@ impl Transfer {
                 inner.trouble = None;
                 Ok(())
             }
-            (Kind::Put(_) | Kind::Pull(_), Outcome::Stored { size, checksums })
+            (Kind::Put(_) | Kind::Pull(_) | Kind::LocalCopy(_), Outcome::Stored { size, checksums })
             | (Kind::Push(_), Outcome::Sent { size, checksums, .. }) => {
                 if matches!(inner.state, State::Running { .. }) {
                     inner.step(Step::AllMoved, after)?;
@@ -429,7 +432,7 @@ impl Transfer {
                 self.finish_locked(inner, size, checksums, after)
             }
             (Kind::Get(_) | Kind::Push(_), Outcome::Stored { .. })
-            | (Kind::Put(_) | Kind::Pull(_), Outcome::Sent { .. }) => {
+            | (Kind::Put(_) | Kind::Pull(_) | Kind::LocalCopy(_), Outcome::Sent { .. }) => {
                 let text = format!("a {} ended with the result of another kind", self.request.kind.name());
                 self.fail_locked(inner, Failure::internal(text), after)?;
                 Err(IllegalStep { state: StateName::Failed, step: "finish" })
@@ -466,7 +469,7 @@ impl Transfer {
             let pools_fault = inner.trouble.as_ref().is_some_and(|trouble| trouble.side == Side::Pool);
             match self.request.kind {
                 Kind::Get(_) if whole_sent || pools_fault => self.end_get(inner, after),
-                Kind::Get(_) | Kind::Put(_) | Kind::Pull(_) | Kind::Push(_) => {}
+                Kind::Get(_) | Kind::Put(_) | Kind::Pull(_) | Kind::Push(_) | Kind::LocalCopy(_) => {}
             }
         });
     }

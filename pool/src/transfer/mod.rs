@@ -8,8 +8,8 @@
 //! * [`progress`], [`link`]: counters that shards write and control reads.
 //! * [`strand`], [`third_party`]: streams of transfers that the pool makes by itself, and where those begin.
 //! * [`record`], [`failure`]: how a transfer ended.
-//! * [`port`], [`connection`]: the data port and its connections; `get`, `put`, `pull`, `push`: how bytes move, on the
-//!   shards.
+//! * [`port`], [`connection`]: the data port and its connections; `get`, `put`, `pull`, `push`, `local_copy`: how bytes
+//!   move, on the shards.
 //! * [`source`]: a replica's bytes, checked, for whoever sends them.
 //! * [`capability`], [`clock`]: the secret in the URL, and the time.
 //!
@@ -26,6 +26,7 @@ mod get;
 pub(crate) mod input;
 pub mod lifecycle;
 pub mod link;
+mod local_copy;
 pub mod port;
 pub mod progress;
 mod pull;

@@ -153,6 +153,8 @@ pub enum Kind {
     Pull(Pull),
     /// The pool writes it to a remote server.
     Push(Push),
+    /// The pool makes it from another replica that it holds.
+    LocalCopy(LocalCopy),
 }
 
 /// Kinds of transfers by name.
@@ -211,6 +213,7 @@ impl Kind {
             Kind::Put(_) => KindName::Put,
             Kind::Pull(_) => KindName::Pull,
             Kind::Push(_) => KindName::Push,
+            Kind::LocalCopy(_) => KindName::LocalCopy,
         }
     }
 
@@ -225,7 +228,7 @@ impl Kind {
     pub fn runs_by_itself(&self) -> bool {
         match self {
             Kind::Get(_) | Kind::Put(_) => false,
-            Kind::Pull(_) | Kind::Push(_) => true,
+            Kind::Pull(_) | Kind::Push(_) | Kind::LocalCopy(_) => true,
         }
     }
 }
@@ -258,6 +261,15 @@ pub struct Put {
     pub wanted_checksums: AlgorithmSet,
     /// The answer when all went well.
     pub success_status: u16,
+}
+
+/// The pool makes a replica from another one that it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalCopy {
+    /// The other one's id: 1 to 64 of `[A-Za-z0-9_-]`.
+    pub source: String,
+    /// Computed beside those that are taken over.
+    pub wanted_checksums: AlgorithmSet,
 }
 
 impl TryFrom<v1::TransferRequest> for TransferRequest {
@@ -336,9 +348,8 @@ fn client(client: v1::Client) -> Result<Client, RequestError> {
 
 fn kind(kind: Option<v1::transfer_request::Kind>) -> Result<Kind, RequestError> {
     use v1::transfer_request::Kind as Asked;
-    let not_supported = |kind| Err(RequestError::NotSupported { kind });
     match kind {
-        None => Err(wrong("kind", "is missing: one of get, put, pull, push must be set")),
+        None => Err(wrong("kind", "is missing: one of get, put, pull, push, local_copy must be set")),
         Some(Asked::Get(get)) => Ok(Kind::Get(Get {
             content_type: header_value("get.content_type", get.content_type)?,
             content_disposition: header_value("get.content_disposition", get.content_disposition)?,
@@ -359,8 +370,14 @@ fn kind(kind: Option<v1::transfer_request::Kind>) -> Result<Kind, RequestError> 
         })),
         Some(Asked::Pull(pull)) => Ok(Kind::Pull(third_party::pull(pull)?)),
         Some(Asked::Push(push)) => Ok(Kind::Push(third_party::push(push)?)),
-        Some(Asked::PoolToPool(_)) => not_supported(KindName::PoolToPool),
-        Some(Asked::LocalCopy(_)) => not_supported(KindName::LocalCopy),
+        Some(Asked::PoolToPool(_)) => Err(RequestError::NotSupported { kind: KindName::PoolToPool }),
+        Some(Asked::LocalCopy(copy)) => {
+            check_id("local_copy.source_replica_id", &copy.source_replica_id, "_-")?;
+            Ok(Kind::LocalCopy(LocalCopy {
+                source: copy.source_replica_id,
+                wanted_checksums: wanted("local_copy.wanted_checksums", &copy.wanted_checksums)?,
+            }))
+        }
     }
 }
 
@@ -592,15 +609,25 @@ mod tests {
     #[test]
     fn kinds_that_this_pool_lacks_are_named() {
         use v1::transfer_request::Kind as Asked;
-        let cases = [
-            (Asked::PoolToPool(v1::PoolToPool::default()), KindName::PoolToPool),
-            (Asked::LocalCopy(v1::LocalCopy::default()), KindName::LocalCopy),
-        ];
-        for (asked, kind) in cases {
-            let error =
-                TransferRequest::try_from(v1::TransferRequest { kind: Some(asked), ..get() }).unwrap_err();
-            assert_eq!(error, RequestError::NotSupported { kind });
-            assert!(error.to_string().contains(kind.as_str()), "{error}");
+        let (asked, kind) = (Asked::PoolToPool(v1::PoolToPool::default()), KindName::PoolToPool);
+        let error =
+            TransferRequest::try_from(v1::TransferRequest { kind: Some(asked), ..get() }).unwrap_err();
+        assert_eq!(error, RequestError::NotSupported { kind });
+        assert!(error.to_string().contains(kind.as_str()), "{error}");
+    }
+
+    #[test]
+    fn a_local_copy_names_its_original() {
+        use v1::transfer_request::Kind as Asked;
+        let request = |source: &str| {
+            let copy = v1::LocalCopy { source_replica_id: source.into(), ..Default::default() };
+            TransferRequest::try_from(v1::TransferRequest { kind: Some(Asked::LocalCopy(copy)), ..get() })
+        };
+        let Kind::LocalCopy(copy) = request("r-0").unwrap().kind else { panic!("not a local copy") };
+        assert_eq!((copy.source.as_str(), copy.wanted_checksums), ("r-0", AlgorithmSet::EMPTY));
+        for wrong in ["", "a/b", "a b"] {
+            let error = request(wrong).unwrap_err().to_string();
+            assert!(error.starts_with("local_copy.source_replica_id: "), "{error}");
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Transfers that the pool makes by itself: third-party copies with a remote HTTP server.
+//! Transfers that the pool makes by itself: third-party copies with a remote HTTP server, and copies of its own
+//! replicas.
 //!
 //! ```text
-//! control: the transfer's turn has come → claim → a shard → pull or push → Finished or Failed
+//! control: the transfer's turn has come → claim → a shard → pull, push or local copy → Finished or Failed
 //! ```
 //!
 //! All streams of one transfer run on one shard: they share a file, its writes and its checksums, and a shard moves
@@ -20,7 +21,7 @@ pub use self::guard::Guard;
 
 use super::port::Port;
 use super::request::Kind;
-use super::{Claim, pull, push};
+use super::{Claim, local_copy, pull, push};
 use crate::engine::core::Core;
 use crate::remote::Remotes;
 
@@ -39,6 +40,7 @@ impl ThirdParty {
         let outcome = match &transfer.request().kind {
             Kind::Pull(pull) => pull::run(&self, &core, &claim, pull).await,
             Kind::Push(push) => push::run(&self, &core, &claim, push).await,
+            Kind::LocalCopy(copy) => local_copy::run(&self, &core, &claim, copy).await,
             // Whoever claims for the pool has looked at the kind.
             Kind::Get(_) | Kind::Put(_) => return,
         };

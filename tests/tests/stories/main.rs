@@ -2,6 +2,7 @@
 
 mod access;
 mod bytes;
+mod clients;
 mod cluster;
 mod configuration;
 mod contract;

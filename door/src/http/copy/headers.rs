@@ -71,8 +71,8 @@ pub fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>,
     Ok(found)
 }
 
-/// RFC 4918 §10.6.
-fn overwrite(value: Option<&str>) -> Result<bool, Refusal> {
+/// RFC 4918 §10.6: whether what is at the destination may go.
+pub fn overwrite(value: Option<&str>) -> Result<bool, Refusal> {
     match value {
         None => Ok(true),
         Some(value) if value.eq_ignore_ascii_case("t") => Ok(true),

@@ -1,4 +1,5 @@
-//! COPY: a third-party copy between a pool and a remote server, with markers of its progress as the answer.
+//! COPY: from name to name at this door ([`within`]), or a third-party copy between a pool and a remote server, with
+//! markers of its progress as the answer.
 //!
 //! * [`headers`]: what is wanted. [`handed_on`]: headers for the remote side. [`remote`]: its URL.
 //! * [`marker`], [`stream`]: the answer.
@@ -12,7 +13,7 @@ use penstock_door_proto::v1 as proto;
 
 use super::answer::{Answer, Refusal};
 use super::exchange::Exchange;
-use super::{digest, get, head, precondition, put};
+use super::{condition, digest, get, head, locked, precondition, put};
 use crate::auth::{Access, Operation};
 use crate::metrics::Direction;
 use crate::namespace::Kind;
@@ -25,6 +26,7 @@ pub mod headers;
 pub mod marker;
 pub mod remote;
 pub mod stream;
+pub mod within;
 
 use headers::Wishes;
 use precondition::Verdict;
@@ -35,6 +37,9 @@ const MARKER_STREAM: HeaderValue = HeaderValue::from_static("text/perf-marker-st
 
 /// Answers it.
 pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
+    if let Some(destination) = within::destination(exchange)? {
+        return within::handle(exchange, destination).await;
+    }
     if matches!(exchange.access, Access::Anonymous(_)) {
         // Whatever else they may: bytes that this site sends to others are on somebody's account.
         return Err(exchange.unauthenticated());
@@ -68,13 +73,6 @@ fn remote_end(
         Direction::Pull => "Source",
         Direction::Push => "Destination",
     };
-    if direction == Direction::Push && is_here(exchange, url) {
-        // RFC 4918 §9.8: a copy from name to name.
-        return Err(Refusal::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "the Destination is this door itself: it copies to and from other servers only",
-        ));
-    }
     let remote_url = RemoteUrl::parse(url, header)?;
     remote_url.check(&exchange.service.copy, header)?;
     let headers = handed_on::read(exchange.headers())?;
@@ -91,19 +89,6 @@ fn remote_end(
     })
 }
 
-/// Whether a Destination is a path, or a URL of this door: by its configured URL, its address, or the name by which
-/// the client has reached it.
-fn is_here(exchange: &Exchange, destination: &str) -> bool {
-    if destination.starts_with('/') && !destination.starts_with("//") {
-        return true;
-    }
-    let Ok(url) = RemoteUrl::parse(destination, "Destination") else { return false };
-    let host = exchange.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let own = exchange.service.own_url.split_once("://").map(|(_, authority)| authority);
-    let reached = exchange.head.uri.authority().map(|authority| authority.as_str());
-    [host, own, reached].into_iter().flatten().any(|authority| url.is_at(authority))
-}
-
 async fn pull(exchange: &Exchange, wishes: &Wishes, source: RemoteEnd) -> Result<RunningCopy, Refusal> {
     let existing = put::target(exchange).await?;
     let may_overwrite = exchange.may(Operation::Overwrite, &exchange.path);
@@ -111,12 +96,14 @@ async fn pull(exchange: &Exchange, wishes: &Wishes, source: RemoteEnd) -> Result
         return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, "File exists, and Overwrite is F"));
     }
     if existing.is_some() && !may_overwrite {
-        return Err(Refusal::new(StatusCode::FORBIDDEN, "the token does not allow to replace a file"));
+        return Err(Refusal::forbidden("the token does not allow to replace a file"));
     }
     let (verdict, expects) = precondition::for_write(exchange.headers(), existing.as_ref());
     if verdict != Verdict::Proceed {
         return Err(head::refuse(verdict));
     }
+    let shown = condition::check(exchange).await?.shown;
+    locked::check_name(exchange, &exchange.path, existing.is_some(), &shown).await?;
     // What is promised by Overwrite must hold when the bytes are there, too.
     let expects = if wishes.overwrite { expects } else { Expectation::Absent };
     let upload = UploadRequest {
@@ -129,6 +116,8 @@ async fn pull(exchange: &Exchange, wishes: &Wishes, source: RemoteEnd) -> Result
         expects,
         may_overwrite,
         replaces: existing.is_some(),
+        shown,
+        copy_of: None,
     };
     let expected = digest::stated(exchange.headers())?;
     let request = PullRequest { upload, source, streams: wishes.streams, expected };

@@ -57,6 +57,21 @@ impl From<NoPool> for CopyError {
 }
 
 impl CopyError {
+    /// The status for a client that waits for nothing but the end.
+    pub fn http_status(&self) -> u16 {
+        match self {
+            CopyError::Start(error) => error.http_status(),
+            CopyError::Failed(failed) => super::super::error::failed_status(failed),
+            CopyError::Refused(refused) => refused.status,
+            CopyError::Unnamed | CopyError::Namespace(_) => 500,
+            CopyError::NotFound => 404,
+            CopyError::Cancelled(_)
+            | CopyError::Forgotten(_)
+            | CopyError::ClientGone
+            | CopyError::Stopping => 503,
+        }
+    }
+
     /// Whether another pool may do what this one did not.
     pub(super) fn try_elsewhere(&self) -> bool {
         match self {

@@ -1,7 +1,7 @@
 //! Third-party copies: a pool and a remote server move the bytes, a client waits and is told how it goes.
 //!
 //! * [`request`]: what is to be copied. [`status`]: how it stands. [`error`]: why it failed.
-//! * [`pull`], [`push`]: the two directions. This file: starting one, following it, and calling it off.
+//! * [`local`]: a copy that stays at its pool. [`pull`], [`push`]: the two directions. This file: starting one, following it, and calling it off.
 //!
 //! A copy belongs to the client that waits for it: when the client goes, the copy is cancelled. The pool, too, gives
 //! it up when the door's stream breaks, so that a door that dies leaves no copy running.
@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use penstock_door_proto::v1 as proto;
 use penstock_service::trace::context;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument as _;
 
@@ -26,12 +26,14 @@ use crate::metrics::{CopyOutcome, Direction};
 use crate::pools::Pool;
 
 pub mod error;
+pub mod local;
 pub mod pull;
 pub mod push;
 pub mod request;
 pub mod status;
 
 pub use error::CopyError;
+pub use local::LocalCopyRequest;
 pub use request::{PullRequest, PushRequest, RemoteEnd};
 pub use status::{CopyStatus, Figures};
 
@@ -72,26 +74,30 @@ impl Errand {
 impl Transfers {
     /// Begins a pull. Never waits: what becomes of it is told by its status.
     pub fn pull(self: &Arc<Self>, request: PullRequest) -> Result<RunningCopy, TransferError> {
-        let transfers = Arc::clone(self);
-        self.begin_copy(Direction::Pull, |errand| async move { transfers.run_pull(&request, &errand).await })
+        let (transfers, place) = (Arc::clone(self), self.place_for_copy()?);
+        Ok(self.begin_copy(Direction::Pull, place, |errand| async move {
+            transfers.run_pull(&request, &errand).await
+        }))
     }
 
     /// Begins a push, likewise.
     pub fn push(self: &Arc<Self>, request: PushRequest) -> Result<RunningCopy, TransferError> {
-        let transfers = Arc::clone(self);
-        self.begin_copy(Direction::Push, |errand| async move { transfers.run_push(request, &errand).await })
+        let (transfers, place) = (Arc::clone(self), self.place_for_copy()?);
+        Ok(self.begin_copy(Direction::Push, place, |errand| async move {
+            transfers.run_push(request, &errand).await
+        }))
     }
 
     fn begin_copy<Work, Running>(
         self: &Arc<Self>,
         direction: Direction,
+        place: OwnedSemaphorePermit,
         work: Work,
-    ) -> Result<RunningCopy, TransferError>
+    ) -> RunningCopy
     where
         Work: FnOnce(Arc<Errand>) -> Running + Send + 'static,
         Running: Future<Output = Result<Vec<Checksum>, CopyError>> + Send + 'static,
     {
-        let place = Arc::clone(&self.copies).try_acquire_owned().map_err(|_| TransferError::TooManyCopies)?;
         let running = self.metrics.copy_runs(direction);
         let (sender, status) = watch::channel(CopyStatus::new(direction, Timestamp::now()));
         let client_gone = CancellationToken::new();
@@ -104,7 +110,7 @@ impl Transfers {
             drop((place, running));
         };
         self.tasks.spawn(context::carried(task.instrument(tracing::Span::current())));
-        Ok(RunningCopy { status, client })
+        RunningCopy { status, client }
     }
 
     fn close_copy(&self, direction: Direction, errand: &Errand, result: Result<Vec<Checksum>, CopyError>) {

@@ -72,7 +72,8 @@ impl Transfers {
         self.end_pull(pool, &attended, &pending.replica, outcome, errand).await
     }
 
-    async fn end_pull(
+    /// Settles a transfer that makes a replica here and has ended.
+    pub(super) async fn end_pull(
         &self,
         pool: &Pool,
         attended: &Attended,

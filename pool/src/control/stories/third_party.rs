@@ -159,3 +159,26 @@ async fn a_door_that_goes_away_takes_its_copy_with_it_if_it_said_so() {
     assert!(matches!(events.last(), Some(Event::Cancelled(_))), "{events:?}");
     assert_eq!(state(&stage, "r1"), None);
 }
+
+#[tokio::test]
+async fn a_local_copy_is_made_of_what_is_there_under_an_id_that_is_free() {
+    let stage = Stage::with_shards(|_| {}).await;
+    stage.store("r0", b"abc").await;
+    let copy = |id: &str, replica: &str, source: &str| {
+        let copy = v1::LocalCopy { source_replica_id: source.into(), ..Default::default() };
+        request(id, replica, Kind::LocalCopy(copy))
+    };
+
+    let events = all(stage.start(copy("t1", "r1", "r0")).await.unwrap()).await;
+
+    let Some(Event::Finished(finished)) = events.last() else { panic!("{events:?}") };
+    assert_eq!((finished.size, finished.bytes_moved), (3, 3));
+    assert_eq!(finished.checksums[0].value, [0x02, 0x4d, 0x01, 0x27]);
+    assert!(stage.acknowledge("t1").await.unwrap());
+    assert_eq!(state(&stage, "r1"), Some(ReplicaState::Ready));
+    let refused =
+        async |id, replica, source| stage.start(copy(id, replica, source)).await.err().unwrap().code();
+    assert_eq!(refused("t2", "r1", "r0").await, Code::AlreadyExists);
+    assert_eq!(refused("t3", "r2", "none").await, Code::NotFound);
+    assert_eq!(refused("t4", "r2", "no/id").await, Code::InvalidArgument);
+}

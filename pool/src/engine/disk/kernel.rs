@@ -232,6 +232,15 @@ impl Disk for KernelDisk {
         Ok(direct && fs::fcntl_getfl(fd)?.contains(OFlags::DIRECT))
     }
 
+    fn share(&self, from: &File, to: &File) -> io::Result<bool> {
+        match fs::ioctl_ficlone(fd_of(to)?, fd_of(from)?) {
+            Ok(()) => Ok(true),
+            // ioctl_ficlone(2): not this file system, not these two, or not this kernel.
+            Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::XDEV | Errno::INVAL | Errno::NOSYS) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn allocate(&self, file: &File, offset: u64, length: u64) -> io::Result<()> {
         if length == 0 {
             return Ok(());

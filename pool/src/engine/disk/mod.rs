@@ -111,6 +111,11 @@ pub trait Disk: Send + Sync + 'static {
     fn set_direct(&self, file: &File, direct: bool) -> io::Result<bool>;
     /// Allocates space for a range and grows the file to hold it (fallocate). On failure nothing stays allocated.
     fn allocate(&self, file: &File, offset: u64, length: u64) -> io::Result<()>;
+    /// Lets an empty file have the bytes of another of the same file system, without copying any: both share them until
+    /// one is changed (FICLONE). `false` where the file system cannot.
+    fn share(&self, _from: &File, _to: &File) -> io::Result<bool> {
+        Ok(false)
+    }
     /// Sets the length.
     fn truncate(&self, file: &File, size: u64) -> io::Result<()>;
     /// Writes all of `data` through the page cache (or directly, when switched so and aligned).

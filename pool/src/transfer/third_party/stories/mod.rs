@@ -5,6 +5,7 @@
 
 pub(crate) mod far;
 mod hostile;
+mod local_copy;
 mod pull;
 mod push;
 mod secure;

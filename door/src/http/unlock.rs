@@ -1,0 +1,36 @@
+//! UNLOCK: a lock ends before its time (RFC 4918 §9.11).
+
+use hyper::StatusCode;
+
+use super::answer::{Answer, Refusal, bare};
+use super::exchange::Exchange;
+use super::lock::{covers, is_yours};
+use crate::auth::Operation;
+
+/// Answers it.
+pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
+    exchange.allow(Operation::Lock)?;
+    let header = exchange.headers().get("lock-token").and_then(|value| value.to_str().ok());
+    let token = header.map(str::trim).and_then(|value| value.strip_prefix('<')?.strip_suffix('>'));
+    let Some(token) = token else {
+        let text = "the header Lock-Token is missing, or not of the form \"<token>\"";
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
+    };
+    let namespace = &exchange.service.namespace;
+    match namespace.find_lock(token).await? {
+        Some(lock) if !covers(exchange, &lock) => Err(not_here()),
+        Some(lock) if !is_yours(exchange, &lock) => {
+            Err(Refusal::forbidden("the lock was taken by somebody else, and ends by itself"))
+        }
+        Some(_) => {
+            namespace.unlock(token).await?;
+            Ok(bare(StatusCode::NO_CONTENT))
+        }
+        None => Err(not_here()),
+    }
+}
+
+fn not_here() -> Refusal {
+    Refusal::new(StatusCode::CONFLICT, "there is no such lock here (any more)")
+        .condition("<d:lock-token-matches-request-uri/>")
+}
