@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
@@ -78,6 +77,17 @@ impl Authority {
     #[must_use]
     pub fn issue(&self, name: &str) -> Identity {
         let (params, key) = plain(name, &["localhost", "127.0.0.1"]);
+        let certificate = params.signed_by(&key, &self.issuer).expect("the authority signs");
+        self.write(name, &certificate, &key)
+    }
+
+    /// One that is good until then and not from before 2020.
+    #[must_use]
+    pub fn issue_until(&self, name: &str, end: SystemTime) -> Identity {
+        let since_1970 = end.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        let (mut params, key) = plain(name, &["localhost", "127.0.0.1"]);
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + since_1970;
         let certificate = params.signed_by(&key, &self.issuer).expect("the authority signs");
         self.write(name, &certificate, &key)
     }

@@ -18,6 +18,7 @@ pub mod davix;
 pub mod files;
 pub mod lone_pool;
 pub mod macaroon;
+pub mod manager;
 pub mod metrics;
 pub mod network;
 pub mod pair;

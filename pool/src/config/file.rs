@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use penstock_door_proto::v1;
+use penstock_service::{LogFilter, trace};
 use serde::Deserialize;
 
 use super::tpc::TpcKeys;
 use super::units::{ByteSize, Period};
 use super::{
     Config, DEFAULT_DATA_TLS_PORT, DEFAULT_MAX_RUNNING, DEFAULT_MAX_WAITING, DataTls, GrpcEndpoint, Limits,
-    QueueLimits, Scrub, Timeouts, TlsFiles,
+    QueueLimits, RecordTarget, Scrub, Timeouts, TlsFiles,
 };
 use crate::checksum::Algorithm;
 use crate::engine::file::IoMode;
@@ -24,6 +25,8 @@ use crate::transfer::source::VerifyReads;
 const LEAST_BUFFER_MEMORY_BYTES: u64 = 8 << 20;
 /// Most shards: beyond it, the number is a slip of the pen.
 const MOST_SHARDS: usize = 1024;
+/// Most operations at the disk: each has a buffer of 1 MiB, so that more would be a slip of the pen.
+const MOST_DISK_DEPTH: usize = 65_536;
 /// Longest path of a Unix socket (sun_path, with its NUL).
 const LONGEST_SOCKET_PATH_BYTES: usize = 107;
 
@@ -44,9 +47,12 @@ pub struct File {
     max_file_size: Option<ByteSize>,
     /// Threads that move bytes. Default: 0, which is one for each processor.
     shards: Option<usize>,
-    /// Memory of all I/O buffers together, pinned at the start; at least 8 MiB. Default: 64 MiB, or 8 MiB for each
+    /// Memory of all I/O buffers together, pinned at the start; at least 8 MiB. Default: 32 MiB, or 8 MiB for each
     /// shard where that is more.
     buffer_memory: Option<ByteSize>,
+    /// Reads and writes of transfers that are at the disk at once, of all shards together; at least one for each shard.
+    /// Default: 0, which is as many as there are buffers.
+    disk_depth: Option<usize>,
     /// `"direct"`: past the page cache, where the file system can. `"dontcache"`: through it, but not kept in it.
     /// `"buffered"`: through it. Default: `"direct"`.
     io_mode: Option<IoMode>,
@@ -57,6 +63,11 @@ pub struct File {
     /// `"sha512"`. md5 and sha cost a processor for every 0.6 to 2 GB/s. Default: none.
     #[serde(default)]
     checksums: Vec<ChecksumName>,
+    /// Where a line of JSON is written for each transfer that has ended: an absolute path, `"journal"` or `"stderr"`.
+    records: Option<String>,
+    /// What is logged: `"error"`, `"warn"`, `"info"`, `"debug"`, `"trace"`, or levels by module
+    /// (`"info,penstock_pool::remote=debug"`). `RUST_LOG` goes first. Default: `"info"`.
+    log: Option<LogFilter>,
     /// The port that clients come to.
     #[serde(default)]
     data: Data,
@@ -84,6 +95,9 @@ pub struct File {
     /// Third-party copies: the pool as a client of remote servers.
     #[serde(default)]
     tpc: TpcKeys,
+    /// Traces for OpenTelemetry.
+    #[serde(default)]
+    tracing: trace::Settings,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -235,9 +249,15 @@ impl File {
                 format!("must be at least {}", ByteSize(LEAST_BUFFER_MEMORY_BYTES)),
             );
         }
+        config.disk_depth = NonZeroUsize::new(self.disk_depth.unwrap_or(0));
+        if config.disk_depth.is_some_and(|depth| depth.get() > MOST_DISK_DEPTH) {
+            return wrong("disk_depth", format!("must be at most {MOST_DISK_DEPTH}; 0 is no limit"));
+        }
         config.io_mode = self.io_mode.unwrap_or(config.io_mode);
         config.verify_reads = self.verify_reads.unwrap_or(config.verify_reads);
+        config.log = self.log;
         config.checksums = self.checksums.iter().map(|name| name.0).collect();
+        config.records = self.records.map(record_target).transpose()?;
         config.data_listen = self.data.listen.unwrap_or(config.data_listen);
         config.data_tls = self.data.validate_tls(config.data_listen)?;
         config.data_advertise = advertise(self.data.advertise, config.data_listen)?;
@@ -276,7 +296,17 @@ impl File {
         }
         config.doors = self.doors;
         config.tpc = self.tpc.validate()?;
+        config.tracing = self.tracing;
         Ok(config)
+    }
+}
+
+fn record_target(text: String) -> Result<RecordTarget, Wrong> {
+    match text.as_str() {
+        "journal" => Ok(RecordTarget::Journal),
+        "stderr" => Ok(RecordTarget::Stderr),
+        path if path.starts_with('/') => Ok(RecordTarget::File(text.into())),
+        _ => wrong("records", "must be an absolute path, \"journal\" or \"stderr\""),
     }
 }
 

@@ -1,20 +1,25 @@
 //! The pool's configuration: one TOML file, read and validated whole before any port is bound.
 //!
 //! [`file`] is what may stand in the file, key by key; [`Config`] is what the pool works with; [`error`] says what is
-//! wrong and where; [`units`] reads sizes and times.
+//! wrong and where; [`units`] reads sizes and times. [`reference`] is every key in words, [`sources`] the file with what
+//! the environment and the command line say instead.
 #![forbid(unsafe_code)]
 
 pub mod error;
 pub mod file;
+pub mod reference;
+pub mod sources;
 mod tpc;
 pub mod units;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use penstock_service::{LogFilter, trace};
 
 pub use self::error::ConfigError;
 use self::units::ByteSize;
@@ -41,12 +46,16 @@ pub struct Config {
     pub shards: usize,
     /// I/O buffers of all shards together, in bytes; `None`: [`DEFAULT_BUFFER_MEMORY_BYTES`], or more with many shards.
     pub buffer_memory_bytes: Option<u64>,
+    /// Reads and writes of transfers at the disk at once, of all shards together; `None`: as many as there are buffers.
+    pub disk_depth: Option<NonZeroUsize>,
     /// How bytes come to the disk.
     pub io_mode: IoMode,
     /// What is checked before it is sent.
     pub verify_reads: VerifyReads,
     /// Computed for every upload beside adler32.
     pub checksums: AlgorithmSet,
+    /// What is logged; `None`: the usual.
+    pub log: Option<LogFilter>,
     /// Where clients come to.
     pub data_listen: SocketAddr,
     /// "host:port" as it stands in the URLs that clients are sent to; `None`: the address that was bound.
@@ -65,10 +74,35 @@ pub struct Config {
     pub limits: Limits,
     /// The background verification of all replicas.
     pub scrub: Scrub,
+    /// Where a line is written for each transfer that has ended; `None`: nowhere.
+    pub records: Option<RecordTarget>,
     /// URLs of doors by their names.
     pub doors: BTreeMap<String, String>,
     /// Remote servers of third-party copies.
     pub tpc: crate::remote::Settings,
+    /// Where traces go.
+    pub tracing: trace::Settings,
+}
+
+/// Where records of ended transfers go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordTarget {
+    /// Lines at the end of a file.
+    File(PathBuf),
+    /// The journal, with fields to search by.
+    Journal,
+    /// Lines on the standard error.
+    Stderr,
+}
+
+impl fmt::Display for RecordTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecordTarget::File(path) => write!(f, "{}", path.display()),
+            RecordTarget::Journal => f.write_str("the journal"),
+            RecordTarget::Stderr => f.write_str("the standard error"),
+        }
+    }
 }
 
 /// The data port with TLS.
@@ -212,9 +246,11 @@ impl Config {
             max_file_size: None,
             shards: 0,
             buffer_memory_bytes: None,
+            disk_depth: None,
             io_mode: IoMode::Direct,
             verify_reads: VerifyReads::FromDisk,
             checksums: AlgorithmSet::EMPTY,
+            log: None,
             data_listen: SocketAddr::from(([0, 0, 0, 0], 2881)),
             data_advertise: None,
             data_tls: None,
@@ -228,8 +264,10 @@ impl Config {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             scrub: Scrub::default(),
+            records: None,
             doors: BTreeMap::new(),
             tpc: crate::remote::Settings::default(),
+            tracing: trace::Settings::default(),
             root,
         }
     }
@@ -245,11 +283,6 @@ impl Config {
             max_file_size: self.max_file_size,
             direct: self.io_mode == IoMode::Direct,
         }
-    }
-
-    /// Reads and validates a file.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::parse(&read_text(path)?, path)
     }
 
     /// Validates the text of a file; `path` is for the error.
@@ -300,11 +333,16 @@ impl fmt::Display for Config {
             "  buffer_memory  {}",
             size(self.buffer_memory_bytes, "32 MiB, or 8 MiB for each shard")
         )?;
+        let depth = self.disk_depth.map_or("no limit but the buffers".to_owned(), |depth| depth.to_string());
+        writeln!(f, "  disk_depth     {depth}")?;
         writeln!(f, "  io_mode        {}", self.io_mode)?;
         writeln!(f, "  verify_reads   {}", self.verify_reads)?;
         for queue in &self.queues {
             let QueueLimits { name, max_running, max_waiting } = queue;
             writeln!(f, "  queue          {name}: {max_running} at once, {max_waiting} waiting")?;
+        }
+        if let Some(target) = &self.records {
+            writeln!(f, "  records        {target}")?;
         }
         match self.scrub.rate_bytes_per_second {
             Some(rate) => {

@@ -5,9 +5,10 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,10 +17,10 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 use tracing::{info, warn};
 
+use super::engine_metrics::{self, EngineCollector, Gauges, watch};
 use super::metrics::Metrics;
 use super::read_metrics::ReadingCollector;
 use super::remote_metrics::RemoteCollector;
@@ -27,7 +28,6 @@ use crate::checksum::DigestPool;
 use crate::config::Config;
 use crate::engine::arena::SLOT_BYTES;
 use crate::engine::blocking::Blocking;
-use crate::engine::core::Core;
 use crate::engine::net::listener::{self, Listener};
 use crate::engine::net::zero_copy::Tally;
 use crate::engine::shard::{Shard, StartError};
@@ -50,10 +50,6 @@ const BLOCKING_THREADS: usize = 32;
 const LEAST_SLOTS_PER_SHARD: usize = 4;
 /// Buffers of a shard unless configured, where the default for the whole pool would give it fewer.
 const USUAL_SLOTS_PER_SHARD: usize = 8;
-/// How often a shard tells how busy it is.
-const GAUGE_PERIOD: Duration = Duration::from_secs(1);
-/// Loads are kept as parts of this.
-const WHOLE: f64 = 1_000_000.0;
 
 /// How busy the shards are.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -82,6 +78,12 @@ pub trait DataPort: Send + Sync + fmt::Debug {
     }
     /// How busy it is.
     fn load(&self) -> EngineLoad;
+    /// A shard whose loop has not turned for so long, though each looks at its clock once a second.
+    fn silent_shard(&self, _limit: Duration) -> Option<usize> {
+        None
+    }
+    /// So many connections at once from now on; those that are open stay.
+    fn limit_connections(&self, _limit: usize) {}
     /// Starts a transfer that the pool makes by itself, whose turn has come.
     fn launch(&self, transfer: &Arc<Transfer>);
     /// Closes all connections and ends its threads. Blocks until they have ended.
@@ -118,6 +120,16 @@ pub enum DataPortError {
         /// Buffers of each.
         slots: usize,
     },
+    /// A shard could never read or write.
+    #[error(
+        "disk_depth lets {depth} operations go to the disk at once, which {shards} shards cannot share out: make it at          least {shards}, or lower shards"
+    )]
+    TooShallow {
+        /// Operations at once.
+        depth: usize,
+        /// Shards.
+        shards: usize,
+    },
     /// The engine does not start.
     #[error(transparent)]
     Engine(#[from] StartError),
@@ -142,6 +154,9 @@ pub fn start(
     if slots < LEAST_SLOTS_PER_SHARD {
         return Err(DataPortError::TooFewBuffers { shards, slots });
     }
+    if let Some(depth) = config.disk_depth.filter(|depth| depth.get() < shards) {
+        return Err(DataPortError::TooShallow { depth: depth.get(), shards });
+    }
     let (address, listeners) = bind("data.listen", config.data_listen, shards)?;
     let mut secure = None;
     if let Some(keys) = &config.data_tls {
@@ -150,18 +165,18 @@ pub fn start(
         secure = Some((address, listeners, tls));
     }
 
-    let digests = DigestPool::new(shards.min(processors)).map_err(DataPortError::Threads)?;
+    let digests = Arc::new(DigestPool::new(shards.min(processors)).map_err(DataPortError::Threads)?);
     let reading = Reading::new(Arc::clone(&store), config.io_mode, config.verify_reads);
     let port = Arc::new(Port {
         desk,
         store,
-        digests: Some(Arc::new(digests)),
+        digests: Some(Arc::clone(&digests)),
         settings: Settings {
             head_limits: http1::Limits::default(),
             head_time: config.timeouts.head,
             idle_limit: config.timeouts.idle,
             keep_alive_limit: config.timeouts.keep_alive,
-            connections_limit: config.limits.connections,
+            connections_limit: Arc::new(AtomicUsize::new(config.limits.connections)),
             io_mode: config.io_mode,
             algorithms: config.checksums,
         },
@@ -172,6 +187,13 @@ pub fn start(
     let started = (0..shards).map(|number| Shard::start(number, slots, Arc::clone(&blocking)));
     let started = started.collect::<Result<Vec<_>, _>>()?;
     log_facts(&started, slots);
+    for (number, shard) in started.iter().enumerate() {
+        // The shard's first task, so that no operation comes before it.
+        let depth = config.disk_depth.and_then(|depth| share_of(depth, shards, number));
+        shard
+            .submit(move |core| async move { core.limit_disk_depth(depth) })
+            .map_err(DataPortError::Threads)?;
+    }
     let gauges: Vec<Arc<Gauges>> = (0..shards).map(|_| Arc::default()).collect();
     let listen = |listeners: Vec<OwnedFd>, tls: Option<&Arc<ServerTls>>| {
         started.iter().zip(listeners).try_for_each(|(shard, descriptor)| {
@@ -191,6 +213,8 @@ pub fn start(
     }
     let zero_copy = started.iter().map(|shard| Arc::clone(&shard.facts().zero_copy)).collect();
     metrics.register(|registry| {
+        let engine = EngineCollector { gauges: gauges.clone(), blocking, digests };
+        registry.register_collector(Box::new(engine));
         let tls = keys.as_ref().map(|(_, tls)| Arc::clone(tls));
         registry.register_collector(Box::new(ReadingCollector::of(&port.reading)));
         registry.register_collector(Box::new(PortCollector { port: Arc::clone(&port), zero_copy, tls }))
@@ -264,6 +288,13 @@ fn bind(
     Ok((bound, listeners))
 }
 
+/// What one of several shards has of the operations that may be at the disk at once: nothing is agreed on between
+/// threads for each of them.
+fn share_of(depth: NonZeroUsize, shards: usize, number: usize) -> Option<NonZeroUsize> {
+    let (each, over) = (depth.get() / shards.max(1), depth.get() % shards.max(1));
+    NonZeroUsize::new(each + usize::from(number < over))
+}
+
 /// Buffers of all shards unless configured: [`crate::config::DEFAULT_BUFFER_MEMORY_BYTES`] in slots.
 const DEFAULT_SLOTS: usize = crate::config::DEFAULT_BUFFER_MEMORY_BYTES as usize / SLOT_BYTES;
 
@@ -319,13 +350,15 @@ impl DataPort for Shards {
     }
 
     fn load(&self) -> EngineLoad {
-        let slots = self.gauges.iter().map(|gauges| gauges.slots.load(Ordering::Relaxed)).sum::<u64>();
-        let used = self.gauges.iter().map(|gauges| gauges.used.load(Ordering::Relaxed)).sum::<u64>();
-        let busiest = self.gauges.iter().map(|gauges| gauges.busy.load(Ordering::Relaxed)).max();
-        EngineLoad {
-            buffers_used: if slots == 0 { 0.0 } else { used as f64 / slots as f64 },
-            busiest_shard: busiest.unwrap_or(0) as f64 / WHOLE,
-        }
+        engine_metrics::load(&self.gauges)
+    }
+
+    fn silent_shard(&self, limit: Duration) -> Option<usize> {
+        self.gauges.iter().position(|gauges| gauges.turned.silent_for(limit))
+    }
+
+    fn limit_connections(&self, limit: usize) {
+        self.third_party.port.settings.connections_limit.store(limit, Ordering::Relaxed);
     }
 
     fn launch(&self, transfer: &Arc<Transfer>) {
@@ -348,37 +381,6 @@ impl DataPort for Shards {
         let shards = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
         // All are asked before any is waited for; dropping one waits for its thread.
         shards.iter().for_each(Shard::stop);
-    }
-}
-
-/// What a shard tells of itself.
-#[derive(Debug, Default)]
-struct Gauges {
-    slots: AtomicU64,
-    used: AtomicU64,
-    /// Share of the last period that the thread was on a processor, in parts of [`WHOLE`].
-    busy: AtomicU64,
-}
-
-/// Runs on a shard: reads the thread's own clocks now and then.
-async fn watch(core: Rc<Core>, gauges: Arc<Gauges>) {
-    let processor_seconds = || {
-        let time = clock_gettime(ClockId::ThreadCPUTime);
-        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-    };
-    let (mut since, mut worked_before) = (core.now(), processor_seconds());
-    loop {
-        let arena = core.arena();
-        gauges.slots.store(arena.slots() as u64, Ordering::Relaxed);
-        gauges.used.store(arena.used() as u64, Ordering::Relaxed);
-        core.sleep(GAUGE_PERIOD).await;
-        let (now, worked) = (core.now(), processor_seconds());
-        let elapsed = now.saturating_duration_since(since).as_secs_f64();
-        if elapsed > 0.0 {
-            let share = ((worked - worked_before) / elapsed).clamp(0.0, 1.0);
-            gauges.busy.store((share * WHOLE) as u64, Ordering::Relaxed);
-        }
-        (since, worked_before) = (now, worked);
     }
 }
 
@@ -467,6 +469,7 @@ impl Collector for PortCollector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::engine_metrics::GAUGE_PERIOD;
     use crate::control::registry::{Registry, RegistrySettings};
     use crate::engine::disk::KernelDisk;
     use crate::store::StoreConfig;
@@ -505,6 +508,27 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_whose_loop_is_held_up_is_found() {
+        let shard = Shard::start(0, 4, Blocking::new(1)).unwrap();
+        let gauges = Arc::new(Gauges::default());
+        let theirs = Arc::clone(&gauges);
+        shard.submit(|core| watch(core, theirs)).unwrap();
+        let limit = 2 * GAUGE_PERIOD;
+        std::thread::sleep(limit + GAUGE_PERIOD);
+        assert!(!gauges.turned.silent_for(limit), "it turns by itself");
+
+        let (let_go, held) = std::sync::mpsc::channel::<()>();
+        // As a call of the kernel would that does not come back.
+        shard.submit(move |_| async move { held.recv().unwrap() }).unwrap();
+        std::thread::sleep(limit + GAUGE_PERIOD);
+        assert!(gauges.turned.silent_for(limit), "it is held up");
+
+        let_go.send(()).unwrap();
+        std::thread::sleep(GAUGE_PERIOD);
+        assert!(!gauges.turned.silent_for(limit), "it turns again");
+    }
+
+    #[test]
     fn shards_that_would_starve_for_buffers_do_not_start() {
         let dir = tempfile::tempdir().unwrap();
         let (registry, store, metrics) = pool(dir.path());
@@ -513,6 +537,26 @@ mod tests {
         config.buffer_memory_bytes = Some(8 << 20);
         let error = start(registry, store, &config, &metrics).unwrap_err();
         assert!(matches!(error, DataPortError::TooFewBuffers { shards: 4, slots: 2 }), "{error}");
+    }
+
+    #[test]
+    fn the_depth_of_the_disk_is_shared_out_among_the_shards() {
+        for (depth, shards, expected) in [(8, 2, &[4, 4][..]), (7, 3, &[3, 2, 2]), (3, 3, &[1, 1, 1])] {
+            let depth = NonZeroUsize::new(depth).unwrap();
+            let shares: Vec<usize> =
+                (0..shards).map(|number| share_of(depth, shards, number).unwrap().get()).collect();
+            assert_eq!(shares, expected);
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_too_shallow_for_the_shards_is_told_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let (registry, store, metrics) = pool(dir.path());
+        let mut config = Config::new("p", dir.path());
+        (config.shards, config.disk_depth) = (4, NonZeroUsize::new(3));
+        let error = start(registry, store, &config, &metrics).unwrap_err().to_string();
+        assert!(error.contains("4 shards cannot share out: make it at least 4, or lower shards"), "{error}");
     }
 
     #[test]

@@ -11,17 +11,20 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use penstock_door_proto::v1;
+use penstock_service::trace::Tracer;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use thiserror::Error;
 use tokio::sync::Notify;
 use tracing::info;
 
+use super::chronicle::Chronicle;
 use super::data_port::DataPort;
 use super::doors::Doors;
 use super::entry::{Bell, Entry, Subject};
 use super::kept::Kept;
 use super::metrics::Metrics;
 use super::queue::{QueueError, QueueLimits, QueueStatus, Queues, Turn};
+use super::traces;
 use crate::transfer::connection::{DOOR_KEY, TRANSFER_KEY};
 use crate::transfer::request::{KindName, RequestError};
 use crate::transfer::{
@@ -63,6 +66,13 @@ pub struct RegistrySettings {
     pub timeouts: Timeouts,
     /// Doors and their URLs, by name.
     pub doors: HashMap<String, String>,
+}
+
+/// What may change while the pool runs.
+#[derive(Debug)]
+struct LiveLimits {
+    max_transfers: usize,
+    timeouts: Timeouts,
 }
 
 /// Why a transfer was not started.
@@ -119,13 +129,17 @@ pub struct NotEnded {
 pub struct Registry {
     me: Weak<Registry>,
     clock: Arc<dyn Clock>,
-    settings: RegistrySettings,
+    limits: Mutex<LiveLimits>,
     doors: Doors,
     metrics: Arc<Metrics>,
     /// "http://host:port", known once the data port answers.
     data_url: OnceLock<String>,
     /// "https://host:port", where the data port speaks TLS.
     secure_data_url: OnceLock<String>,
+    /// What is remembered of those that have ended.
+    chronicle: OnceLock<Arc<Chronicle>>,
+    /// Who is told of transfers that are parts of traces.
+    tracer: OnceLock<Tracer>,
     /// Where transfers go that the pool makes by itself.
     data_port: OnceLock<Weak<dyn DataPort>>,
     /// No new transfers.
@@ -188,6 +202,8 @@ impl Registry {
             metrics,
             data_url: OnceLock::new(),
             secure_data_url: OnceLock::new(),
+            chronicle: OnceLock::new(),
+            tracer: OnceLock::new(),
             data_port: OnceLock::new(),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -202,7 +218,10 @@ impl Registry {
                 queues: Queues::new(settings.queues.clone()),
                 arrivals: 0,
             }),
-            settings,
+            limits: Mutex::new(LiveLimits {
+                max_transfers: settings.max_transfers,
+                timeouts: settings.timeouts,
+            }),
         })
     }
 
@@ -210,6 +229,23 @@ impl Registry {
     pub fn set_data_url(&self, url: String) {
         // A second address would not be known to those who have the first.
         let _ = self.data_url.set(url);
+    }
+
+    /// Who remembers the transfers that have ended. Set once, before the first transfer.
+    pub fn set_chronicle(&self, chronicle: Arc<Chronicle>) {
+        // A second one would not have what the first one remembers.
+        let _ = self.chronicle.set(chronicle);
+    }
+
+    /// Who remembers the transfers that have ended.
+    #[must_use]
+    pub fn chronicle(&self) -> &Arc<Chronicle> {
+        self.chronicle.get_or_init(Arc::default)
+    }
+
+    /// Who is told of transfers that are parts of traces. Set once, before the first transfer.
+    pub fn set_tracer(&self, tracer: Tracer) {
+        let _ = self.tracer.set(tracer);
     }
 
     /// Who carries out the transfers that the pool makes by itself. Set once, before the first transfer.
@@ -249,8 +285,19 @@ impl Registry {
 
     /// Client, linger and claim times.
     #[must_use]
-    pub fn timeouts(&self) -> &Timeouts {
-        &self.settings.timeouts
+    pub fn timeouts(&self) -> Timeouts {
+        self.limits().timeouts
+    }
+
+    /// Other limits and times, from now on; doors and the set of queues stay. What runs beyond a lower limit goes on.
+    pub fn set_limits(&self, settings: &RegistrySettings) {
+        *self.limits() = LiveLimits { max_transfers: settings.max_transfers, timeouts: settings.timeouts };
+        let mut table = self.lock();
+        table.queues.set_limits(&settings.queues);
+        let queues = table.queues.names();
+        let admitted = queues.iter().flat_map(|queue| table.admit_all(queue)).collect();
+        drop(table);
+        self.admit(admitted);
     }
 
     /// The transfer of a request that was made before, if it is the same request.
@@ -285,8 +332,9 @@ impl Registry {
         {
             return Err(StartError::UploadRuns { replica: request.replica, by: by.clone() });
         }
-        if table.rows.len() >= self.settings.max_transfers && !table.forget_oldest() {
-            return Err(StartError::TooMany { limit: self.settings.max_transfers });
+        let max_transfers = self.limits().max_transfers;
+        if table.rows.len() >= max_transfers && !table.forget_oldest() {
+            return Err(StartError::TooMany { limit: max_transfers });
         }
         let turn = table.queues.enqueue(&queue, request.priority, id.clone())?;
         if request.kind.stores() {
@@ -410,7 +458,7 @@ impl Registry {
     /// Does what time demands, for all transfers; called several times a second.
     pub fn tick(&self) {
         let hurry = self.draining();
-        let mut timeouts = self.settings.timeouts;
+        let mut timeouts = self.timeouts();
         if hurry {
             timeouts.client = timeouts.client.min(DRAINING_PATIENCE);
         }
@@ -543,7 +591,11 @@ impl Registry {
         if first_time {
             self.metrics.moved(request.kind.name(), entry.take_uncounted_bytes());
             self.metrics.ended(&transfer);
+            self.chronicle().ended(&entry);
             log_end(&transfer, &state);
+            if let Some(tracer) = self.tracer.get() {
+                traces::ended(tracer, entry.trace.get().copied(), &transfer, &state);
+            }
         }
         self.admit(admitted);
     }
@@ -562,6 +614,12 @@ impl Registry {
                 }
             }
         }
+    }
+
+    /// Held for a look or a change; never while another lock is asked for.
+    fn limits(&self) -> MutexGuard<'_, LiveLimits> {
+        // Each change of it is whole.
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {

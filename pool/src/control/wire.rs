@@ -103,6 +103,11 @@ pub(super) fn progress(transfer: &Transfer) -> v1::Progress {
         connections: connections(&counters.connections()),
         limits: Some(limits(&transfer.limits())),
         retries: counters.retries(),
+        queue_time: length(transfer.queue_time()),
+        first_byte_time: counters.first_byte_time().and_then(length),
+        transfer_time: counters.first_byte_time().and_then(|_| length(counters.transfer_time())),
+        mean_read_bandwidth: counters.mean_read_bandwidth(),
+        mean_write_bandwidth: counters.mean_write_bandwidth(),
     }
 }
 

@@ -28,8 +28,8 @@ pub struct Settings {
     pub idle_limit: Duration,
     /// Between two requests of a connection.
     pub keep_alive_limit: Duration,
-    /// Connections at once, over all shards.
-    pub connections_limit: usize,
+    /// Connections at once, over all shards. May change while the port is open.
+    pub connections_limit: Arc<AtomicUsize>,
     /// How bytes come to the disk and from it.
     pub io_mode: IoMode,
     /// Computed for every upload beside adler32.
@@ -88,7 +88,7 @@ pub async fn accept(core: Rc<Core>, port: Arc<Port>, listener: Listener, tls: Op
             }
         };
         let open = OpenConnection::new(&port);
-        if open.number() > port.settings.connections_limit {
+        if open.number() > port.settings.connections_limit.load(Ordering::Relaxed) {
             port.counters.refused_connections.fetch_add(1, Ordering::Relaxed);
             continue;
         }

@@ -27,6 +27,7 @@ fn the_guide_names_every_setting_and_no_other() {
                 ("limits", "[limits]"),
                 ("scrub", "[scrub]"),
                 ("tpc", "[tpc]"),
+                ("tracing", "[tracing]"),
             ],
         ),
         (
@@ -38,6 +39,7 @@ fn the_guide_names_every_setting_and_no_other() {
                 ("limits", "[limits]"),
                 ("timeouts", "[timeouts]"),
                 ("pools", "[[pools]]"),
+                ("tracing", "[tracing]"),
             ],
         ),
     ];

@@ -4,6 +4,7 @@
 mod admin;
 mod health;
 mod pool;
+mod records;
 mod registry;
 mod replicas;
 mod results;

@@ -96,6 +96,9 @@ async fn upload(
         sent.map_err(|error| Failure::connection_lost(format!("the client went away: {error}")))?;
     }
     claim.started(exchange.connection_info()).map_err(|_| stopped())?;
+    if let Some(length) = plan.length {
+        claim.transfer().progress().set_requested(length);
+    }
     let (checksums, size) = if plan.length.is_some_and(|length| length <= SMALL_BYTES) {
         receive_small(exchange, claim, plan, admission).await?
     } else {
