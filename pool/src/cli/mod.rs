@@ -3,9 +3,11 @@
 //! * [`options`]: the command line.
 //! * [`reach`]: how a running pool is found; commands speak the same contract with it as doors do.
 //! * [`pool`], [`scrub`], [`replicas`]: commands to a pool that runs; [`offline`]: to one that does not. Later ones get a file of their own beside them.
+//! * [`marking`]: a look at the host, with or without a pool.
 //! * [`show`], [`table`], [`json`]: what is printed: words and columns for people, JSON for programs.
 
 mod json;
+mod marking;
 mod offline;
 pub mod options;
 mod pool;
@@ -19,13 +21,14 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use self::options::{Command, Index, Options, Running};
+use self::options::{Command, Index, Marking, Options, Running};
 
 /// Carries out a command. The exit code tells programs what the command found, where there is something to find.
 pub fn run(command: Command, options: &Options) -> anyhow::Result<ExitCode> {
     let command = match command {
         Command::Index(Index::Rebuild { quick }) => return offline::rebuild(options, quick),
         Command::Import(wish) => return offline::import(options, &wish),
+        Command::Marking(Marking::Check) => return marking::check(options),
         Command::Running(command) => command,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use penstock_door_proto::v1;
 use serde::Deserialize;
 
+use super::marking::MarkingKeys;
 use super::tpc::TpcKeys;
 use super::units::{ByteSize, Period};
 use super::{
@@ -84,6 +85,9 @@ pub struct File {
     /// Third-party copies: the pool as a client of remote servers.
     #[serde(default)]
     tpc: TpcKeys,
+    /// Packet marking: whose traffic a flow is, told to networks.
+    #[serde(default)]
+    marking: MarkingKeys,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -276,6 +280,18 @@ impl File {
         }
         config.doors = self.doors;
         config.tpc = self.tpc.validate()?;
+        config.marking = self.marking.validate()?;
+        let ports = [
+            Some(config.data_listen),
+            Some(config.admin_listen),
+            config.data_tls.as_ref().map(|tls| tls.listen),
+        ];
+        if let Some(taken) = ports.into_iter().flatten().find(|at| config.marking.ports.contains(at.port())) {
+            return wrong(
+                "marking.ports",
+                format!("holds port {}, which is in use for {taken}", taken.port()),
+            );
+        }
         Ok(config)
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod file;
+mod marking;
 mod tpc;
 pub mod units;
 
@@ -69,6 +70,8 @@ pub struct Config {
     pub doors: BTreeMap<String, String>,
     /// Remote servers of third-party copies.
     pub tpc: crate::remote::Settings,
+    /// Packet marking.
+    pub marking: crate::marking::Settings,
 }
 
 /// The data port with TLS.
@@ -230,6 +233,7 @@ impl Config {
             scrub: Scrub::default(),
             doors: BTreeMap::new(),
             tpc: crate::remote::Settings::default(),
+            marking: crate::marking::Settings::default(),
             root,
         }
     }
@@ -312,6 +316,14 @@ impl fmt::Display for Config {
                 writeln!(f, "  scrub          {rate}/s, a pass every {days} d")?;
             }
             None => writeln!(f, "  scrub          on request only")?,
+        }
+        writeln!(
+            f,
+            "  marking        {} (labelled ports: {})",
+            self.marking.rules.policy, self.marking.ports
+        )?;
+        for collector in &self.marking.collectors {
+            writeln!(f, "  collector      {collector}")?;
         }
         for (name, url) in &self.doors {
             writeln!(f, "  door           {name}: {url}")?;

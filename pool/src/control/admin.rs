@@ -227,9 +227,12 @@ fn transfer_json(entry: &Arc<Entry>) -> serde_json::Value {
             json!({
                 "local": endpoint(connection.local.as_ref()),
                 "remote": endpoint(connection.remote.as_ref()),
+                "flow_label": (connection.flow_label != 0).then(|| format!("{:#07x}", connection.flow_label)),
             })
         })
         .collect();
+    let marked = progress.marked_as.unwrap_or_default();
+    let known = |name: String| Some(name).filter(|name| !name.is_empty());
     json!({
         "transfer": request.transfer_id,
         "kind": entry.kind().as_str(),
@@ -248,6 +251,8 @@ fn transfer_json(entry: &Arc<Entry>) -> serde_json::Value {
         "bytes_moved": progress.bytes_moved,
         "bytes_requested": progress.bytes_requested,
         "limited_by": limited_by,
+        "experiment": known(marked.experiment),
+        "activity": known(marked.activity),
         "connections": connections,
     })
 }
