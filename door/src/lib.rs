@@ -7,6 +7,7 @@
 //! * [`pools`]: connections to pools, their state, the choice among them.
 //! * [`auth`]: who asks, and what they may do.
 //! * [`namespace`]: which names there are, in SQLite.
+//! * [`marking`]: whose traffic a transfer is.
 //! * [`config`], [`checksum`], [`metrics`]: what all of them speak of.
 //!
 //! A PUT, from top to bottom: [`http::put`] → [`transfers::upload`] → the pool → [`namespace::upload`].
@@ -16,6 +17,7 @@ pub mod auth;
 pub mod checksum;
 pub mod config;
 pub mod http;
+pub mod marking;
 pub mod metrics;
 pub mod namespace;
 pub mod pools;

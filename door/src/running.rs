@@ -90,6 +90,7 @@ impl Door {
             transfers: Arc::clone(&transfers),
             redirect: config.redirect,
             copy: config.copy,
+            marking: config.marking,
             limits: config.limits,
             own_url,
             realm: config.name.to_string(),

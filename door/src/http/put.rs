@@ -48,8 +48,10 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     if verdict != Verdict::Proceed {
         return Err(head::refuse(verdict));
     }
+    let client = exchange.client();
     let request = UploadRequest {
-        client: exchange.client(),
+        marking: exchange.marking(&client),
+        client,
         view_path: exchange.view_path.clone(),
         path: exchange.path.clone(),
         size_bytes,

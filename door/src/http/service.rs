@@ -16,6 +16,7 @@ use super::exchange::Exchange;
 use super::{copy, delete, get, head, mkcol, options, propfind, put};
 use crate::auth::Authenticator;
 use crate::config::{CopyRules, Limits, Redirect};
+use crate::marking::MarkingRules;
 use crate::namespace::Namespace;
 use crate::transfers::Transfers;
 
@@ -35,6 +36,8 @@ pub struct Service {
     pub redirect: Redirect,
     /// Third-party copies.
     pub copy: CopyRules,
+    /// How transfers without a SciTag are marked.
+    pub marking: MarkingRules,
     /// What is accepted.
     pub limits: Limits,
     /// What clients call this door; may be empty.
