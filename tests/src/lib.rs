@@ -16,6 +16,7 @@ pub mod daemon;
 pub mod damage;
 pub mod files;
 pub mod lone_pool;
+pub mod marking;
 pub mod metrics;
 pub mod pair;
 pub mod patience;

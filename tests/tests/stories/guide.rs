@@ -27,6 +27,8 @@ fn the_guide_names_every_setting_and_no_other() {
                 ("limits", "[limits]"),
                 ("scrub", "[scrub]"),
                 ("tpc", "[tpc]"),
+                ("marking", "[marking]"),
+                ("marking.override", "[[marking.override]]"),
             ],
         ),
         (
@@ -35,6 +37,9 @@ fn the_guide_names_every_setting_and_no_other() {
                 ("", ""),
                 ("redirect", "[redirect]"),
                 ("copy", "[copy]"),
+                ("marking", "[marking]"),
+                ("marking.experiments", "[[marking.experiments]]"),
+                ("marking.activities", "[[marking.activities]]"),
                 ("limits", "[limits]"),
                 ("timeouts", "[timeouts]"),
                 ("pools", "[[pools]]"),

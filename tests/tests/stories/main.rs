@@ -14,6 +14,7 @@ mod hostile;
 mod index;
 mod interchange;
 mod interruption;
+mod marking;
 mod ranges;
 mod readme;
 mod redirect;
