@@ -75,8 +75,10 @@ class Table:
         print(f"\n### {title}\n\n| case | server | {' | '.join(name for name, *_ in columns)} |")
         print("| --- " * (2 + len(columns)) + "|", flush=True)
 
-    def row(self, case, servers, runs, once, of="penstock"):
-        """`once(server)` gives one figure a column. Asks the servers in turn."""
+    def row(self, case, servers, runs, once):
+        """`once(server)` gives one figure a column. Asks the servers in turn. The ratio is Penstock's to the best of the
+        others; where Penstock is there a second time as `unverified`, that is a peer only when it is the only one."""
+        of = "penstock"
         results = {server.name: [] for server in servers}
         for run in range(-1, runs):
             for server in servers:
@@ -89,13 +91,15 @@ class Table:
             medians[name] = [statistics.median(column) for column in columns]
             cells = [self.cell(column, digits) for column, (_, digits, _) in zip(columns, self.columns)]
             print(f"| {case} | {name} | {' | '.join(cells)} |")
-        peers = [figures for name, figures in medians.items() if name != of]
+        others = [name for name in medians if name != of]
+        peers = [medians[name] for name in others if name != "unverified" or others == ["unverified"]]
         if of in medians and peers:
             ratios = []
             for position, (_, _, better) in enumerate(self.columns):
                 best = better(figures[position] for figures in peers)
                 ratios.append(f"**{medians[of][position] / best:.2f}**" if best else "–")
-            print(f"| {case} | {of} : best peer | {' | '.join(ratios)} |", flush=True)
+            against = "unverified" if others == ["unverified"] else "best peer"
+            print(f"| {case} | {of} : {against} | {' | '.join(ratios)} |", flush=True)
         return medians
 
     @staticmethod

@@ -8,14 +8,17 @@ mod arguments;
 mod checksum;
 mod child;
 mod disk;
+mod door;
 mod engine;
 mod http;
 mod measure;
 mod net;
+mod orders;
 mod pool;
 mod report;
 mod target;
 mod terminal;
+mod tpc;
 
 use std::process::ExitCode;
 
@@ -38,6 +41,8 @@ enum Command {
     Disk(disk::Options),
     Net(net::Options),
     Pool(pool::Options),
+    Door(door::Options),
+    Tpc(tpc::Options),
     Checksum(checksum::Options),
     Engine(engine::Options),
     #[command(hide = true)]
@@ -61,6 +66,8 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Disk(options) => disk::run(options, &interrupt),
         Command::Net(options) => net::run(options, &interrupt),
         Command::Pool(options) => pool::run(options, &interrupt),
+        Command::Door(options) => door::run(options, &interrupt),
+        Command::Tpc(options) => tpc::run(options, &interrupt),
         Command::Checksum(options) => checksum::run(options, &interrupt),
         Command::Engine(options) => engine::run(options, &interrupt),
         Command::EngineServer(options) => engine::serve(options),

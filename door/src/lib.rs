@@ -2,6 +2,7 @@
 //!
 //! Folders, top down; imports only ever run down this list:
 //!
+//! * [`adopt`]: names for what lies in a pool already, as a command.
 //! * [`http`]: HTTP and WebDAV: one file for each method.
 //! * [`transfers`]: giving work to pools, following it, settling it.
 //! * [`pools`]: connections to pools, their state, the choice among them.
@@ -13,6 +14,7 @@
 //! A PUT, from top to bottom: [`http::put`] → [`transfers::upload`] → the pool → [`namespace::upload`].
 #![forbid(unsafe_code)]
 
+pub mod adopt;
 pub mod auth;
 pub mod checksum;
 pub mod config;
@@ -27,4 +29,4 @@ pub mod transfers;
 pub use auth::Anonymous;
 pub use auth::issue::{init_first_token, init_keys};
 pub use config::{Config, PoolAccess, PoolConfig};
-pub use running::{Door, RunningDoor, StartError};
+pub use running::{Door, ReloadError, RunningDoor, StartError};

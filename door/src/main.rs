@@ -1,14 +1,20 @@
 //! `penstock-door`: one door, as a service. Wiring only.
 #![forbid(unsafe_code)]
 
-use std::io::IsTerminal as _;
+mod daemon;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
-use penstock_door::{Config, Door, RunningDoor};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use penstock_door::{Config, Door};
+use penstock_service::{Log, complaint};
+
+use crate::daemon::DoorDaemon;
+
+/// What the daemon logs unless told otherwise.
+const DAEMON_LOG: &str = "info";
 
 /// The door of a storage site: WebDAV and HTTP for users, work for pools.
 #[derive(Parser)]
@@ -23,30 +29,35 @@ struct Options {
     /// Make the macaroon keys and a first token for everything, where they are missing, and end.
     #[arg(long, value_name = "FILE", conflicts_with = "check")]
     init_token: Option<PathBuf>,
+    /// Give names to the files that `penstock-pool import` has found in this pool, and end. The pool runs meanwhile; this
+    /// door may.
+    #[arg(long, value_name = "POOL", conflicts_with_all = ["check", "init_token"])]
+    adopt: Option<String>,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
-        )
-        .with_writer(std::io::stderr)
-        // The journal and files take no colours.
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    match run(&options) {
-        Ok(code) => code,
-        Err(error) => {
-            // Each of the door's errors holds its cause in its own words.
-            eprintln!("penstock-door: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let log = Log::to_stderr(DAEMON_LOG);
+    complaint::end("penstock-door", &log, serve(&options, &log))
 }
 
-#[tokio::main]
-async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+fn serve(options: &Options, log: &Log) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("penstock-door")
+        .worker_threads(worker_threads())
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    runtime.block_on(run(options, log))
+}
+
+/// Half of the processors: a door that proxies moves bytes, too. On small machines more than one thread costs more in
+/// handing work to each other than it brings.
+fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))
+}
+
+async fn run(options: &Options, log: &Log) -> anyhow::Result<ExitCode> {
     let config = Config::load(&options.config)?;
     if let Some(token_file) = &options.init_token {
         let location = config
@@ -62,32 +73,21 @@ async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         println!("{}: good", options.config.display());
         return Ok(ExitCode::SUCCESS);
     }
-    let deadline = config.timeouts.drain.0;
-    // Before anything is bound, so that no signal finds the door half open.
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let door = Door::start(config).await?;
-    println!("penstock-door ready: http://{}", door.address());
-    told(&mut terminate, &mut interrupt).await;
-    tracing::info!("draining; a second signal ends at once");
-    let left = tokio::select! {
-        left = door.drain(deadline) => left,
-        () = told(&mut terminate, &mut interrupt) => door.transfers(),
-    };
-    end(door, left).await;
+    if let Some(pool) = &options.adopt {
+        return adopt(&config, pool).await;
+    }
+    log.follow(config.log.as_ref());
+    let start = DoorDaemon::start(options.config.clone(), config, log.clone());
+    penstock_service::live(start, |daemon| complaint::say_ready(&daemon.ready_line())).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn told(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-}
-
-async fn end(door: RunningDoor, left: usize) {
-    if left > 0 {
-        tracing::warn!(transfers = left, "transfers still run; they are settled after the next start");
-    }
-    door.stop().await;
+async fn adopt(config: &Config, pool: &str) -> anyhow::Result<ExitCode> {
+    let refused = |path: &str, why: &str| eprintln!("{path}: gets no name: {why}");
+    let done = penstock_door::adopt::adopt(config, pool, refused).await?;
+    println!(
+        "{pool}: {} named, {} had a name before, {} without a name",
+        done.named, done.known, done.refused
+    );
+    Ok(if done.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,17 +1,21 @@
 //! Starting a door, and stopping it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use penstock_door_proto::v1 as proto;
+use penstock_service::trace::Tracer;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use crate::auth::Authenticator;
 use crate::auth::keys::{KeyError, KeyRing};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, CopyRules, Limits, Timeouts};
 use crate::http::Service;
 use crate::http::admin::{self, AdminPort};
+use crate::http::current::Current;
 use crate::http::server::{self, Ending};
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, NamespaceError};
@@ -46,6 +50,17 @@ pub enum StartError {
     },
 }
 
+/// Why a new configuration is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The macaroon keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The pools' certificates.
+    #[error(transparent)]
+    Pools(#[from] ConnectError),
+}
+
 /// A door that does not run yet.
 #[derive(Debug)]
 pub struct Door;
@@ -59,11 +74,27 @@ impl Door {
     /// Starts a door. It serves when this returns, and finds its pools in the background: see
     /// [`RunningDoor::wait_for_pools`].
     pub async fn start(config: Config) -> Result<RunningDoor, StartError> {
+        Self::start_on(config, Vec::new()).await
+    }
+
+    /// Starts a door on listeners that somebody has opened for it and that do not block; with none, it opens its own.
+    pub async fn start_on(
+        config: Config,
+        listeners: Vec<std::net::TcpListener>,
+    ) -> Result<RunningDoor, StartError> {
         let (keys, pools) = Self::prepare(&config)?;
         let namespace = Namespace::open(&config.namespace).await?;
         let listen_error = |source| StartError::Listen { address: config.listen, source };
-        let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
-        let address = listener.local_addr().map_err(listen_error)?;
+        let mut listeners = listeners
+            .into_iter()
+            .map(TcpListener::from_std)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(listen_error)?;
+        if listeners.is_empty() {
+            listeners.push(TcpListener::bind(config.listen).await.map_err(listen_error)?);
+        }
+        // The first is what users know; there is one.
+        let address = listeners[0].local_addr().map_err(listen_error)?;
         let admin_listener = match config.admin_listen {
             Some(address) => Some(
                 TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?,
@@ -84,16 +115,17 @@ impl Door {
         let metrics = Metrics::new();
         let transfers = Transfers::new(namespace.clone(), pools, rules, metrics.clone());
         transfers.keep_pools();
-        let service = Arc::new(Service {
+        let current = Current::new(Service {
             authenticator: Authenticator::new(keys, config.anonymous),
             namespace: namespace.clone(),
             transfers: Arc::clone(&transfers),
             redirect: config.redirect,
-            copy: config.copy,
-            marking: config.marking,
+            copy: config.copy.clone(),
+            marking: config.marking.clone(),
             limits: config.limits,
             own_url,
             realm: config.name.to_string(),
+            tracer: Tracer::start("penstock-door", config.name.as_str(), &config.tracing),
         });
         let ending = Ending::default();
         if let Some(listener) = admin_listener {
@@ -102,9 +134,25 @@ impl Door {
             tokio::spawn(admin::serve(listener, port, ending.stop.clone()));
         }
         let head_timeout = config.timeouts.head.0;
-        ending.connections.spawn(server::serve(listener, service, head_timeout, ending.clone()));
+        let permits = Arc::new(Semaphore::new(config.limits.connections as usize));
+        let accepting = listeners.into_iter().map(|listener| {
+            let (current, permits) = (Arc::clone(&current), Arc::clone(&permits));
+            ending.connections.spawn(server::serve(listener, current, permits, head_timeout, ending.clone()))
+        });
+        let accepting = accepting.collect();
         tracing::info!(%address, name = config.name.as_str(), "the door is open");
-        Ok(RunningDoor { address, admin_address, namespace, transfers, metrics, ending })
+        let config = Mutex::new(config);
+        Ok(RunningDoor {
+            address,
+            admin_address,
+            namespace,
+            transfers,
+            metrics,
+            ending,
+            current,
+            config,
+            accepting,
+        })
     }
 
     fn prepare(config: &Config) -> Result<(KeyRing, Pools), StartError> {
@@ -122,6 +170,26 @@ fn public_url(config: &Config, address: SocketAddr) -> String {
     }
 }
 
+/// Keys, or their tables, that are not the same.
+fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
+    let differences = [
+        ("name", one.name != other.name),
+        ("listen", one.listen != other.listen),
+        ("url", one.url != other.url),
+        ("namespace", one.namespace != other.namespace),
+        ("admin_listen", one.admin_listen != other.admin_listen),
+        ("create_parents", one.create_parents != other.create_parents),
+        ("copy", one.copy != other.copy),
+        ("pools (their names)", one.pools != other.pools),
+        ("limits", one.limits != other.limits),
+        ("timeouts", one.timeouts != other.timeouts),
+        ("tracing", one.tracing != other.tracing),
+    ];
+    let keys: Vec<_> = differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect();
+    // A key that is missing above still is not passed over in silence.
+    if keys.is_empty() && one != other { vec!["another key"] } else { keys }
+}
+
 /// A door that serves.
 #[derive(Debug)]
 pub struct RunningDoor {
@@ -131,6 +199,10 @@ pub struct RunningDoor {
     transfers: Arc<Transfers>,
     metrics: Metrics,
     ending: Ending,
+    current: Arc<Current>,
+    config: Mutex<Config>,
+    /// One for each listener.
+    accepting: Vec<JoinHandle<()>>,
 }
 
 impl RunningDoor {
@@ -152,6 +224,88 @@ impl RunningDoor {
     /// Transfers that this door attends now.
     pub fn transfers(&self) -> usize {
         self.transfers.running()
+    }
+
+    /// How it is, in one line: what it attends, and which pools answer.
+    pub fn status_line(&self) -> String {
+        let pools: Vec<_> = self.transfers.pools().iter().collect();
+        let silent: Vec<_> =
+            pools.iter().filter(|pool| !pool.state().is_up()).map(|pool| pool.name()).collect();
+        let mut line = format!(
+            "{} transfers attended; {} of {} pools answer",
+            self.transfers(),
+            pools.len() - silent.len(),
+            pools.len()
+        );
+        if let [first, others @ ..] = silent.as_slice() {
+            line.push_str(&format!("; {first}"));
+            if !others.is_empty() {
+                line.push_str(&format!(" and {} more", others.len()));
+            }
+            line.push_str(" cannot be reached");
+        }
+        if self.ending.drain.is_cancelled() {
+            line.push_str("; draining");
+        }
+        line
+    }
+
+    /// What does not turn although it should: nobody accepts connections.
+    pub fn stuck(&self) -> Option<String> {
+        let ended = self.accepting.iter().any(JoinHandle::is_finished);
+        (ended && !self.ending.drain.is_cancelled()).then(|| "nobody accepts connections".to_owned())
+    }
+
+    /// Reads keys and certificates again, and goes by another configuration as far as that is possible without a start;
+    /// what has to wait for one is said. All of it or, when something is wrong, nothing.
+    pub async fn reload(&self, new: Config) -> Result<(), ReloadError> {
+        let reading = new.macaroon_keys.clone();
+        let keys = tokio::task::spawn_blocking(move || KeyRing::load(&reading)).await;
+        // Only the end of the runtime interrupts it.
+        let Ok(keys) = keys else { return Ok(()) };
+        let authenticator = Authenticator::new(keys?, new.anonymous);
+        let other_pools = self.transfers.pools().renew(&new.pools)?;
+        let old = self.config().clone();
+        let running = Config {
+            log: new.log.clone(),
+            anonymous: new.anonymous,
+            macaroon_keys: new.macaroon_keys.clone(),
+            redirect: new.redirect,
+            copy: CopyRules {
+                transfers: old.copy.transfers,
+                marker_period: old.copy.marker_period,
+                ..new.copy.clone()
+            },
+            limits: Limits { propfind_bytes: new.limits.propfind_bytes, ..old.limits },
+            timeouts: Timeouts { drain: new.timeouts.drain, ..old.timeouts },
+            pools: if other_pools { old.pools.clone() } else { new.pools.clone() },
+            ..old
+        };
+        let service = Service {
+            authenticator,
+            redirect: running.redirect,
+            copy: running.copy.clone(),
+            limits: running.limits,
+            ..Service::clone(&self.current.get())
+        };
+        self.current.set(service);
+        tracing::info!("the configuration was read again");
+        let waiting = differing(&running, &new);
+        if !waiting.is_empty() {
+            tracing::warn!(keys = waiting.join(", "), "these new settings count from the next start on");
+        }
+        *self.config() = running;
+        Ok(())
+    }
+
+    /// How long a drain may take.
+    pub fn drain_time(&self) -> Duration {
+        self.config().timeouts.drain.0
+    }
+
+    fn config(&self) -> MutexGuard<'_, Config> {
+        // Replaced as a whole.
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until every pool answers. `false` when they do not within the time.

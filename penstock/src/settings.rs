@@ -10,6 +10,7 @@ use penstock_door::config::value::PublicUrl;
 use penstock_pool::config::file::{ChecksumName, is_authority};
 use penstock_pool::config::units::{ByteSize, Period};
 use penstock_pool::config::{ConfigError, DEFAULT_RESERVE_BYTES, parse_toml, read_text};
+use penstock_service::LogFilter;
 use serde::Deserialize;
 
 use crate::options::ServeOptions;
@@ -46,6 +47,9 @@ struct File {
     /// Checksums computed for every upload beside adler32. Default: none.
     #[serde(default)]
     checksums: Vec<ChecksumName>,
+    /// What is logged: `"error"`, `"warn"`, `"info"`, `"debug"`, `"trace"`, or levels by module. `RUST_LOG` goes first.
+    /// Default: `"info"`.
+    log: Option<LogFilter>,
     /// From SIGTERM to the end, whatever still runs. Default: 30 s.
     drain: Option<Period>,
 }
@@ -77,6 +81,8 @@ pub struct Settings {
     pub max_file_size: Option<u64>,
     /// Computed beside adler32.
     pub checksums: Vec<ChecksumName>,
+    /// What is logged; `None`: the usual.
+    pub log: Option<LogFilter>,
     /// From SIGTERM to the end.
     pub drain: Duration,
 }
@@ -109,6 +115,7 @@ impl Settings {
             reserve_bytes: file.reserve.map_or(DEFAULT_RESERVE_BYTES, |size| size.0),
             max_file_size: file.max_file_size.map(|size| size.0),
             checksums: file.checksums,
+            log: file.log,
             drain: file.drain.map_or(Duration::from_secs(30), |period| period.0),
         };
         if let Some(advertise) = &settings.pool_advertise

@@ -39,11 +39,9 @@ impl Site {
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let data = settings.absolute_data()?;
         make_private_directory(&data)?;
-        let socket = data.join("grpc.sock");
-        let keys = data.join("keys");
 
-        let pool = Pool::start(pool_settings(&settings, &data, &socket)).await?;
-        match start_door(&settings, &data, socket, keys).await {
+        let pool = Pool::start(pool_settings(&settings, &data)).await?;
+        match start_door(&settings, &data).await {
             Ok((door, door_url)) => {
                 // One admin port tells of both.
                 pool.metrics().register(|registry| door.metrics().register(registry));
@@ -54,6 +52,25 @@ impl Site {
                 Err(error)
             }
         }
+    }
+
+    /// Goes by other settings as far as that is possible without a start.
+    pub async fn reload(&self, settings: &Settings) -> anyhow::Result<()> {
+        let data = settings.absolute_data()?;
+        self.door.reload(door_settings(settings, &data)?).await?;
+        self.pool.reconfigure(&pool_settings(settings, &data));
+        self.pool.reload().await;
+        Ok(())
+    }
+
+    /// How it is, in one line.
+    pub fn status_line(&self) -> String {
+        format!("pool: {}. door: {}", self.pool.status_line(), self.door.status_line())
+    }
+
+    /// What has not turned for so long although it should.
+    pub fn stuck(&self, limit: Duration) -> Option<String> {
+        self.pool.stuck(limit).or_else(|| self.door.stuck())
     }
 
     /// Where users come to.
@@ -98,12 +115,17 @@ fn make_private_directory(path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("--data: cannot make the directory {}", path.display()))
 }
 
-fn pool_settings(settings: &Settings, data: &Path, socket: &Path) -> PoolSettings {
+/// Where the door finds the pool.
+fn socket(data: &Path) -> PathBuf {
+    data.join("grpc.sock")
+}
+
+fn pool_settings(settings: &Settings, data: &Path) -> PoolSettings {
     let mut config = PoolSettings::new(POOL_NAME, data.join("pool"));
     config.data_listen = settings.pool_listen;
     config.data_advertise = settings.pool_advertise.clone();
     config.admin_listen = settings.admin_listen;
-    config.grpc = GrpcEndpoint::Socket(socket.to_owned());
+    config.grpc = GrpcEndpoint::Socket(socket(data));
     config.capacity = settings.capacity;
     config.reserve_bytes = settings.reserve_bytes;
     config.max_file_size = settings.max_file_size;
@@ -114,26 +136,24 @@ fn pool_settings(settings: &Settings, data: &Path, socket: &Path) -> PoolSetting
     config
 }
 
-async fn start_door(
-    settings: &Settings,
-    data: &Path,
-    socket: PathBuf,
-    keys: PathBuf,
-) -> anyhow::Result<(RunningDoor, String)> {
-    let url = settings.url.as_ref().map(|url| url.as_str().to_owned());
-    let location = url.clone().unwrap_or_else(|| format!("http://{}", settings.listen));
-    penstock_door::init_first_token(&data.join("token"), &keys, &location)?;
-
+fn door_settings(settings: &Settings, data: &Path) -> anyhow::Result<penstock_door::Config> {
     let name = POOL_NAME.parse().map_err(anyhow::Error::msg)?;
-    let pool = PoolConfig { name, access: PoolAccess::Socket(socket) };
-    let mut config = penstock_door::Config::new(data.join("names.sqlite"), keys, vec![pool]);
+    let pool = PoolConfig { name, access: PoolAccess::Socket(socket(data)) };
+    let mut config = penstock_door::Config::new(data.join("names.sqlite"), data.join("keys"), vec![pool]);
     config.listen = settings.listen;
     config.url = settings.url.clone();
     config.anonymous = settings.anonymous;
     config.create_parents = settings.create_parents;
     // As the pool does it: both ends of a first copy are this one machine mostly.
     config.copy.allow_loopback = settings.listen.ip().is_loopback();
-    let door = Door::start(config).await?;
+    Ok(config)
+}
+
+async fn start_door(settings: &Settings, data: &Path) -> anyhow::Result<(RunningDoor, String)> {
+    let url = settings.url.as_ref().map(|url| url.as_str().to_owned());
+    let location = url.clone().unwrap_or_else(|| format!("http://{}", settings.listen));
+    penstock_door::init_first_token(&data.join("token"), &data.join("keys"), &location)?;
+    let door = Door::start(door_settings(settings, data)?).await?;
     if !door.wait_for_pools(MEETING_TIME).await {
         let pools_are_silent = format!("the door did not find its pool within {} s", MEETING_TIME.as_secs());
         door.stop().await;

@@ -30,6 +30,12 @@ pub fn with_config(config: &Path, words: &[&str]) -> Outcome {
     run(Command::new(binary("penstock-pool")).arg("--config").arg(config).args(words))
 }
 
+/// Runs `penstock-door --config CONFIG --adopt POOL`.
+#[must_use]
+pub fn adopt(config: &Path, pool: &str) -> Outcome {
+    run(Command::new(binary("penstock-door")).arg("--config").arg(config).args(["--adopt", pool]))
+}
+
 fn run(command: &mut Command) -> Outcome {
     let output = command.output().expect("penstock-pool runs");
     Outcome {

@@ -31,8 +31,14 @@ impl Daemon {
     /// Starts it.
     #[must_use]
     pub fn spawn(name: &str, command: &mut Command) -> Daemon {
+        Self::spawn_with_stdin(name, command, Stdio::null())
+    }
+
+    /// Starts it with a descriptor of the story's as its standard input.
+    #[must_use]
+    pub fn spawn_with_stdin(name: &str, command: &mut Command, stdin: Stdio) -> Daemon {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -89,8 +89,10 @@ impl LonePool {
         let [data, admin] = ports::free();
         // Not in the root: a story's disk may be too full for it.
         let (config, socket) = (directory.join("pool.toml"), directory.join("grpc.sock"));
+        // Little, so that many can run beside each other, unless the story says how much.
+        let buffers = if more.contains("buffer_memory") { "" } else { "buffer_memory = \"16 MiB\"\n" };
         let text = format!(
-            "name = \"pool01\"\nroot = \"{}\"\nbuffer_memory = \"16 MiB\"\nreserve = 0\n{more}[data]\nlisten = \"{data}\"\n\
+            "name = \"pool01\"\nroot = \"{}\"\n{buffers}reserve = 0\n{more}[data]\nlisten = \"{data}\"\n\
              {data_keys}[admin]\nlisten = \"{admin}\"\n[grpc]\nsocket = \"{}\"\n",
             root.display(),
             socket.display()

@@ -37,6 +37,16 @@ impl Pair {
         Self::start_in_room(room, &root, more)
     }
 
+    /// The same with more lines in the door's configuration, too.
+    #[must_use]
+    pub fn start_with_door(pool: &str, door: &str) -> Pair {
+        let room = Room::new();
+        let root = room.join("pool");
+        let mut pair = Self::start_both(room.path(), &root, pool, door);
+        pair._room = Some(room);
+        pair
+    }
+
     /// The same with the pool's root elsewhere: on a disk that fails, say.
     #[must_use]
     pub fn start_with_root(root: &Path, more: &str) -> Pair {
@@ -52,6 +62,10 @@ impl Pair {
     /// Starts both with this root, and all else that they keep in this directory, which is made.
     #[must_use]
     pub fn start_in(directory: &Path, root: &Path, more: &str) -> Pair {
+        Self::start_both(directory, root, more, "")
+    }
+
+    fn start_both(directory: &Path, root: &Path, more: &str, door_more: &str) -> Pair {
         fs::create_dir_all(directory).expect("the directory can be made");
         let pool = LonePool::start_at(root, directory, more);
         let [door_address] = ports::free();
@@ -62,6 +76,7 @@ impl Pair {
              namespace = \"{}\"\n\
              macaroon_keys = \"{}\"\n\
              copy.allow_loopback = true\n\
+             {door_more}\
              [[pools]]\n\
              name = \"pool01\"\n\
              socket = \"{}\"\n",

@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+/// The least that Linux gives, nearly.
+const LITTLE_ROOM_BYTES: usize = 4096;
 /// How long it waits for an answer.
 const ANSWER_TIME: Duration = Duration::from_secs(20);
 
@@ -29,8 +31,22 @@ impl Raw {
     /// Connects.
     #[must_use]
     pub fn connect(address: SocketAddr) -> Raw {
-        let stream =
-            TcpStream::connect_timeout(&address, ANSWER_TIME).expect("the daemon accepts connections");
+        Self::over(TcpStream::connect_timeout(&address, ANSWER_TIME).expect("the daemon accepts connections"))
+    }
+
+    /// Connects as a client for which the kernel keeps hardly anything that it has not read.
+    #[must_use]
+    pub fn connect_with_little_room(address: SocketAddr) -> Raw {
+        use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = socket(family, SocketType::STREAM, None).expect("there are sockets");
+        // Before it connects: the window is agreed on then.
+        sockopt::set_socket_recv_buffer_size(&socket, LITTLE_ROOM_BYTES).expect("a socket has a buffer");
+        connect(&socket, &address).expect("the daemon accepts connections");
+        Self::over(TcpStream::from(socket))
+    }
+
+    fn over(stream: TcpStream) -> Raw {
         stream.set_read_timeout(Some(ANSWER_TIME)).expect("a socket has a read timeout");
         stream.set_write_timeout(Some(ANSWER_TIME)).expect("a socket has a write timeout");
         stream.set_nodelay(true).expect("a TCP socket has no delay");

@@ -165,6 +165,13 @@ impl Volume {
         image.set_len(physical(file, offset)).expect("the image can be cut off");
     }
 
+    /// The whole disk is gone, under a file system that is mounted and used: everything that is not in memory is an I/O
+    /// error.
+    pub fn vanish(&self) {
+        let image = OpenOptions::new().write(true).open(self.image()).expect("the image is ours");
+        image.set_len(0).expect("the image can be cut off");
+    }
+
     /// The lost part is there again, and is zeros.
     pub fn replace_disk(&self) {
         let image = OpenOptions::new().write(true).open(self.image()).expect("the image is ours");

@@ -3,7 +3,9 @@
 mod byte_size;
 mod common;
 mod lists;
+mod token;
 
 pub use byte_size::{parse_byte_size, show_byte_size};
 pub use common::Common;
 pub use lists::{Count, Size, parse_duration};
+pub use token::{parse_token, read_token};

@@ -1,15 +1,19 @@
 //! One connection to a server, and requests on it.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::ops::Range;
 use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 use super::Location;
 use crate::terminal::Interrupt;
 
 /// What is read at once: large, so that the client is not what limits.
 const BUFFER_BYTES: usize = 1 << 20;
+/// The same where files are small, and clients many.
+const SMALL_BUFFER_BYTES: usize = 64 << 10;
 /// The longest head of an answer.
 const MOST_HEAD_BYTES: usize = 16 << 10;
 /// Fields of an answer's head.
@@ -68,6 +72,19 @@ pub struct Client {
     interrupt: Interrupt,
     connection: Option<Connection>,
     buffer: Vec<u8>,
+    /// The addresses of the last server, so that a name is not looked up for each connection.
+    resolved: Option<(String, Vec<SocketAddr>)>,
+}
+
+/// What a request without a body was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status; 100 when the server wants the body that was announced with `Expect`.
+    pub status: u16,
+    /// Where it leads to, of a redirect.
+    pub location: Option<String>,
+    /// The first line of its body, of a refusal.
+    pub text: String,
 }
 
 struct Connection {
@@ -82,6 +99,8 @@ struct Head {
     length: Option<u64>,
     /// The server closes behind it.
     close: bool,
+    /// Of a redirect.
+    location: Option<String>,
     /// Bytes of the body that came along, at the beginning of the buffer.
     ahead: usize,
 }
@@ -89,7 +108,41 @@ struct Head {
 impl Client {
     /// Connected to nothing yet.
     pub fn new(interrupt: &Interrupt) -> Self {
-        Self { interrupt: interrupt.clone(), connection: None, buffer: vec![0; BUFFER_BYTES] }
+        Self::with_buffer(interrupt, BUFFER_BYTES)
+    }
+
+    /// For small files.
+    pub fn small(interrupt: &Interrupt) -> Self {
+        Self::with_buffer(interrupt, SMALL_BUFFER_BYTES)
+    }
+
+    fn with_buffer(interrupt: &Interrupt, bytes: usize) -> Self {
+        Self { interrupt: interrupt.clone(), connection: None, buffer: vec![0; bytes], resolved: None }
+    }
+
+    /// A request without a body, whatever the answer. `fields`: more lines of its head, each with its end. With
+    /// `Expect` in them, the answer may be 100; the connection is of no use then.
+    pub fn ask(&mut self, at: &Location, method: &str, fields: &str) -> Result<Answer, HttpError> {
+        let head = format!("{method} {} HTTP/1.1\r\nHost: {}\r\n{fields}\r\n", at.target, at.authority);
+        self.on_a_connection(at, |client| {
+            client.send(head.as_bytes())?;
+            let answer = client.head_or(100)?;
+            let (status, location) = (answer.status, answer.location.clone());
+            if status == 100 || (answer.length.is_none() && status != 204) {
+                // What follows is not wanted, or ends with the connection.
+                client.connection = None;
+                return Ok(Answer { status, location, text: String::new() });
+            }
+            let text = match client.body(&answer, status < 400) {
+                Ok(_) => String::new(),
+                Err(HttpError::Refused { text, .. }) => text,
+                Err(error) => return Err(error),
+            };
+            if answer.close && status >= 400 {
+                client.hang_up();
+            }
+            Ok(Answer { status, location, text })
+        })
     }
 
     /// Reads a whole file, or a range of it. Gives the bytes of the body.
@@ -159,7 +212,14 @@ impl Client {
         self.connection = None;
         let failed = |error| HttpError::Connect { authority: authority.to_owned(), error };
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in authority.to_socket_addrs().map_err(failed)? {
+        let known = self.resolved.take().filter(|(name, _)| name == authority);
+        let (name, addresses) = match known {
+            Some(known) => known,
+            None => (authority.to_owned(), authority.to_socket_addrs().map_err(failed)?.collect()),
+        };
+        let tried = addresses.clone();
+        self.resolved = Some((name, addresses));
+        for address in tried {
             match TcpStream::connect_timeout(&address, CONNECT_LIMIT) {
                 Ok(stream) => {
                     stream.set_nodelay(true).map_err(failed)?;
@@ -172,6 +232,16 @@ impl Client {
             }
         }
         Err(failed(last))
+    }
+
+    /// Closes a connection on which everything was said. The server closes too, and whoever closes first keeps the
+    /// port for a minute (TIME_WAIT, RFC 9293 §3.3.2): a thousand connections a second would use them up. A reset
+    /// leaves none, and loses nothing.
+    fn hang_up(&mut self) {
+        if let Some(open) = self.connection.take() {
+            // At worst the port is kept.
+            let _ = SockRef::from(&open.stream).set_linger(Some(Duration::ZERO));
+        }
     }
 
     fn broken(&self, error: io::Error) -> HttpError {
@@ -221,6 +291,12 @@ impl Client {
 
     /// Reads a head, past interim answers (RFC 9110 §15.2).
     fn head(&mut self) -> Result<Head, HttpError> {
+        // No interim answer has that number.
+        self.head_or(0)
+    }
+
+    /// The same, but not past interim answers of one status.
+    fn head_or(&mut self, interim: u16) -> Result<Head, HttpError> {
         let mut filled = 0;
         loop {
             let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
@@ -245,10 +321,14 @@ impl Client {
                     };
                     let length = field("content-length").and_then(|value| value.trim().parse().ok());
                     let close = field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+                    let location = match status {
+                        300..400 => field("location").map(str::to_owned),
+                        _ => None,
+                    };
                     self.buffer.copy_within(end..filled, 0);
                     filled -= end;
-                    if !(100..200).contains(&status) {
-                        return Ok(Head { status, length, close, ahead: filled });
+                    if status == interim || !(100..200).contains(&status) {
+                        return Ok(Head { status, length, close, location, ahead: filled });
                     }
                 }
             }
@@ -292,7 +372,7 @@ impl Client {
             return Err(HttpError::Refused { authority: self.authority(), status: head.status, text });
         }
         if head.close {
-            self.connection = None;
+            self.hang_up();
         }
         Ok(done)
     }
@@ -373,6 +453,31 @@ mod tests {
             assert!(error.contains(expected), "{error}");
             serving.join().unwrap();
         }
+    }
+
+    #[test]
+    fn a_redirect_a_refusal_and_leave_to_send_are_answers_alike() {
+        let (at, serving) = server(vec![
+            vec![
+                "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://pool/x\r\nContent-Length: 0\r\n\r\n",
+                "HTTP/1.1 401 Unauthorized\r\nContent-Length: 9\r\n\r\nno token\n",
+                "HTTP/1.1 201 Created\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            ],
+            vec!["HTTP/1.1 100 Continue\r\n\r\n"],
+        ]);
+        let mut client = Client::small(&Interrupt::never());
+        let told = |status, location: Option<&str>, text: &str| Answer {
+            status,
+            location: location.map(str::to_owned),
+            text: text.to_owned(),
+        };
+        assert_eq!(client.ask(&at, "GET", "").unwrap(), told(307, Some("http://pool/x"), ""));
+        assert_eq!(client.ask(&at, "MKCOL", "A: b\r\n").unwrap(), told(401, None, "no token"));
+        assert_eq!(client.ask(&at, "MKCOL", "").unwrap(), told(201, None, ""));
+        let expecting = client.ask(&at, "PUT", "Expect: 100-continue\r\n").unwrap();
+        assert_eq!(expecting, told(100, None, ""), "the server wants the body itself");
+        let heads = serving.join().unwrap();
+        assert!(heads[1].starts_with("MKCOL /file HTTP/1.1\r\nHost: ") && heads[1].contains("\r\nA: b\r\n"));
     }
 
     #[test]

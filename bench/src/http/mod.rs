@@ -5,5 +5,5 @@
 mod client;
 mod location;
 
-pub use client::{Client, HttpError};
+pub use client::{Answer, Client, HttpError};
 pub use location::Location;

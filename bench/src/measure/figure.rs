@@ -53,4 +53,27 @@ pub mod figures {
     /// Segments sent again.
     pub static RETRANSMITS: Figure =
         Figure { key: "retransmits", title: "resent", decimals: 0, judged: false };
+    /// The median time up to the redirect.
+    pub static REDIRECT_P50: Figure =
+        Figure { key: "redirect_p50_microseconds", title: "redirect p50 µs", decimals: 0, judged: false };
+    /// 99 of 100 redirects took at most that long.
+    pub static REDIRECT_P99: Figure =
+        Figure { key: "redirect_p99_microseconds", title: "redirect p99 µs", decimals: 0, judged: false };
+    /// The median time from the redirect to the end.
+    pub static DATA_P50: Figure =
+        Figure { key: "data_p50_microseconds", title: "data p50 µs", decimals: 0, judged: false };
+    /// 99 of 100 took at most that long behind the redirect.
+    pub static DATA_P99: Figure =
+        Figure { key: "data_p99_microseconds", title: "data p99 µs", decimals: 0, judged: false };
+    /// Requests, or copies, that failed.
+    pub static FAILED: Figure = Figure { key: "failed", title: "failed", decimals: 0, judged: false };
+    /// Whole files copied per second.
+    pub static COPIES: Figure =
+        Figure { key: "copies_per_second", title: "copies/s", decimals: 1, judged: false };
+    /// Processor seconds, user and system, of the pool for each GiB.
+    pub static POOL_CPU: Figure =
+        Figure { key: "pool_cpu_seconds_per_gib", title: "pool s/GiB", decimals: 3, judged: false };
+    /// The same of the other side, where that is this program.
+    pub static FAR_CPU: Figure =
+        Figure { key: "far_cpu_seconds_per_gib", title: "far side s/GiB", decimals: 3, judged: false };
 }

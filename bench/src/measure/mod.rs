@@ -1,6 +1,7 @@
 //! Measuring: runs in turn, their spread, processor time, latencies, and what casts doubt on all of it.
 
 mod cpu;
+mod failures;
 mod figure;
 mod latency;
 mod noise;
@@ -9,6 +10,7 @@ mod runs;
 mod spread;
 
 pub use cpu::{CpuTime, pin_to_processor, process_cpu, processors};
+pub use failures::Failures;
 pub use figure::{Figure, MIB, figures};
 pub use latency::{Latencies, Percentiles};
 pub use noise::{Machine, NoiseWatch};

@@ -19,6 +19,8 @@ pub enum Direction {
 pub enum Method {
     /// From a buffer, as what was read and verified
     Copy,
+    /// From a buffer, without a copy where the network card can: tried once on each connection, as the pool does it
+    ZeroCopy,
     /// From the page cache without a copy, as files that are read again
     Sendfile,
 }
@@ -64,6 +66,7 @@ impl Case {
         };
         let method = match self.method {
             Method::Copy => "copy",
+            Method::ZeroCopy => "zero-copy",
             Method::Sendfile => "sendfile",
         };
         let mut labels = vec![

@@ -7,7 +7,7 @@ use super::case::Method;
 /// Length of a greeting.
 pub const GREETING_BYTES: usize = 16;
 const MAGIC: [u8; 8] = *b"PNSTKNET";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// No stream is longer.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -39,6 +39,7 @@ impl Greeting {
             Kind::YouSend(Method::Copy) => 1,
             Kind::YouSend(Method::Sendfile) => 2,
             Kind::Facts => 3,
+            Kind::YouSend(Method::ZeroCopy) => 4,
         };
         let milliseconds = u32::try_from(self.length.as_millis()).unwrap_or(u32::MAX).to_le_bytes();
         let mut bytes = [0; GREETING_BYTES];
@@ -60,6 +61,7 @@ impl Greeting {
             1 => Kind::YouSend(Method::Copy),
             2 => Kind::YouSend(Method::Sendfile),
             3 => Kind::Facts,
+            4 => Kind::YouSend(Method::ZeroCopy),
             _ => return None,
         };
         let milliseconds = u32::from_le_bytes(bytes[12..].try_into().ok()?);
@@ -74,9 +76,8 @@ mod tests {
 
     #[test]
     fn what_is_said_is_understood() {
-        let kinds =
-            [Kind::YouReceive, Kind::YouSend(Method::Copy), Kind::YouSend(Method::Sendfile), Kind::Facts];
-        for kind in kinds {
+        let sending = [Method::Copy, Method::ZeroCopy, Method::Sendfile].map(Kind::YouSend);
+        for kind in sending.into_iter().chain([Kind::YouReceive, Kind::Facts]) {
             let greeting = Greeting { kind, length: Duration::from_millis(1234) };
             assert_eq!(Greeting::from_bytes(&greeting.to_bytes()), Some(greeting));
         }
@@ -85,7 +86,7 @@ mod tests {
     #[test]
     fn strangers_are_not() {
         let good = Greeting { kind: Kind::Facts, length: Duration::ZERO }.to_bytes();
-        for (place, value) in [(0, b'X'), (8, 9), (9, 4), (15, 255)] {
+        for (place, value) in [(0, b'X'), (8, 9), (9, 5), (15, 255)] {
             let mut bytes = good;
             bytes[place] = value;
             assert_eq!(Greeting::from_bytes(&bytes), None, "byte {place}");

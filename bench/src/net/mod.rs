@@ -16,8 +16,8 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use case::{Case, Direction};
-use facts::Facts;
+use case::{Case, Direction, Method};
+use facts::{Facts, Verdicts};
 use greeting::{Greeting, Kind};
 use options::Run;
 pub use options::{Command, Options};
@@ -158,7 +158,9 @@ fn one_run(
     station: &Station,
     interrupt: &Interrupt,
 ) -> anyhow::Result<Sample> {
-    let before = Facts::ask(address)?;
+    let (before, tallies) = (Facts::ask(address)?, station.zero_copy());
+    let verdicts = || Verdicts::of(tallies.iter().map(AsRef::as_ref));
+    let verdicts_before = verdicts();
     let kind = match case.direction {
         Direction::Send => Kind::YouReceive,
         Direction::Receive => Kind::YouSend(case.method),
@@ -225,5 +227,10 @@ fn one_run(
     if !round_trips.is_empty() {
         figures.push((&ROUND_TRIP, round_trips.iter().sum::<f64>() / round_trips.len() as f64));
     }
-    Ok(Sample { figures, ..Default::default() })
+    let remark = match (case.method, case.direction) {
+        (Method::Copy | Method::Sendfile, _) => None,
+        (Method::ZeroCopy, Direction::Send) => verdicts().since(verdicts_before).shown(),
+        (Method::ZeroCopy, Direction::Receive) => after.zero_copy.since(before.zero_copy).shown(),
+    };
+    Ok(Sample { figures, remark, ..Default::default() })
 }

@@ -73,7 +73,13 @@ pub struct Run {
     #[arg(long, value_delimiter = ',', value_enum, default_value = "send,receive", value_name = "WHICH,…")]
     pub direction: Vec<Direction>,
     /// How they are sent
-    #[arg(long, value_delimiter = ',', value_enum, default_value = "copy,sendfile", value_name = "HOW,…")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_enum,
+        default_value = "copy,zero-copy,sendfile",
+        value_name = "HOW,…"
+    )]
     pub method: Vec<Method>,
     /// Connections at once
     #[arg(long, value_delimiter = ',', default_value = "1,2,4,8", value_name = "N,…")]

@@ -10,10 +10,11 @@ use anyhow::Context as _;
 use penstock_pool::engine::core::Core;
 use penstock_pool::engine::disk::File;
 use penstock_pool::engine::net::listener::{self, Listener};
+use penstock_pool::engine::net::zero_copy::Tally;
 use penstock_pool::engine::net::{Connection, Received};
 use penstock_pool::marking::FlowLabel;
 
-use super::facts::Facts;
+use super::facts::{Facts, Verdicts};
 use super::greeting::{GREETING_BYTES, Greeting, Kind};
 use super::options::Serve;
 use super::station::Station;
@@ -42,6 +43,7 @@ struct Server {
     retransmits: AtomicU64,
     streams_sent: AtomicU64,
     round_trip_microseconds: AtomicU64,
+    zero_copy: Vec<Arc<Tally>>,
 }
 
 /// Serves until an interrupt.
@@ -81,6 +83,7 @@ pub fn serve(options: &Serve, interrupt: &Interrupt) -> anyhow::Result<()> {
         retransmits: AtomicU64::new(0),
         streams_sent: AtomicU64::new(0),
         round_trip_microseconds: AtomicU64::new(0),
+        zero_copy: station.zero_copy(),
     });
     for (number, listener) in listeners.into_iter().enumerate() {
         let server = Arc::clone(&server);
@@ -157,6 +160,7 @@ impl Server {
             retransmits: self.retransmits.load(Ordering::Relaxed),
             streams_sent: self.streams_sent.load(Ordering::Relaxed),
             round_trip_microseconds: self.round_trip_microseconds.load(Ordering::Relaxed),
+            zero_copy: Verdicts::of(self.zero_copy.iter().map(Arc::as_ref)),
         }
     }
 }

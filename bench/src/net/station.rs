@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use penstock_pool::engine::blocking::Blocking;
 use penstock_pool::engine::core::Core;
 use penstock_pool::engine::disk::{Disk, File, KernelDisk};
+use penstock_pool::engine::net::zero_copy::Tally;
 use penstock_pool::engine::shard::Shard;
 
 use crate::measure::payload;
@@ -32,8 +33,8 @@ pub struct Station {
 impl Station {
     /// Starts so many shards, from the processor of that number on, with a buffer for each stream.
     pub fn start(count: usize, first: usize, most_streams: u32) -> anyhow::Result<Self> {
-        // One more, which holds what is sent.
-        let slots = (most_streams as usize).div_ceil(count.max(1)) + 1;
+        // Twice as many as there are streams: the pool sends without a copy only while half of its buffers are free.
+        let slots = 2 * (most_streams as usize).div_ceil(count.max(1)) + 1;
         let blocking = Blocking::new(BLOCKING_THREADS);
         let shards =
             (first..first + count.max(1)).map(|number| Shard::start(number, slots, Arc::clone(&blocking)));
@@ -45,6 +46,11 @@ impl Station {
     /// Shards.
     pub fn shards(&self) -> usize {
         self.shards.len()
+    }
+
+    /// What becomes of sending without a copy, shard by shard.
+    pub fn zero_copy(&self) -> Vec<Arc<Tally>> {
+        self.shards.iter().map(|shard| Arc::clone(&shard.facts().zero_copy)).collect()
     }
 
     /// What a reader of the results has to know.

@@ -108,18 +108,30 @@ pub async fn send(
 ) -> io::Result<()> {
     let until = connection.core().now() + length;
     match method {
-        Method::Copy => send_copies(connection, until, interrupt).await,
+        Method::Copy => send_buffer(connection, false, until, interrupt).await,
+        Method::ZeroCopy => send_buffer(connection, true, until, interrupt).await,
         Method::Sendfile => send_pages(connection, file, until, interrupt).await,
     }
 }
 
-async fn send_copies(connection: &Connection, until: Instant, interrupt: &Interrupt) -> io::Result<()> {
+/// Sends a buffer over and over; without a copy by the pool's own rules, which are for each connection.
+async fn send_buffer(
+    connection: &Connection,
+    zero_copy: bool,
+    until: Instant,
+    interrupt: &Interrupt,
+) -> io::Result<()> {
     let core = connection.core();
     let mut slot = core.arena().take().await;
     slot[..PIECE_BYTES].copy_from_slice(&payload(PIECE_BYTES));
+    // It is never written again, so that it does not matter how long the kernel reads it.
+    let mut slot = Rc::new(slot);
     let mut moved_at = core.now();
     while core.now() < until {
-        let (sent, back) = connection.send_within(slot, 0..PIECE_BYTES, false, PATIENCE).await;
+        let (sent, back) = match zero_copy {
+            true => connection.send_slot_within(slot, 0..PIECE_BYTES, PATIENCE).await,
+            false => connection.send_within(slot, 0..PIECE_BYTES, false, PATIENCE).await,
+        };
         slot = back;
         if sent?.0 > 0 {
             moved_at = core.now();

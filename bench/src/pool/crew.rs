@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use tokio::runtime::Handle;
 
 use super::case::{Case, Kind};
-use super::door::Door;
 use crate::http::{Client, HttpError, Location};
 use crate::measure::Latencies;
+use crate::orders::Door;
 use crate::terminal::Interrupt;
 
 /// How long a door's order may take to end after the client has its answer.

@@ -4,10 +4,7 @@
 //! until more gain nothing. Everything that is made has an id of its own kind and is removed at the end.
 
 mod case;
-mod connect;
 mod crew;
-mod door;
-mod limits;
 mod options;
 
 use std::sync::atomic::AtomicU64;
@@ -15,7 +12,6 @@ use std::sync::atomic::AtomicU64;
 use anyhow::Context as _;
 use case::{Case, Kind};
 use crew::Crew;
-use door::Door;
 pub use options::Options;
 use penstock_door_proto::v1 as proto;
 use tokio::runtime::Runtime;
@@ -24,15 +20,12 @@ use crate::arguments::show_byte_size;
 use crate::http::Client;
 use crate::measure::figures::{CPU, CPU_PER_REQUEST, REQUESTS, THROUGHPUT};
 use crate::measure::{CpuTime, Figure, MIB, Plan, Sample, in_turn, payload};
+use crate::orders::{self, Door};
 use crate::report::{Chart, Label, Making, Output, Row, Section};
 use crate::terminal::{Interrupt, Progress};
 
 /// More clients have to gain at least this share, or the pool is saturated.
 const LEAST_GAIN: f64 = 0.05;
-/// Files take at most this share of what the pool has,
-const SHARE_OF_SPACE: u64 = 4;
-/// and at most this much.
-const MOST_SPACE_BYTES: u64 = 16 << 30;
 /// What is sent over and over.
 const PAYLOAD_BYTES: usize = 1 << 20;
 
@@ -43,7 +36,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start threads")?;
-    let (client, pid) = runtime.block_on(connect::connect(&options.access))?;
+    let (client, pid) = runtime.block_on(orders::connect(&options.access))?;
     let door = Door::new(client);
     if options.remove_leftovers {
         let removed = runtime.block_on(door.remove_leftovers())?;
@@ -53,16 +46,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()> {
     let output = Output::prepare(&options.common)?;
     let mut report = Making::begin("pool");
     let status = runtime.block_on(door.status())?;
-    anyhow::ensure!(
-        status.health() == proto::pool_status::Health::Ok,
-        "pool {} is not well: {}",
-        status.pool_name,
-        if status.problems.is_empty() {
-            "it takes no new files".to_owned()
-        } else {
-            status.problems.join("; ")
-        }
-    );
+    orders::must_take_files(&status)?;
     let bench = Bench::new(options, interrupt, &runtime, door, &status, pid, &mut report)?;
     for case in Case::all(options) {
         report.sections.push(bench.ramp(case).with_context(|| case.title())?);
@@ -101,16 +85,7 @@ impl<'a> Bench<'a> {
         pid: Option<u32>,
         report: &mut Making,
     ) -> anyhow::Result<Self> {
-        let available = status.space.as_ref().map_or(0, |space| space.available);
-        let space_bytes = match options.space {
-            Some(space) if space.0 > available => anyhow::bail!(
-                "--space: {space} are asked for, and pool {} has {} for new files",
-                status.pool_name,
-                show_byte_size(available >> 20 << 20)
-            ),
-            Some(space) => space.0,
-            None => (available / SHARE_OF_SPACE).min(MOST_SPACE_BYTES) >> 20 << 20,
-        };
+        let space_bytes = orders::space_bytes(options.space, status)?;
         let cpu = match options.pid {
             Some(pid) => {
                 Some(CpuTime::of(pid).with_context(|| format!("--pid: cannot look at process {pid}"))?)
@@ -237,7 +212,7 @@ impl<'a> Bench<'a> {
                 (&CPU, cpu / (mib / 1024.0))
             });
         }
-        Ok(Sample { figures, latencies: Some(work.latencies), remark: limits.shown() })
+        Ok(Sample { figures, latencies: Some(work.latencies), remark: limits.shown("client") })
     }
 
     fn crew<'b>(&'b self, case: Case, files: &'b [String]) -> Crew<'b> {

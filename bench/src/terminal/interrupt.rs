@@ -47,8 +47,7 @@ impl Interrupt {
         Ok(flag)
     }
 
-    /// One that no signal sets.
-    #[cfg(test)]
+    /// One that no signal sets: for those who clean up when one has.
     pub fn never() -> Self {
         Self(Arc::default())
     }

@@ -3,7 +3,10 @@
 
 mod checksum;
 mod disk;
+mod door;
 mod engine;
 mod net;
 mod pool;
 mod program;
+mod site;
+mod tpc;

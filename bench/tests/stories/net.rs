@@ -22,7 +22,7 @@ fn loopback_needs_no_server_and_gives_both_sides_processor_time() {
     ]);
     let json = said.json();
     let rows = json["sections"][0]["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 8);
+    assert_eq!(rows.len(), 12);
     for row in rows {
         for figure in [
             "mib_per_second",
@@ -53,6 +53,34 @@ fn with_a_scitag_each_case_is_measured_with_its_flow_label_and_without() {
     assert!(four.complaint().contains("no address of the kind that is wanted (IPv6)"), "{}", four.err);
     let high = bench(&["net", "run", "--loopback", "--scitag", "40000"]);
     assert!(high.err.contains("experiments from 512 on have no flow label"), "{}", high.err);
+}
+
+#[test]
+fn sending_without_a_copy_says_what_became_of_it() {
+    let said = bench(&[
+        "net",
+        "run",
+        "--loopback",
+        "--seconds",
+        "0.5",
+        "--runs",
+        "1",
+        "--no-warm-up",
+        "--streams",
+        "2",
+        "--method",
+        "zero-copy",
+        "--json",
+    ]);
+    let json = said.json();
+    let rows = json["sections"][0]["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2, "both directions");
+    for row in rows {
+        assert_eq!(row["case"]["method"], "zero-copy");
+        // Loopback always copies; a kernel that cannot send so has nothing to tell.
+        let remark = row["remark"].as_str().unwrap_or("connections: 2 copied by the kernel after all");
+        assert_eq!(remark, "connections: 2 copied by the kernel after all");
+    }
 }
 
 #[test]

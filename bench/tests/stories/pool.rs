@@ -1,66 +1,9 @@
 //! `penstock-bench pool`, against a pool that runs.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
 
-use penstock_pool::config::{Config, GrpcEndpoint};
-use penstock_pool::control::daemon::{Pool, RunningPool};
-use tempfile::TempDir;
-use tokio::runtime::Runtime;
-
-use crate::program::{bench, start, text, within};
-
-/// A pool with its disk.
-struct Site {
-    runtime: Runtime,
-    pool: Option<RunningPool>,
-    dir: TempDir,
-}
-
-impl Site {
-    fn new() -> Site {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().join("root");
-        std::fs::create_dir(&root).unwrap();
-        let mut config = Config::new("measured", &root);
-        config.data_listen = "127.0.0.1:0".parse().unwrap();
-        config.admin_listen = "127.0.0.1:0".parse().unwrap();
-        config.grpc = GrpcEndpoint::Socket(dir.path().join("grpc.sock"));
-        config.shards = 1;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let pool = runtime.block_on(Pool::start(config)).unwrap();
-        Site { runtime, pool: Some(pool), dir }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.dir.path().join("grpc.sock")
-    }
-
-    /// Files that have names in the pool's store.
-    fn replicas(&self) -> Vec<PathBuf> {
-        fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
-            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-                let path = entry.path();
-                if path.is_dir() {
-                    walk(&path, found);
-                } else {
-                    found.push(path);
-                }
-            }
-        }
-        let mut found = Vec::new();
-        walk(&self.dir.path().join("root/data"), &mut found);
-        found
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        if let Some(pool) = self.pool.take() {
-            self.runtime.block_on(pool.stop());
-        }
-    }
-}
+use crate::program::{bench, bench_as_nobody, start, text, within};
+use crate::site::Site;
 
 fn short<'a>(socket: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let common = ["pool", "--socket", socket, "--size", "1MiB", "--space", "64MiB"];
@@ -164,4 +107,40 @@ fn a_pool_that_does_not_run_is_named_with_where_to_look() {
     let said = bench(&["pool", "--address", &free]);
     let complaint = said.complaint();
     assert!(complaint.contains(&free) && complaint.contains("--ca, --cert and --key"), "{complaint}");
+}
+
+#[test]
+fn a_pool_that_drains_is_not_measured_and_it_is_said_how_to_end_that() {
+    let site = Site::new();
+    site.drain_pool();
+    let socket = site.socket();
+    for command in ["pool", "tpc"] {
+        let said = bench(&[command, "--socket", text(&socket)]);
+        let complaint = said.complaint();
+        assert!(complaint.contains("pool measured is draining"), "{complaint}");
+        assert!(complaint.contains("penstock-pool resume"), "{complaint}");
+    }
+}
+
+#[test]
+fn a_pool_without_room_says_how_much_it_has() {
+    let site = Site::with(|config, _| config.capacity = Some(8 << 20));
+    let socket = site.socket();
+    for command in ["pool", "tpc"] {
+        let said = bench(&[command, "--socket", text(&socket), "--size", "64MiB"]);
+        let complaint = said.complaint();
+        assert!(complaint.contains("do not fit into") && complaint.contains("smaller --size"), "{complaint}");
+    }
+}
+
+#[test]
+fn the_socket_of_a_pool_is_not_for_everybody() {
+    let site = Site::new();
+    let socket = site.socket();
+    let Some(said) = bench_as_nobody(&["pool", "--socket", text(&socket)]) else { return };
+    let complaint = said.complaint();
+    assert!(
+        complaint.contains("no permission to open") && complaint.contains("sudo -u penstock"),
+        "{complaint}"
+    );
 }

@@ -48,7 +48,7 @@ pub enum AuthError {
 }
 
 /// Turns the credentials of requests into [`Access`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Authenticator {
     keys: KeyRing,
     anonymous: Anonymous,

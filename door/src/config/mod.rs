@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use penstock_service::{LogFilter, trace};
 use serde::Deserialize;
 
 use crate::auth::Anonymous;
@@ -24,7 +25,7 @@ pub use pool::{PoolAccess, PoolConfig, TlsFiles};
 use value::{ByteSize, Period, PublicUrl, SiteName};
 
 /// Everything that a door needs to know. Each field is a key of the file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Unique in the site, stable over restarts: pools keep what they owe a door under this name.
@@ -42,6 +43,8 @@ pub struct Config {
     pub macaroon_keys: PathBuf,
     /// Where admins and Prometheus come to. Default: nowhere.
     pub admin_listen: Option<SocketAddr>,
+    /// What is logged: a level, or levels by module. Default `info`.
+    pub log: Option<LogFilter>,
     /// What those may do who show no token: `none` (default), `read` or `write`.
     #[serde(default)]
     pub anonymous: Anonymous,
@@ -65,6 +68,9 @@ pub struct Config {
     /// How long things may take.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// Traces for OpenTelemetry.
+    #[serde(default)]
+    pub tracing: trace::Settings,
 }
 
 /// Whether clients get a redirect to the pool where the protocol allows it; all else goes through the door.
@@ -140,6 +146,7 @@ impl Config {
             namespace,
             macaroon_keys,
             admin_listen: None,
+            log: None,
             anonymous: Anonymous::None,
             create_parents: true,
             redirect: Redirect::default(),
@@ -148,6 +155,7 @@ impl Config {
             pools,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            tracing: trace::Settings::default(),
         }
     }
 

@@ -45,6 +45,7 @@ impl Exchange {
         head: Parts,
         body: Incoming,
     ) -> Result<Self, Refusal> {
+        check_host(&head)?;
         let client = connection.peer().ip();
         let access = service
             .authenticator
@@ -134,6 +135,18 @@ impl Exchange {
             client_info: header("clientinfo"),
             ..Default::default()
         }
+    }
+}
+
+/// RFC 9112 §3.2: one Host in HTTP/1.1, and never two. Two are also what a line end leaves that a client got into a
+/// header's value.
+fn check_host(head: &Parts) -> Result<(), Refusal> {
+    let hosts = head.headers.get_all(header::HOST).iter().count();
+    match hosts {
+        1 => Ok(()),
+        0 if head.version != Version::HTTP_11 => Ok(()),
+        0 => Err(Refusal::new(StatusCode::BAD_REQUEST, "the request has no Host")),
+        _ => Err(Refusal::new(StatusCode::BAD_REQUEST, "the request has more than one Host")),
     }
 }
 

@@ -16,6 +16,7 @@ pub mod admin;
 pub mod answer;
 pub mod connection;
 pub mod copy;
+pub mod current;
 pub mod delete;
 pub mod digest;
 pub mod directory_page;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{Connection, Side};
-use super::service::Service;
+use super::current::Current;
 
 /// Most that one connection buffers, in bytes: bodies pass in pieces of this size.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -30,18 +30,22 @@ pub struct Ending {
     pub connections: TaskTracker,
 }
 
-/// Serves a listener.
-pub async fn serve(listener: TcpListener, service: Arc<Service>, head_timeout: Duration, ending: Ending) {
-    let permits = Arc::new(Semaphore::new(service.limits.connections as usize));
+/// Serves a listener. `permits` are those of all the door's listeners together, one for each connection.
+pub async fn serve(
+    listener: TcpListener,
+    current: Arc<Current>,
+    permits: Arc<Semaphore>,
+    head_timeout: Duration,
+    ending: Ending,
+) {
+    let limits = current.get().limits;
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
         .max_buf_size(BUFFER_BYTES)
         // Above the configured limit, which the service refuses with a text.
-        .max_header_size(
-            usize::try_from(service.limits.head_bytes.0.saturating_mul(2)).unwrap_or(usize::MAX),
-        );
+        .max_header_size(usize::try_from(limits.head_bytes.0.saturating_mul(2)).unwrap_or(usize::MAX));
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &permits) => accepted,
@@ -55,11 +59,11 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>, head_timeout: D
                 continue;
             }
         };
-        let (service, builder, until) = (Arc::clone(&service), builder.clone(), ending.clone());
+        let (current, builder, until) = (Arc::clone(&current), builder.clone(), ending.clone());
         ending.connections.spawn(async move {
             let _permit = permit;
             tokio::select! {
-                () = serve_one(&builder, connection, service, &until.drain) => {}
+                () = serve_one(&builder, connection, current, &until.drain) => {}
                 () = until.stop.cancelled() => {}
             }
         });
@@ -80,12 +84,12 @@ async fn accept(
 async fn serve_one(
     builder: &http1::Builder,
     connection: Arc<Connection>,
-    service: Arc<Service>,
+    current: Arc<Current>,
     drain: &CancellationToken,
 ) {
     let handler = {
         let connection = Arc::clone(&connection);
-        service_fn(move |request| Arc::clone(&service).serve(Arc::clone(&connection), request))
+        service_fn(move |request| current.get().serve(Arc::clone(&connection), request))
     };
     let serving = builder.serve_connection(TokioIo::new(Side(Arc::clone(&connection))), handler);
     tokio::pin!(serving);

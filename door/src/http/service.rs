@@ -8,6 +8,8 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode};
+use penstock_service::trace::context::{self, HEADER};
+use penstock_service::trace::{Kind, TraceContext, Tracer};
 use tracing::Instrument as _;
 
 use super::answer::{Answer, Refusal};
@@ -24,7 +26,7 @@ use crate::transfers::Transfers;
 const MAX_LOGGED_PATH_BYTES: usize = 1024;
 
 /// What answers requests; shared by all connections.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Service {
     /// Who asks.
     pub authenticator: Authenticator,
@@ -44,6 +46,8 @@ pub struct Service {
     pub own_url: String,
     /// The door's name, for challenges.
     pub realm: String,
+    /// Who is told of requests that are parts of traces.
+    pub tracer: Tracer,
 }
 
 impl Service {
@@ -61,14 +65,28 @@ impl Service {
         let span = tracing::info_span!(
             "request",
             method = %request.method(),
-            path,
+            path = path.as_str(),
             client = %connection.peer(),
             // Filled in when the request begins one.
             transfer = tracing::field::Empty
         );
         let (head, body) = request.into_parts();
         let mut subject = String::from("-");
-        let answer = self.answer(connection, head, body, &what, &mut subject).instrument(span.clone()).await;
+        let client: Option<TraceContext> =
+            head.headers.get(HEADER).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+        let mut part = self.tracer.begin(client, Kind::Server, head.method.to_string());
+        // Without traces of its own the door hands on what it was given.
+        let place = part.as_ref().map(|part| part.context).or(client);
+        let tracer = self.tracer.clone();
+        let answering = self.answer(connection, head, body, &what, &mut subject).instrument(span.clone());
+        let answer = context::within(place, answering).await;
+        if let Some(mut part) = part.take() {
+            part.text("http.request.method", what.split(' ').next().unwrap_or_default());
+            part.text("url.path", &path);
+            part.number("http.response.status_code", answer.status().as_u16().into());
+            let failure = answer.status().is_server_error().then(|| answer.status().to_string());
+            tracer.end(part, failure.as_deref());
+        }
         let _entered = span.enter();
         tracing::info!(
             status = answer.status().as_u16(),

@@ -2,12 +2,13 @@
 //!
 //! * [`path`]: what a path is. [`entry`]: what a name points to.
 //! * [`database`]: opening it. [`read`]: lookups and listings. [`change`]: directories and deletion.
-//! * [`upload`]: from the start of an upload to its name. [`removal`]: replicas that pools still have to delete.
+//! * [`adopt`]: names for replicas that no upload brought. [`upload`]: from the start of an upload to its name. [`removal`]: replicas that pools still have to delete.
 //!
 //! Every change is one transaction, and none lasts longer than its own statements: nothing is ever locked while a
 //! transfer runs.
 #![forbid(unsafe_code)]
 
+pub mod adopt;
 pub mod change;
 pub mod database;
 pub mod entry;

@@ -231,7 +231,10 @@ impl Namespace {
 }
 
 /// Whether a replica has a name, or had one and waits for its removal.
-async fn is_known(change: &mut SqliteTransaction<'static>, replica: &str) -> Result<bool, sqlx::Error> {
+pub(super) async fn is_known(
+    change: &mut SqliteTransaction<'static>,
+    replica: &str,
+) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM entries WHERE replica = ?1)
              OR EXISTS (SELECT 1 FROM removals WHERE replica = ?1)",
@@ -241,7 +244,8 @@ async fn is_known(change: &mut SqliteTransaction<'static>, replica: &str) -> Res
     .await
 }
 
-async fn name(
+/// Lets an upload's path point to its replica. It refuses before it changes anything.
+pub(super) async fn name(
     change: &mut SqliteTransaction<'static>,
     upload: &PendingUpload,
     finished: &FinishedUpload,

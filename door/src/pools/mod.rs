@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use penstock_door_proto::v1 as proto;
 use penstock_door_proto::v1::pool_client::PoolClient;
@@ -25,7 +25,7 @@ use crate::config::PoolConfig;
 #[derive(Debug)]
 pub struct Pool {
     name: String,
-    client: PoolClient<Channel>,
+    client: RwLock<PoolClient<Channel>>,
     state: watch::Sender<PoolState>,
 }
 
@@ -35,7 +35,7 @@ impl Pool {
         let channel = connection::channel(config)?;
         Ok(Self {
             name: config.name.as_str().to_owned(),
-            client: PoolClient::new(channel),
+            client: RwLock::new(PoolClient::new(channel)),
             state: watch::Sender::new(PoolState::unreachable("not connected yet")),
         })
     }
@@ -47,7 +47,13 @@ impl Pool {
 
     /// A handle to call it; cheap, all share one connection.
     pub fn client(&self) -> PoolClient<Channel> {
-        self.client.clone()
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Calls go another way, or with other certificates, from now on. Those that are under way go on as they began.
+    fn reach_by(&self, channel: Channel) {
+        // One assignment: whole whatever happened to others.
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = PoolClient::new(channel);
     }
 
     /// What it is known to be now.
@@ -75,6 +81,21 @@ impl Pools {
             Ok((pool.name().to_owned(), Arc::new(pool)))
         });
         Ok(Self { by_name: pools.collect::<Result<_, ConnectError>>()? })
+    }
+
+    /// Reads certificates and addresses again, for all pools or, where one is wrong, for none. Pools that are there no
+    /// more, or are new, wait for the next start; gives whether there are such.
+    pub fn renew(&self, configs: &[PoolConfig]) -> Result<bool, ConnectError> {
+        let channels = configs.iter().map(|config| Ok((config.name.as_str(), connection::channel(config)?)));
+        let channels = channels.collect::<Result<Vec<_>, ConnectError>>()?;
+        let mut same = channels.len() == self.by_name.len();
+        for (name, channel) in channels {
+            match self.by_name.get(name) {
+                Some(pool) => pool.reach_by(channel),
+                None => same = false,
+            }
+        }
+        Ok(!same)
     }
 
     /// Every pool, by name.

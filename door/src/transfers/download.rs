@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use penstock_service::trace::context;
 use tokio::sync::oneshot;
 
 use super::Transfers;
@@ -24,12 +25,12 @@ impl Transfers {
         let transfers = Arc::clone(self);
         let asked = Arc::clone(&pool);
         let path = request.path.to_string();
-        self.tasks.spawn(async move {
+        self.tasks.spawn(context::carried(async move {
             if let Started::Yes(events) = transfers.start(&pool, message, &attended, ready).await {
                 let outcome = transfers.follow(&pool, &attended.id, Some(events), None, |_| ()).await;
                 transfers.end_other(pool.as_ref(), &attended.id, &path, outcome).await;
             }
-        });
+        }));
         let result = waiting.await.unwrap_or(Err(TransferError::Stopping));
         if let Err(error) = &result {
             self.note_refusal(&asked, request.path.as_str(), error);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use penstock_door_proto::v1 as proto;
+use penstock_service::trace::context;
 use proto::transfer_event::Event;
 use tokio::sync::oneshot;
 use tonic::Streaming;
@@ -97,13 +98,22 @@ pub(super) enum Started {
     },
 }
 
+/// A message with the place in a trace that the request it comes from has.
+pub(super) fn in_trace<T>(message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    if let Some(value) = context::current().and_then(|place| place.to_string().parse().ok()) {
+        request.metadata_mut().insert(context::HEADER, value);
+    }
+    request
+}
+
 async fn until_ready(
     pool: &Pool,
     request: proto::TransferRequest,
 ) -> Result<(String, Events), TransferError> {
     let refused = |status: tonic::Status| TransferError::refused(pool.name(), &status);
     let request = proto::StartTransferRequest { transfer: Some(request), ..Default::default() };
-    let mut events = pool.client().start_transfer(request).await.map_err(refused)?.into_inner();
+    let mut events = pool.client().start_transfer(in_trace(request)).await.map_err(refused)?.into_inner();
     loop {
         let Some(event) = events.message().await.map_err(refused)? else {
             return Err(refused(tonic::Status::unavailable("it ended the stream of events")));

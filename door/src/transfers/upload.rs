@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_door_proto::v1 as proto;
+use penstock_service::trace::context;
 use tokio::sync::oneshot;
 
 use super::error::TransferError;
@@ -68,7 +69,7 @@ impl Transfers {
         let message = request.to_proto(&pending, &self.door);
         let (ready, waiting) = oneshot::channel();
         let transfers = Arc::clone(self);
-        self.tasks.spawn(async move {
+        self.tasks.spawn(context::carried(async move {
             match transfers.start(&pool, message, &attended, ready).await {
                 Started::Yes(events) => {
                     let outcome = transfers.follow(&pool, &attended.id, Some(events), None, |_| ()).await;
@@ -78,7 +79,7 @@ impl Transfers {
                 // The next settlement finds out what the pool has of it.
                 Started::No { settled: false } => {}
             }
-        });
+        }));
         waiting.await.unwrap_or(Err(TransferError::Stopping))
     }
 

@@ -560,6 +560,13 @@ impl Pool for Inner {
         Err(Status::unimplemented("the door does not ask this"))
     }
 
+    async fn claim_replicas(
+        &self,
+        _: Call<proto::ClaimReplicasRequest>,
+    ) -> Result<Answer<proto::ClaimReplicasResponse>, Status> {
+        Err(Status::unimplemented("the door does not ask this"))
+    }
+
     async fn verify_replica(
         &self,
         _: Call<proto::VerifyReplicaRequest>,

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use penstock_door_proto::v1;
+use penstock_service::{LogFilter, trace};
 use serde::Deserialize;
 
 use super::marking::MarkingKeys;
@@ -25,6 +26,8 @@ use crate::transfer::source::VerifyReads;
 const LEAST_BUFFER_MEMORY_BYTES: u64 = 8 << 20;
 /// Most shards: beyond it, the number is a slip of the pen.
 const MOST_SHARDS: usize = 1024;
+/// Most operations at the disk: each has a buffer of 1 MiB, so that more would be a slip of the pen.
+const MOST_DISK_DEPTH: usize = 65_536;
 /// Longest path of a Unix socket (sun_path, with its NUL).
 const LONGEST_SOCKET_PATH_BYTES: usize = 107;
 
@@ -48,6 +51,9 @@ pub struct File {
     /// Memory of all I/O buffers together, pinned at the start; at least 8 MiB. Default: 64 MiB, or 8 MiB for each
     /// shard where that is more.
     buffer_memory: Option<ByteSize>,
+    /// Reads and writes of transfers that are at the disk at once, of all shards together; at least one for each shard.
+    /// Default: 0, which is as many as there are buffers.
+    disk_depth: Option<usize>,
     /// `"direct"`: past the page cache, where the file system can. `"dontcache"`: through it, but not kept in it.
     /// `"buffered"`: through it. Default: `"direct"`.
     io_mode: Option<IoMode>,
@@ -58,6 +64,9 @@ pub struct File {
     /// `"sha512"`. md5 and sha cost a processor for every 0.6 to 2 GB/s. Default: none.
     #[serde(default)]
     checksums: Vec<ChecksumName>,
+    /// What is logged: `"error"`, `"warn"`, `"info"`, `"debug"`, `"trace"`, or levels by module
+    /// (`"info,penstock_pool::remote=debug"`). `RUST_LOG` goes first. Default: `"info"`.
+    log: Option<LogFilter>,
     /// The port that clients come to.
     #[serde(default)]
     data: Data,
@@ -88,6 +97,9 @@ pub struct File {
     /// Packet marking: whose traffic a flow is, told to networks.
     #[serde(default)]
     marking: MarkingKeys,
+    /// Traces for OpenTelemetry.
+    #[serde(default)]
+    tracing: trace::Settings,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -239,8 +251,13 @@ impl File {
                 format!("must be at least {}", ByteSize(LEAST_BUFFER_MEMORY_BYTES)),
             );
         }
+        config.disk_depth = NonZeroUsize::new(self.disk_depth.unwrap_or(0));
+        if config.disk_depth.is_some_and(|depth| depth.get() > MOST_DISK_DEPTH) {
+            return wrong("disk_depth", format!("must be at most {MOST_DISK_DEPTH}; 0 is no limit"));
+        }
         config.io_mode = self.io_mode.unwrap_or(config.io_mode);
         config.verify_reads = self.verify_reads.unwrap_or(config.verify_reads);
+        config.log = self.log;
         config.checksums = self.checksums.iter().map(|name| name.0).collect();
         config.data_listen = self.data.listen.unwrap_or(config.data_listen);
         config.data_tls = self.data.validate_tls(config.data_listen)?;
@@ -292,6 +309,7 @@ impl File {
                 format!("holds port {}, which is in use for {taken}", taken.port()),
             );
         }
+        config.tracing = self.tracing;
         Ok(config)
     }
 }

@@ -13,9 +13,11 @@ pub mod units;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use penstock_service::{LogFilter, trace};
 
 pub use self::error::ConfigError;
 use self::units::ByteSize;
@@ -42,12 +44,16 @@ pub struct Config {
     pub shards: usize,
     /// I/O buffers of all shards together, in bytes; `None`: [`DEFAULT_BUFFER_MEMORY_BYTES`], or more with many shards.
     pub buffer_memory_bytes: Option<u64>,
+    /// Reads and writes of transfers at the disk at once, of all shards together; `None`: as many as there are buffers.
+    pub disk_depth: Option<NonZeroUsize>,
     /// How bytes come to the disk.
     pub io_mode: IoMode,
     /// What is checked before it is sent.
     pub verify_reads: VerifyReads,
     /// Computed for every upload beside adler32.
     pub checksums: AlgorithmSet,
+    /// What is logged; `None`: the usual.
+    pub log: Option<LogFilter>,
     /// Where clients come to.
     pub data_listen: SocketAddr,
     /// "host:port" as it stands in the URLs that clients are sent to; `None`: the address that was bound.
@@ -72,6 +78,8 @@ pub struct Config {
     pub tpc: crate::remote::Settings,
     /// Packet marking.
     pub marking: crate::marking::Settings,
+    /// Where traces go.
+    pub tracing: trace::Settings,
 }
 
 /// The data port with TLS.
@@ -215,9 +223,11 @@ impl Config {
             max_file_size: None,
             shards: 0,
             buffer_memory_bytes: None,
+            disk_depth: None,
             io_mode: IoMode::Direct,
             verify_reads: VerifyReads::FromDisk,
             checksums: AlgorithmSet::EMPTY,
+            log: None,
             data_listen: SocketAddr::from(([0, 0, 0, 0], 2881)),
             data_advertise: None,
             data_tls: None,
@@ -234,6 +244,7 @@ impl Config {
             doors: BTreeMap::new(),
             tpc: crate::remote::Settings::default(),
             marking: crate::marking::Settings::default(),
+            tracing: trace::Settings::default(),
             root,
         }
     }
@@ -304,6 +315,8 @@ impl fmt::Display for Config {
             "  buffer_memory  {}",
             size(self.buffer_memory_bytes, "32 MiB, or 8 MiB for each shard")
         )?;
+        let depth = self.disk_depth.map_or("no limit but the buffers".to_owned(), |depth| depth.to_string());
+        writeln!(f, "  disk_depth     {depth}")?;
         writeln!(f, "  io_mode        {}", self.io_mode)?;
         writeln!(f, "  verify_reads   {}", self.verify_reads)?;
         for queue in &self.queues {

@@ -32,6 +32,7 @@ reserve = "5 GiB"
 max_file_size = 1000000
 shards = 4
 buffer_memory = "128 MiB"
+disk_depth = 8
 io_mode = "buffered"
 checksums = ["md5", "sha256"]
 queues = [{ name = "default", max_running = 10, max_waiting = 20 }, { name = "tpc" }]
@@ -90,6 +91,7 @@ ports = [443, "8000-8999"]
     .unwrap();
     assert_eq!(config.capacity, Some(10 << 40));
     assert_eq!(config.max_file_size, Some(1_000_000));
+    assert_eq!(config.disk_depth.map(NonZeroUsize::get), Some(8));
     assert_eq!(config.io_mode, IoMode::Buffered);
     assert_eq!(config.checksums.len(), 2);
     assert_eq!((config.queues[0].max_running, config.queues[1].max_waiting), (10, DEFAULT_MAX_WAITING));
@@ -141,6 +143,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_key() {
         (before("capacity = true"), "pool.toml:1: capacity: invalid type: boolean `true`, expected a size"),
         (before("shards = 5000"), "pool.toml:1: shards: must be at most 1024"),
         (before("buffer_memory = \"1 MiB\""), "pool.toml:1: buffer_memory: must be at least 8 MiB"),
+        (before("disk_depth = 100000"), "pool.toml:1: disk_depth: must be at most 65536; 0 is no limit"),
         (
             before("io_mode = \"fast\""),
             "pool.toml:1: io_mode: unknown variant `fast`, expected one of `direct`",

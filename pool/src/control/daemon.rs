@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use penstock_door_proto::v1::pool_server::PoolServer;
+use penstock_service::trace::Tracer;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -16,8 +17,11 @@ use tracing::info;
 use super::admin::AdminPort;
 use super::data_port::{self, DataPort, DataPortError};
 use super::descriptors;
+use super::grpc_tls::{GrpcTls, Validity};
 use super::listen::{self, GrpcAddress, ListenError, Serving};
+use super::liveness::Beat;
 use super::metrics::Metrics;
+use super::reconfigure::Change;
 use super::registry::{Registry, RegistrySettings};
 use super::results::Results;
 use super::service::{Parts, PoolService};
@@ -143,6 +147,7 @@ impl Pool {
         let data_port =
             start_data_port(Arc::clone(&registry) as Arc<dyn Desk>, Arc::clone(&store), &config, &metrics)?;
         registry.set_data_port(&data_port);
+        registry.set_tracer(Tracer::start("penstock-pool", &config.name, &config.tracing));
         let data_addr = data_port.address();
         let authority = config.data_advertise.clone().unwrap_or_else(|| data_addr.to_string());
         registry.set_data_url(format!("http://{authority}"));
@@ -183,16 +188,30 @@ impl Pool {
             health: health.clone(),
         });
         let serving = serve(grpc, service.clone(), Arc::clone(&registry), health_changes)?;
-        let ticking = tokio::spawn(tick(Arc::clone(&registry), service, Arc::clone(&status), health.clone()));
+        let beat = Arc::new(Beat::default());
+        let ticking = tokio::spawn(tick(
+            Arc::clone(&registry),
+            service,
+            Arc::clone(&status),
+            health.clone(),
+            Arc::clone(&beat),
+        ));
         let keeping = tokio::spawn(keep(Arc::clone(&registry), Arc::clone(&results)));
-        let admin = AdminPort::new(Arc::clone(&registry), status, Arc::clone(&metrics));
+        let admin = AdminPort::new(Arc::clone(&registry), Arc::clone(&status), Arc::clone(&metrics));
         let admin = Arc::new(admin).serve(admin_listener);
-        let reloading = tokio::spawn(reload_now_and_then(Arc::clone(&data_port), Arc::clone(&marking)));
+        let reloading = tokio::spawn(reload_now_and_then(
+            Arc::clone(&data_port),
+            serving.tls().cloned(),
+            Arc::clone(&marking),
+        ));
         info!(pool = config.name, root = %config.root.display(), data = %data_addr, admin = %admin_addr,
             grpc = %serving.address(), replicas = store.counts().all, "pool started");
         Ok(RunningPool {
-            config,
+            config: Mutex::new(config),
             registry,
+            store,
+            status,
+            beat,
             metrics,
             health,
             data_port,
@@ -213,8 +232,12 @@ impl Pool {
 /// A running pool. Dropping it without [`stop`](Self::stop) leaves its tasks to the runtime's end.
 #[derive(Debug)]
 pub struct RunningPool {
-    config: Config,
+    config: Mutex<Config>,
     registry: Arc<Registry>,
+    store: Arc<Store>,
+    status: Arc<StatusSource>,
+    /// Struck by the task that does what time demands.
+    beat: Arc<Beat>,
     metrics: Arc<Metrics>,
     health: watch::Sender<u64>,
     data_port: Arc<dyn DataPort>,
@@ -257,8 +280,46 @@ impl RunningPool {
 
     /// What it runs with.
     #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
+    pub fn config(&self) -> Config {
+        // Replaced as a whole.
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How it is, in one line: what runs, how fast, and what is not well.
+    #[must_use]
+    pub fn status_line(&self) -> String {
+        self.status.line()
+    }
+
+    /// What has not turned for so long: a shard, the task that does what time demands, or the doors' endpoint. Does not
+    /// block.
+    #[must_use]
+    pub fn stuck(&self, limit: Duration) -> Option<String> {
+        if let Some(number) = self.data_port.silent_shard(limit) {
+            return Some(format!("shard {number} has not turned for {} s", limit.as_secs()));
+        }
+        if self.beat.silent_for(limit) {
+            return Some(format!("no deadline was looked at for {} s", limit.as_secs()));
+        }
+        self.serving.has_ended().then(|| "the gRPC endpoint has ended".to_owned())
+    }
+
+    /// Runs with another configuration as far as that is possible without a start, and says what has to wait for one.
+    pub fn reconfigure(&self, new: &Config) {
+        let Change { running, at_next_start } = Change::between(&self.config(), new);
+        self.registry.set_limits(&registry_settings(&running));
+        self.data_port.limit_connections(running.limits.connections);
+        self.store.limit_space(running.capacity, running.reserve_bytes);
+        self.scrub.set_settings(scrub_settings(&running));
+        descriptors::raise(descriptors_needed(&running));
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = running;
+        info!("the configuration was read again");
+        if !at_next_start.is_empty() {
+            tracing::warn!(
+                keys = at_next_start.join(", "),
+                "these new settings count from the next start on"
+            );
+        }
     }
 
     /// Where clients come to that speak TLS.
@@ -271,6 +332,9 @@ impl RunningPool {
     pub async fn reload(&self) {
         reload(&self.data_port, true).await;
         reload_names(&self.marking, true).await;
+        if let Some(tls) = self.serving.tls() {
+            reload_for_doors(tls, true).await;
+        }
     }
 
     /// Takes no new transfers and waits until those that run have ended, at most `deadline`. Gives the number that
@@ -290,6 +354,7 @@ impl RunningPool {
 
     /// Ends everything at once; what still runs fails with a text that says so. Doors hear of it.
     pub async fn stop(self) {
+        let name = self.config().name;
         self.registry.stop();
         self.registry.abort_all("the pool is stopping");
         let data_port = Arc::clone(&self.data_port);
@@ -310,7 +375,7 @@ impl RunningPool {
         self.admin.abort();
         self.ticking.abort();
         self.reloading.abort();
-        info!(pool = self.config.name, "pool stopped");
+        info!(pool = name, "pool stopped");
     }
 }
 
@@ -373,18 +438,33 @@ fn serve(
 async fn keep(registry: Arc<Registry>, results: Arc<Results>) {
     loop {
         registry.something_to_keep().await;
-        let results = Arc::clone(&results);
         // Only the end of the runtime interrupts it.
-        let _ = tokio::task::spawn_blocking(move || results.flush()).await;
+        let _ = results.flush_soon().await;
     }
 }
 
 /// Looks for new certificates, for as long as the pool runs.
-async fn reload_now_and_then(data_port: Arc<dyn DataPort>, marking: Arc<Marking>) {
+async fn reload_now_and_then(
+    data_port: Arc<dyn DataPort>,
+    for_doors: Option<Arc<GrpcTls>>,
+    marking: Arc<Marking>,
+) {
+    let mut told = Validity::Good;
     loop {
+        if let Some(tls) = &for_doors {
+            // Once for each state, as there may be nobody who looks at the log every day.
+            let validity = tls.validity(SystemTime::now());
+            if validity != told {
+                tls.warn_of(validity);
+                told = validity;
+            }
+        }
         tokio::time::sleep(RELOAD_PERIOD).await;
         reload(&data_port, false).await;
         reload_names(&marking, false).await;
+        if let Some(tls) = &for_doors {
+            reload_for_doors(tls, false).await;
+        }
     }
 }
 
@@ -396,6 +476,18 @@ async fn reload_names(marking: &Arc<Marking>, force: bool) {
         Ok(Ok(false)) | Err(_) => {}
         Ok(Err(error)) => {
             tracing::warn!(%error, "marking.registry: the new names are not used, the old ones stay");
+        }
+    }
+}
+
+/// The certificate that doors see, and the authority that they are believed by.
+async fn reload_for_doors(tls: &Arc<GrpcTls>, force: bool) {
+    let reading = Arc::clone(tls);
+    match tokio::task::spawn_blocking(move || reading.reload(force)).await {
+        Ok(Ok(true)) => info!("the certificate for doors was read"),
+        Ok(Ok(false)) | Err(_) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the new certificate for doors is not used, the old one stays");
         }
     }
 }
@@ -449,14 +541,21 @@ async fn tick(
     service: PoolService,
     status: Arc<StatusSource>,
     health: watch::Sender<u64>,
+    beat: Arc<Beat>,
 ) {
     let mut told = status.signs();
+    let mut noting: Option<JoinHandle<()>> = None;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         registry.tick();
-        service.note_orphans().await;
+        beat.strike();
+        // It writes to the disk, which may hang; deadlines are looked at all the same.
+        if noting.as_ref().is_none_or(JoinHandle::is_finished) {
+            let service = service.clone();
+            noting = Some(tokio::spawn(async move { service.note_orphans().await }));
+        }
         let signs = status.signs();
         if signs.differ_from(&told) {
             told = signs;

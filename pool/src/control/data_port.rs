@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 use tracing::{info, warn};
 
+use super::liveness::Beat;
 use super::metrics::Metrics;
 use super::read_metrics::ReadingCollector;
 use super::remote_metrics::RemoteCollector;
@@ -92,6 +94,12 @@ pub trait DataPort: Send + Sync + fmt::Debug {
     fn labelled_port(&self, _mark: &Mark, _secure: bool) -> Option<u16> {
         None
     }
+    /// A shard whose loop has not turned for so long, though each looks at its clock once a second.
+    fn silent_shard(&self, _limit: Duration) -> Option<usize> {
+        None
+    }
+    /// So many connections at once from now on; those that are open stay.
+    fn limit_connections(&self, _limit: usize) {}
     /// Starts a transfer that the pool makes by itself, whose turn has come.
     fn launch(&self, transfer: &Arc<Transfer>);
     /// Closes all connections and ends its threads. Blocks until they have ended.
@@ -128,6 +136,16 @@ pub enum DataPortError {
         /// Buffers of each.
         slots: usize,
     },
+    /// A shard could never read or write.
+    #[error(
+        "disk_depth lets {depth} operations go to the disk at once, which {shards} shards cannot share out: make it at          least {shards}, or lower shards"
+    )]
+    TooShallow {
+        /// Operations at once.
+        depth: usize,
+        /// Shards.
+        shards: usize,
+    },
     /// The engine does not start.
     #[error(transparent)]
     Engine(#[from] StartError),
@@ -152,6 +170,9 @@ pub fn start(
     if slots < LEAST_SLOTS_PER_SHARD {
         return Err(DataPortError::TooFewBuffers { shards, slots });
     }
+    if let Some(depth) = config.disk_depth.filter(|depth| depth.get() < shards) {
+        return Err(DataPortError::TooShallow { depth: depth.get(), shards });
+    }
     let (address, listeners) = bind("data.listen", config.data_listen, shards)?;
     let mut secure = None;
     if let Some(keys) = &config.data_tls {
@@ -171,7 +192,7 @@ pub fn start(
             head_time: config.timeouts.head,
             idle_limit: config.timeouts.idle,
             keep_alive_limit: config.timeouts.keep_alive,
-            connections_limit: config.limits.connections,
+            connections_limit: Arc::new(AtomicUsize::new(config.limits.connections)),
             io_mode: config.io_mode,
             algorithms: config.checksums,
         },
@@ -182,6 +203,13 @@ pub fn start(
     let started = (0..shards).map(|number| Shard::start(number, slots, Arc::clone(&blocking)));
     let started = started.collect::<Result<Vec<_>, _>>()?;
     log_facts(&started, slots);
+    for (number, shard) in started.iter().enumerate() {
+        // The shard's first task, so that no operation comes before it.
+        let depth = config.disk_depth.and_then(|depth| share_of(depth, shards, number));
+        shard
+            .submit(move |core| async move { core.limit_disk_depth(depth) })
+            .map_err(DataPortError::Threads)?;
+    }
     let gauges: Vec<Arc<Gauges>> = (0..shards).map(|_| Arc::default()).collect();
     let listen = |listeners: Vec<OwnedFd>, tls: Option<&Arc<ServerTls>>| {
         started.iter().zip(listeners).try_for_each(|(shard, descriptor)| {
@@ -277,6 +305,13 @@ fn bind(
         listeners.push(listener::bind(bound).map_err(failed)?);
     }
     Ok((bound, listeners))
+}
+
+/// What one of several shards has of the operations that may be at the disk at once: nothing is agreed on between
+/// threads for each of them.
+fn share_of(depth: NonZeroUsize, shards: usize, number: usize) -> Option<NonZeroUsize> {
+    let (each, over) = (depth.get() / shards.max(1), depth.get() % shards.max(1));
+    NonZeroUsize::new(each + usize::from(number < over))
 }
 
 /// Buffers of all shards unless configured: [`crate::config::DEFAULT_BUFFER_MEMORY_BYTES`] in slots.
@@ -387,6 +422,14 @@ impl DataPort for Shards {
         self.labelled.port_for(mark.tag(), secure, Instant::now(), open)
     }
 
+    fn silent_shard(&self, limit: Duration) -> Option<usize> {
+        self.gauges.iter().position(|gauges| gauges.turned.silent_for(limit))
+    }
+
+    fn limit_connections(&self, limit: usize) {
+        self.third_party.port.settings.connections_limit.store(limit, Ordering::Relaxed);
+    }
+
     fn launch(&self, transfer: &Arc<Transfer>) {
         // `None`: it has ended meanwhile.
         let Some(claim) = transfer.claim_for_pool() else { return };
@@ -413,6 +456,8 @@ impl DataPort for Shards {
 /// What a shard tells of itself.
 #[derive(Debug, Default)]
 struct Gauges {
+    /// A task of the shard has run: its loop turns.
+    turned: Beat,
     slots: AtomicU64,
     used: AtomicU64,
     /// Share of the last period that the thread was on a processor, in parts of [`WHOLE`].
@@ -427,6 +472,7 @@ async fn watch(core: Rc<Core>, gauges: Arc<Gauges>) {
     };
     let (mut since, mut worked_before) = (core.now(), processor_seconds());
     loop {
+        gauges.turned.strike();
         let arena = core.arena();
         gauges.slots.store(arena.slots() as u64, Ordering::Relaxed);
         gauges.used.store(arena.used() as u64, Ordering::Relaxed);
@@ -564,6 +610,27 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_whose_loop_is_held_up_is_found() {
+        let shard = Shard::start(0, 4, Blocking::new(1)).unwrap();
+        let gauges = Arc::new(Gauges::default());
+        let theirs = Arc::clone(&gauges);
+        shard.submit(|core| watch(core, theirs)).unwrap();
+        let limit = 2 * GAUGE_PERIOD;
+        std::thread::sleep(limit + GAUGE_PERIOD);
+        assert!(!gauges.turned.silent_for(limit), "it turns by itself");
+
+        let (let_go, held) = std::sync::mpsc::channel::<()>();
+        // As a call of the kernel would that does not come back.
+        shard.submit(move |_| async move { held.recv().unwrap() }).unwrap();
+        std::thread::sleep(limit + GAUGE_PERIOD);
+        assert!(gauges.turned.silent_for(limit), "it is held up");
+
+        let_go.send(()).unwrap();
+        std::thread::sleep(GAUGE_PERIOD);
+        assert!(!gauges.turned.silent_for(limit), "it turns again");
+    }
+
+    #[test]
     fn shards_that_would_starve_for_buffers_do_not_start() {
         let dir = tempfile::tempdir().unwrap();
         let (registry, store, metrics) = pool(dir.path());
@@ -572,6 +639,26 @@ mod tests {
         config.buffer_memory_bytes = Some(8 << 20);
         let error = start(registry, store, &config, &metrics).unwrap_err();
         assert!(matches!(error, DataPortError::TooFewBuffers { shards: 4, slots: 2 }), "{error}");
+    }
+
+    #[test]
+    fn the_depth_of_the_disk_is_shared_out_among_the_shards() {
+        for (depth, shards, expected) in [(8, 2, &[4, 4][..]), (7, 3, &[3, 2, 2]), (3, 3, &[1, 1, 1])] {
+            let depth = NonZeroUsize::new(depth).unwrap();
+            let shares: Vec<usize> =
+                (0..shards).map(|number| share_of(depth, shards, number).unwrap().get()).collect();
+            assert_eq!(shares, expected);
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_too_shallow_for_the_shards_is_told_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let (registry, store, metrics) = pool(dir.path());
+        let mut config = Config::new("p", dir.path());
+        (config.shards, config.disk_depth) = (4, NonZeroUsize::new(3));
+        let error = start(registry, store, &config, &metrics).unwrap_err().to_string();
+        assert!(error.contains("4 shards cannot share out: make it at least 4, or lower shards"), "{error}");
     }
 
     #[test]

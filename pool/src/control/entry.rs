@@ -1,9 +1,10 @@
 //! A transfer as the registry holds it: with the door's own words, and the bell that wakes its followers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use penstock_door_proto::v1;
+use penstock_service::trace::TraceContext;
 use tokio::sync::watch;
 
 use super::kept::Kept;
@@ -31,6 +32,8 @@ pub struct Entry {
     counted_bytes: AtomicU64,
     /// Nobody will ask for it any more: what is kept of it on the disk goes.
     pub(super) forgotten: AtomicBool,
+    /// The place in a trace that its door has named.
+    pub(super) trace: OnceLock<TraceContext>,
     /// Its end is kept on the disk. See [`super::results`].
     pub(super) end_kept: AtomicBool,
 }
@@ -70,6 +73,7 @@ impl Entry {
             followers: AtomicUsize::new(0),
             counted_bytes: AtomicU64::new(0),
             forgotten: AtomicBool::new(false),
+            trace: OnceLock::new(),
             end_kept: AtomicBool::new(false),
         }
     }

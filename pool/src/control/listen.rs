@@ -7,17 +7,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::Server;
 use tonic::transport::server::{Router, TcpIncoming};
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tracing::error;
 
-use crate::config::{GrpcEndpoint, TlsFiles};
+use super::grpc_tls::{self, GrpcTls};
+use crate::config::GrpcEndpoint;
+use crate::tls::certificate::CertificateError;
 
 /// Calls of one door's connection at once: a stream for each transfer it follows, and short calls beside them.
 const MAX_CALLS_PER_CONNECTION: u32 = 16_384;
@@ -55,15 +58,13 @@ pub enum ListenError {
         /// What the system said.
         error: io::Error,
     },
-    /// A PEM file cannot be read.
-    #[error("{key}: cannot read {path}: {error}")]
-    Pem {
+    /// A PEM file cannot be used.
+    #[error("{key}: {error}")]
+    Certificate {
         /// The configuration key.
         key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
+        /// What is wrong with which file.
+        error: CertificateError,
     },
     /// The PEM files do not make a TLS server.
     #[error("grpc: the certificate, key or client_ca cannot be used: {0}")]
@@ -75,11 +76,13 @@ pub(super) struct Bound {
     incoming: Incoming,
     server: Server,
     address: GrpcAddress,
+    tls: Option<Arc<GrpcTls>>,
 }
 
 enum Incoming {
     Unix(UnixListener),
     Tcp(TcpListener),
+    Tls(TcpListener, Arc<GrpcTls>),
 }
 
 /// Where doors come to, once bound.
@@ -102,35 +105,40 @@ impl std::fmt::Display for GrpcAddress {
 
 /// Checks what an endpoint needs, without binding it.
 pub(super) fn check(endpoint: &GrpcEndpoint) -> Result<(), ListenError> {
-    server(endpoint).map(drop)
+    tls(endpoint).map(drop)
 }
 
 /// Binds an endpoint. Must be called within a tokio runtime.
 pub(super) async fn bind(endpoint: &GrpcEndpoint) -> Result<Bound, ListenError> {
-    let server = server(endpoint)?;
+    let tls = tls(endpoint)?;
     let (incoming, address) = match endpoint {
         GrpcEndpoint::Socket(path) => (Incoming::Unix(bind_socket(path)?), GrpcAddress::Socket(path.clone())),
-        GrpcEndpoint::Tls { listen, .. } | GrpcEndpoint::Insecure { listen } => bind_tcp(*listen).await?,
+        GrpcEndpoint::Tls { listen, .. } | GrpcEndpoint::Insecure { listen } => {
+            let (listener, address) = bind_tcp(*listen).await?;
+            let incoming = match &tls {
+                Some(tls) => Incoming::Tls(listener, Arc::clone(tls)),
+                None => Incoming::Tcp(listener),
+            };
+            (incoming, GrpcAddress::Tcp(address))
+        }
     };
-    Ok(Bound { incoming, server, address })
+    let server = Server::builder().max_concurrent_streams(MAX_CALLS_PER_CONNECTION);
+    Ok(Bound { incoming, server, address, tls })
 }
 
-/// A server with the endpoint's protection.
-fn server(endpoint: &GrpcEndpoint) -> Result<Server, ListenError> {
-    let server = Server::builder().max_concurrent_streams(MAX_CALLS_PER_CONNECTION);
+/// The endpoint's protection.
+fn tls(endpoint: &GrpcEndpoint) -> Result<Option<Arc<GrpcTls>>, ListenError> {
     match endpoint {
-        GrpcEndpoint::Socket(_) | GrpcEndpoint::Insecure { .. } => Ok(server),
-        GrpcEndpoint::Tls { files, .. } => {
-            server.tls_config(tls_config(files)?).map_err(|error| ListenError::Tls(with_causes(&error)))
-        }
+        GrpcEndpoint::Socket(_) | GrpcEndpoint::Insecure { .. } => Ok(None),
+        GrpcEndpoint::Tls { files, .. } => Ok(Some(Arc::new(GrpcTls::load(files.clone())?))),
     }
 }
 
-async fn bind_tcp(address: SocketAddr) -> Result<(Incoming, GrpcAddress), ListenError> {
+async fn bind_tcp(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
     let failed = |error| ListenError::Bind { address, error };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    Ok((Incoming::Tcp(listener), GrpcAddress::Tcp(bound)))
+    Ok((listener, bound))
 }
 
 /// Makes the socket beside its path and moves it there, so that nobody ever meets it with other permissions, and a
@@ -163,23 +171,11 @@ fn bind_socket(path: &Path) -> Result<UnixListener, ListenError> {
     Ok(listener)
 }
 
-fn tls_config(files: &TlsFiles) -> Result<ServerTlsConfig, ListenError> {
-    let read = |key, path: &Path| {
-        std::fs::read(path).map_err(|error| ListenError::Pem { key, path: path.to_owned(), error })
-    };
-    let cert = read("grpc.cert", &files.cert)?;
-    let key = read("grpc.key", &files.key)?;
-    let client_ca = read("grpc.client_ca", &files.client_ca)?;
-    Ok(ServerTlsConfig::new()
-        .identity(Identity::from_pem(cert, key))
-        .client_ca_root(Certificate::from_pem(client_ca))
-        .client_auth_optional(false))
-}
-
 /// A serving endpoint.
 #[derive(Debug)]
 pub(super) struct Serving {
     address: GrpcAddress,
+    tls: Option<Arc<GrpcTls>>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -198,6 +194,10 @@ impl Bound {
                 Incoming::Unix(listener) => {
                     router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stopped).await
                 }
+                Incoming::Tls(listener, tls) => {
+                    let incoming = grpc_tls::incoming(listener, tls);
+                    router.serve_with_incoming_shutdown(incoming, stopped).await
+                }
                 Incoming::Tcp(listener) => {
                     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
                     router.serve_with_incoming_shutdown(incoming, stopped).await
@@ -207,7 +207,7 @@ impl Bound {
                 error!(error = with_causes(&error), "the gRPC endpoint has ended");
             }
         });
-        Serving { address: self.address, stop: Some(stop), task }
+        Serving { address: self.address, tls: self.tls, stop: Some(stop), task }
     }
 }
 
@@ -215,6 +215,16 @@ impl Serving {
     /// Where doors come to.
     pub(super) fn address(&self) -> &GrpcAddress {
         &self.address
+    }
+
+    /// What it proves its identity with.
+    pub(super) fn tls(&self) -> Option<&Arc<GrpcTls>> {
+        self.tls.as_ref()
+    }
+
+    /// Nobody is answered any more, though nobody has asked for that.
+    pub(super) fn has_ended(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Takes no more calls; streams that are open get `grace` to end. Removes the socket.
@@ -248,6 +258,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TlsFiles;
 
     fn mode(path: &Path) -> u32 {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -308,6 +319,8 @@ mod tests {
         let files = TlsFiles { cert: path.clone(), key: path.clone(), client_ca: path };
         let endpoint = GrpcEndpoint::Tls { listen: "127.0.0.1:0".parse().unwrap(), files };
         let error = check(&endpoint).unwrap_err().to_string();
-        assert!(error.starts_with("grpc: the certificate, key or client_ca cannot be used: "), "{error}");
+        let named =
+            format!("grpc.cert: {} holds no certificate (PEM)", dir.path().join("nonsense.pem").display());
+        assert_eq!(error, named);
     }
 }

@@ -4,10 +4,12 @@
 //! * [`registry`], [`queue`], [`entry`]: every transfer, and whose turn it is.
 //! * [`results`], [`kept`]: what the disk keeps of transfers until their doors acknowledge them.
 //! * [`service`]: the contract's service; [`follow`], [`replicas`], [`status`], [`wire`] are its parts.
-//! * [`listen`]: the Unix socket, or TCP with mutual TLS.
+//! * [`listen`]: the Unix socket, or TCP with mutual TLS (`grpc_tls`).
 //! * [`admin`], [`metrics`]: what people and Prometheus read.
 //! * [`data_port`]: starts the shards that move the bytes.
 //! * `descriptors`, `store_metrics`: the process's limit of open files; what Prometheus sees of replicas and scrub.
+//! * `liveness`, `reconfigure`: what the watchdog looks at; what a new configuration changes without a restart.
+//! * `traces`: transfers as parts of traces (OpenTelemetry).
 //! * [`doors`]: where lost clients are sent back to.
 #![forbid(unsafe_code)]
 
@@ -18,11 +20,14 @@ mod descriptors;
 pub mod doors;
 pub mod entry;
 pub mod follow;
+mod grpc_tls;
 pub mod kept;
 pub mod listen;
+mod liveness;
 pub mod metrics;
 pub mod queue;
 mod read_metrics;
+mod reconfigure;
 pub mod registry;
 mod remote_metrics;
 pub mod replicas;
@@ -32,4 +37,12 @@ pub mod status;
 mod store_metrics;
 #[cfg(test)]
 mod stories;
+mod traces;
 mod wire;
+
+/// How many threads talk to doors and admins: few, for no bytes pass through them. One does several thousand transfers a
+/// second, and more than the load needs cost twice the time, in waking each other for every event.
+#[must_use]
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 8).clamp(1, 4))
+}

@@ -118,6 +118,20 @@ impl Queues {
         }
     }
 
+    /// Other limits for the queues that are there. What runs or waits beyond a lower limit stays.
+    pub fn set_limits(&mut self, limits: &[QueueLimits]) {
+        for limits in limits {
+            if let Some(queue) = self.by_name.get_mut(&limits.name) {
+                queue.limits = limits.clone();
+            }
+        }
+    }
+
+    /// The names.
+    pub fn names(&self) -> Vec<String> {
+        self.by_name.keys().cloned().collect()
+    }
+
     /// How many are served before this one.
     #[must_use]
     pub fn ahead(&self, name: &str, turn: Turn) -> usize {
@@ -140,6 +154,27 @@ impl Queues {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_limits_count_from_the_next_transfer_on() {
+        let mut queues = queues(1, 1);
+        let id = |name: &str| TransferId::new(name).unwrap();
+        for name in ["a", "b"] {
+            queues.enqueue("default", 0, id(name)).unwrap();
+            queues.admit("default");
+        }
+        assert!(queues.enqueue("default", 0, id("c")).is_err(), "one runs, one waits");
+        let more = QueueLimits { name: "default".into(), max_running: 2, max_waiting: 1 };
+        queues.set_limits(&[more, QueueLimits { name: "unknown".into(), max_running: 9, max_waiting: 9 }]);
+        assert_eq!(queues.admit("default"), Some(id("b")));
+        assert_eq!(queues.admit("default"), None);
+        let fewer = QueueLimits { name: "default".into(), max_running: 1, max_waiting: 1 };
+        queues.set_limits(&[fewer]);
+        queues.release("default");
+        queues.enqueue("default", 0, id("c")).unwrap();
+        assert_eq!(queues.admit("default"), None, "one still runs, as many as may");
+        assert_eq!(queues.names(), ["default", "tpc"]);
+    }
 
     fn queues(max_running: usize, max_waiting: usize) -> Queues {
         Queues::new(vec![

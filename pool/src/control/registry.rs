@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use penstock_door_proto::v1;
+use penstock_service::trace::Tracer;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -23,6 +24,7 @@ use super::entry::{Bell, Entry, Subject};
 use super::kept::Kept;
 use super::metrics::Metrics;
 use super::queue::{QueueError, QueueLimits, QueueStatus, Queues, Turn};
+use super::traces;
 use crate::marking::{Direction, Marking};
 use crate::transfer::connection::{DOOR_KEY, TRANSFER_KEY};
 use crate::transfer::request::{KindName, RequestError};
@@ -65,6 +67,13 @@ pub struct RegistrySettings {
     pub timeouts: Timeouts,
     /// Doors and their URLs, by name.
     pub doors: HashMap<String, String>,
+}
+
+/// What may change while the pool runs.
+#[derive(Debug)]
+struct LiveLimits {
+    max_transfers: usize,
+    timeouts: Timeouts,
 }
 
 /// Why a transfer was not started.
@@ -121,7 +130,7 @@ pub struct NotEnded {
 pub struct Registry {
     me: Weak<Registry>,
     clock: Arc<dyn Clock>,
-    settings: RegistrySettings,
+    limits: Mutex<LiveLimits>,
     doors: Doors,
     metrics: Arc<Metrics>,
     /// "http://host:port", known once the data port answers.
@@ -130,6 +139,8 @@ pub struct Registry {
     secure_data_url: OnceLock<String>,
     /// What transfers are marked with.
     marking: OnceLock<Arc<Marking>>,
+    /// Who is told of transfers that are parts of traces.
+    tracer: OnceLock<Tracer>,
     /// Where transfers go that the pool makes by itself.
     data_port: OnceLock<Weak<dyn DataPort>>,
     /// No new transfers.
@@ -193,6 +204,7 @@ impl Registry {
             data_url: OnceLock::new(),
             secure_data_url: OnceLock::new(),
             marking: OnceLock::new(),
+            tracer: OnceLock::new(),
             data_port: OnceLock::new(),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -207,7 +219,10 @@ impl Registry {
                 queues: Queues::new(settings.queues.clone()),
                 arrivals: 0,
             }),
-            settings,
+            limits: Mutex::new(LiveLimits {
+                max_transfers: settings.max_transfers,
+                timeouts: settings.timeouts,
+            }),
         })
     }
 
@@ -220,6 +235,11 @@ impl Registry {
     /// How transfers are marked. Set once, before the first transfer; without it, none is.
     pub fn set_marking(&self, marking: &Arc<Marking>) {
         let _ = self.marking.set(Arc::clone(marking));
+    }
+
+    /// Who is told of transfers that are parts of traces. Set once, before the first transfer.
+    pub fn set_tracer(&self, tracer: Tracer) {
+        let _ = self.tracer.set(tracer);
     }
 
     /// Who carries out the transfers that the pool makes by itself. Set once, before the first transfer.
@@ -259,8 +279,19 @@ impl Registry {
 
     /// Client, linger and claim times.
     #[must_use]
-    pub fn timeouts(&self) -> &Timeouts {
-        &self.settings.timeouts
+    pub fn timeouts(&self) -> Timeouts {
+        self.limits().timeouts
+    }
+
+    /// Other limits and times, from now on; doors and the set of queues stay. What runs beyond a lower limit goes on.
+    pub fn set_limits(&self, settings: &RegistrySettings) {
+        *self.limits() = LiveLimits { max_transfers: settings.max_transfers, timeouts: settings.timeouts };
+        let mut table = self.lock();
+        table.queues.set_limits(&settings.queues);
+        let queues = table.queues.names();
+        let admitted = queues.iter().flat_map(|queue| table.admit_all(queue)).collect();
+        drop(table);
+        self.admit(admitted);
     }
 
     /// The transfer of a request that was made before, if it is the same request.
@@ -295,8 +326,9 @@ impl Registry {
         {
             return Err(StartError::UploadRuns { replica: request.replica, by: by.clone() });
         }
-        if table.rows.len() >= self.settings.max_transfers && !table.forget_oldest() {
-            return Err(StartError::TooMany { limit: self.settings.max_transfers });
+        let max_transfers = self.limits().max_transfers;
+        if table.rows.len() >= max_transfers && !table.forget_oldest() {
+            return Err(StartError::TooMany { limit: max_transfers });
         }
         let turn = table.queues.enqueue(&queue, request.priority, id.clone())?;
         if request.kind.stores() {
@@ -424,7 +456,7 @@ impl Registry {
     /// Does what time demands, for all transfers; called several times a second.
     pub fn tick(&self) {
         let hurry = self.draining();
-        let mut timeouts = self.settings.timeouts;
+        let mut timeouts = self.timeouts();
         if hurry {
             timeouts.client = timeouts.client.min(DRAINING_PATIENCE);
         }
@@ -579,6 +611,9 @@ impl Registry {
             self.count_bytes(&entry);
             self.metrics.ended(&transfer);
             log_end(&transfer, &state);
+            if let Some(tracer) = self.tracer.get() {
+                traces::ended(tracer, entry.trace.get().copied(), &transfer, &state);
+            }
         }
         self.admit(admitted);
     }
@@ -597,6 +632,12 @@ impl Registry {
                 }
             }
         }
+    }
+
+    /// Held for a look or a change; never while another lock is asked for.
+    fn limits(&self) -> MutexGuard<'_, LiveLimits> {
+        // Each change of it is whole.
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {

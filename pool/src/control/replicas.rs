@@ -85,6 +85,19 @@ pub fn adopt(store: &Store, id: &ReplicaId) -> Result<(), StoreError> {
     }
 }
 
+/// The same of many. Gives those that are not there.
+pub fn adopt_all(store: &Store, ids: &[ReplicaId]) -> Result<Vec<String>, StoreError> {
+    let mut missing = Vec::new();
+    for id in ids {
+        match adopt(store, id) {
+            Ok(()) => {}
+            Err(StoreError::NotFound { .. }) => missing.push(id.to_string()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(missing)
+}
+
 /// Makes an upload that no door claimed an orphan. One that is so, or has gone meanwhile, stays as it is.
 pub fn orphan(store: &Store, id: &ReplicaId) -> Result<(), StoreError> {
     match store.set_state(id, ReplicaState::Orphaned, None) {

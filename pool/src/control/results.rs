@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use penstock_door_proto::v1;
 use prost::Message;
@@ -79,7 +79,26 @@ impl Results {
 
     /// Hands everything that changed to the store's writer. Blocks while that is behind.
     pub fn flush(&self) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.hand_over(&self.writing.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The same on a thread of the runtime. Another thread, which would cost more than the work, is only asked for where
+    /// it would wait.
+    pub async fn flush_soon(self: &Arc<Self>) -> Result<(), tokio::task::JoinError> {
+        let free = match self.writing.try_lock() {
+            Ok(writing) => Some(writing),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if let Some(writing) = free.filter(|_| self.store.results().has_room()) {
+            self.hand_over(&writing);
+            return Ok(());
+        }
+        let results = Arc::clone(self);
+        tokio::task::spawn_blocking(move || results.flush()).await
+    }
+
+    fn hand_over(&self, _writing: &MutexGuard<'_, ()>) {
         for entry in self.registry.take_unkept() {
             let ended = entry.outcome().is_some();
             let end_is_kept = ended && entry.end_kept.swap(true, Ordering::AcqRel);

@@ -23,6 +23,7 @@ use super::registry::{Registry, StartError};
 use super::replicas::{self, blocking};
 use super::results::Results;
 use super::status::StatusSource;
+use super::traces;
 use super::wire;
 use crate::checksum::{Algorithm, AlgorithmSet};
 use crate::scrub::Scrub;
@@ -38,6 +39,8 @@ const ITEMS_UNDERWAY: usize = 64;
 const STATUS_PERIOD: Duration = Duration::from_secs(10);
 /// Verifications at once: each reads a whole file on a thread of its own.
 const MAX_VERIFICATIONS: usize = 4;
+/// Replicas that are claimed in one call.
+const MAX_CLAIMS: usize = 1000;
 /// The status that the client of a discarded upload gets unless the door says otherwise.
 const DISCARDED_STATUS: u16 = 500;
 
@@ -189,8 +192,9 @@ impl PoolService {
         if entry.kind() == KindName::Get {
             return Ok(());
         }
-        let results = Arc::clone(&self.shared.results);
-        tokio::task::spawn_blocking(move || results.flush())
+        self.shared
+            .results
+            .flush_soon()
             .await
             .map_err(|error| Status::internal(format!("a transfer cannot be kept on the disk: {error}")))
     }
@@ -242,6 +246,7 @@ impl Pool for PoolService {
         &self,
         request: Request<v1::StartTransferRequest>,
     ) -> Result<Response<Events>, Status> {
+        let trace = traces::context(request.metadata());
         let request = request.into_inner();
         let asked = request.transfer.ok_or_else(|| Status::invalid_argument("transfer: is missing"))?;
         let registry = &self.shared.registry;
@@ -250,6 +255,10 @@ impl Pool for PoolService {
             None => {
                 let replica = self.check_replica(&asked).await?;
                 let entry = registry.start(asked).map_err(start_status)?;
+                if let Some(trace) = trace {
+                    // New as it is, it has none.
+                    let _ = entry.trace.set(trace);
+                }
                 if let (Some(replica), Some(transfer)) = (replica, entry.transfer()) {
                     transfer.hold(replica);
                 }
@@ -359,6 +368,25 @@ impl Pool for PoolService {
             info!(replica = %id, "replica deleted on request");
         }
         Ok(Response::new(v1::DeleteReplicaResponse { existed }))
+    }
+
+    async fn claim_replicas(
+        &self,
+        request: Request<v1::ClaimReplicasRequest>,
+    ) -> Result<Response<v1::ClaimReplicasResponse>, Status> {
+        let ids = request.into_inner().replica_ids;
+        if ids.len() > MAX_CLAIMS {
+            return Err(Status::invalid_argument(format!(
+                "replica_ids: {} are given, at most {MAX_CLAIMS} are taken at once",
+                ids.len()
+            )));
+        }
+        let ids = ids.iter().map(|id| replica_id(id)).collect::<Result<Vec<_>, _>>()?;
+        // No upload among them is given up meanwhile.
+        let _deciding = self.shared.fates.lock().await;
+        let missing_ids = blocking(&self.shared.store, move |store| replicas::adopt_all(store, &ids)).await?;
+        let missing_ids = missing_ids.map_err(|error| store_status(&error))?;
+        Ok(Response::new(v1::ClaimReplicasResponse { missing_ids }))
     }
 
     async fn verify_replica(

@@ -7,6 +7,7 @@ use penstock_door_proto::v1;
 
 use super::data_port::DataPort;
 use super::metrics::Metrics;
+use super::queue::QueueStatus;
 use super::registry::Registry;
 use super::wire;
 use crate::checksum::Algorithm;
@@ -88,6 +89,20 @@ impl Signs {
     }
 }
 
+/// Bytes as people say them.
+fn rounded(bytes: f64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = bytes.max(0.0);
+    let mut unit = UNITS[0];
+    for larger in &UNITS[1..] {
+        if value < 999.5 {
+            break;
+        }
+        (value, unit) = (value / 1000.0, larger);
+    }
+    if value < 9.95 && unit != UNITS[0] { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
 impl StatusSource {
     /// A source over the parts of a pool.
     #[must_use]
@@ -105,6 +120,32 @@ impl StatusSource {
     /// What there is to be seen of the pool's health now. Does not block.
     pub(super) fn signs(&self) -> Signs {
         Signs { store: self.store.health(), counts: self.store.counts() }
+    }
+
+    /// The state in one line, for the service manager. Does not block.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let queues = self.registry.queues();
+        let count = |number: fn(&QueueStatus) -> usize| queues.iter().map(number).sum::<usize>();
+        let (in_rate, out_rate) = self.metrics.rates();
+        let mut line = format!(
+            "{} transfers run, {} wait; {}/s in, {}/s out",
+            count(|queue| queue.running),
+            count(|queue| queue.waiting),
+            rounded(in_rate),
+            rounded(out_rate),
+        );
+        if self.registry.draining() {
+            line.push_str("; draining");
+        }
+        let mut problems = self.signs().problems();
+        problems.extend(self.data_port.tls().and_then(|tls| tls.worry(SystemTime::now())));
+        match problems.as_slice() {
+            [] => line.push_str("; healthy"),
+            [problem] => line.push_str(&format!("; {problem}")),
+            [worst, others @ ..] => line.push_str(&format!("; {worst} (and {} more)", others.len())),
+        }
+        line
     }
 
     /// The state now. Asks the file system for its free space, so it blocks.
@@ -180,6 +221,27 @@ impl StatusSource {
             unacknowledged: number(self.registry.unacknowledged()),
             suspect_replicas: counts.suspect,
             scrub: Some(wire::scrub(&self.scrub.status())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rounded;
+
+    #[test]
+    fn rates_are_said_as_people_say_them() {
+        let cases = [
+            (0.0, "0 B"),
+            (999.0, "999 B"),
+            (999.9, "1.0 kB"),
+            (1234.0, "1.2 kB"),
+            (56_789.0, "57 kB"),
+            (3.21e9, "3.2 GB"),
+            (7e15, "7000 TB"),
+        ];
+        for (bytes, said) in cases {
+            assert_eq!(rounded(bytes), said);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -16,12 +17,13 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, LocalBoxFuture, select};
 
 use super::arena::Arena;
+use super::depth::Depth;
 use super::net::connect::ConnectOptions;
 use super::net::socket::SocketHandle;
 use super::net::zero_copy::Tally;
 use super::op::{Ended, Late, Operation, Table};
 use super::remote::Remote;
-use super::ring::{Op, Ring};
+use super::ring::{Completion, Op, Ring};
 use super::timer::{Sleep, Timers};
 
 /// A shard as its tasks see it.
@@ -29,6 +31,7 @@ pub struct Core {
     ring: RefCell<Box<dyn Ring>>,
     remote: Arc<Remote>,
     operations: RefCell<Table>,
+    disk: Depth,
     timers: Timers,
     spawned: RefCell<Vec<LocalBoxFuture<'static, ()>>>,
     arena: Arena,
@@ -55,6 +58,7 @@ impl Core {
             ring: RefCell::new(ring),
             remote,
             operations: RefCell::default(),
+            disk: Depth::default(),
             timers: Timers::default(),
             spawned: RefCell::default(),
             arena,
@@ -88,6 +92,17 @@ impl Core {
     /// Operations that the ring has not ended, or whose end was not taken.
     pub fn operations_in_flight(&self) -> usize {
         self.operations.borrow().len()
+    }
+
+    /// From now on at most so many reads and writes of files are at the disk at once, and the others wait for their
+    /// turn; `None`: as many as there are.
+    pub fn limit_disk_depth(&self, limit: Option<NonZeroUsize>) {
+        self.disk.set_limit(limit);
+    }
+
+    /// Reads and writes of files: those at the disk, where their number is limited, and those that wait.
+    pub fn disk_operations(&self) -> (usize, usize) {
+        (self.disk.in_flight(), self.disk.waiting())
     }
 
     /// The time.
@@ -164,12 +179,17 @@ impl Core {
         late: Late,
     ) -> Operation<R> {
         let token = self.operations.borrow_mut().insert(None);
-        // SAFETY: passed on to the caller; `Operation` keeps the resources until the completion.
-        let pushed = unsafe { self.ring.borrow_mut().push(token, op) };
+        let pushed = match self.disk.admit(token, op) {
+            // SAFETY: passed on to the caller; `Operation` keeps the resources until the completion.
+            Some(op) => unsafe { self.ring.borrow_mut().push(token, op) },
+            None => Ok(()),
+        };
         match pushed {
             Ok(()) => Operation::in_flight(Rc::clone(self), token, resources, late),
             Err(error) => {
                 self.operations.borrow_mut().forget(token);
+                // There was a place for it, so nobody waits for the one that it gives back.
+                self.disk.ended(token);
                 Operation::refused(Rc::clone(self), resources, error)
             }
         }
@@ -208,6 +228,10 @@ impl Core {
 
     /// Asks the ring to end an operation. Should the ring refuse even that, the operation ends when it ends.
     pub(super) fn cancel(&self, token: u64) {
+        if self.disk.withdraw(token) {
+            // The ring has never heard of it.
+            return self.settle(Completion::ended(token, -libc::ECANCELED));
+        }
         // SAFETY: a cancel request names no memory and no descriptor.
         let _ = unsafe { self.ring.borrow_mut().push(super::ring::CANCEL_TOKEN, Op::Cancel { token }) };
     }
@@ -242,20 +266,44 @@ impl Core {
         waited?;
         loop {
             let Some(completion) = self.ring.borrow_mut().next_completion() else { break };
-            let ended = self.operations.borrow_mut().complete(completion);
-            match ended {
-                Some(Ended::Wake(waker)) => waker.wake(),
-                Some(Ended::Release(resources, descriptor)) => {
-                    drop(resources);
-                    if let Some(descriptor) = descriptor {
-                        self.close_descriptor(descriptor);
-                    }
-                }
-                None => {}
+            let of_disk = self.disk.ended(completion.token);
+            self.settle(completion);
+            if of_disk {
+                self.start_held();
             }
         }
         self.timers.fire(self.now());
         Ok(())
+    }
+}
+
+impl Core {
+    /// Records an operation's end, and wakes who waits for it or lets go of what nobody waits for.
+    fn settle(&self, completion: Completion) {
+        let ended = self.operations.borrow_mut().complete(completion);
+        match ended {
+            Some(Ended::Wake(waker)) => waker.wake(),
+            Some(Ended::Release(resources, descriptor)) => {
+                drop(resources);
+                if let Some(descriptor) = descriptor {
+                    self.close_descriptor(descriptor);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Hands on what was held back and whose turn has come.
+    fn start_held(&self) {
+        while let Some((token, op)) = self.disk.next() {
+            // SAFETY: it was given to `start`, whose caller vouched for it; its `Operation`, or the table, has kept its
+            // resources since.
+            let pushed = unsafe { self.ring.borrow_mut().push(token, op) };
+            if let Err(error) = pushed {
+                self.disk.ended(token);
+                self.settle(Completion::ended(token, -error.raw_os_error().unwrap_or(libc::EIO)));
+            }
+        }
     }
 }
 

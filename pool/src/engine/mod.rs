@@ -3,6 +3,7 @@
 //! ```text
 //! shard    a thread: runs tasks, then asks the ring, then runs timers
 //!   core     what tasks of a shard share: operations in flight, timers, buffers, spawn
+//!   depth    how many reads and writes of files are at the disk at once
 //!   op       a future of one operation; owns the operation's resources
 //!   ring     what carries operations out: the kernel's io_uring, or the simulation
 //!   remote   how other threads reach a shard
@@ -23,6 +24,7 @@ pub mod arena;
 pub mod blocking;
 pub mod buffer;
 pub mod core;
+mod depth;
 pub mod disk;
 pub mod file;
 pub mod lend;

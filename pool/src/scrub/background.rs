@@ -110,7 +110,7 @@ impl ScrubTotals {
 /// What control and the thread share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub settings: ScrubSettings,
+    settings: Mutex<ScrubSettings>,
     pub clock: Arc<dyn Clock>,
     pub totals: ScrubTotals,
     desk: Mutex<Desk>,
@@ -141,6 +141,7 @@ impl Shared {
         let now = clock.now();
         let not_before = Moment { monotonic_us: now.monotonic_us + micros(START_DELAY), ..now };
         let desk = Desk { record, not_before, pass_number: 0, requests: 0, ending: false };
+        let settings = Mutex::new(settings);
         Self { settings, clock, totals: ScrubTotals::default(), desk: Mutex::new(desk), bell: Condvar::new() }
     }
 
@@ -151,14 +152,28 @@ impl Shared {
 
     /// What may be read per second now.
     pub(super) fn rate(&self, pass: Option<&Pass>) -> Option<NonZeroU64> {
-        pass.and_then(|pass| pass.rate).or(self.settings.rate_bytes_per_second)
+        pass.and_then(|pass| pass.rate).or(self.settings().rate_bytes_per_second)
+    }
+
+    fn settings(&self) -> ScrubSettings {
+        // Replaced as a whole.
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another rate and period, from now on.
+    pub(super) fn set_settings(&self, settings: ScrubSettings) {
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.ring(self.desk());
     }
 
     /// When the next pass starts by itself, on the wall clock; `None`: never.
     pub(super) fn next_pass_unix_us(&self, record: &Record) -> Option<u64> {
-        self.settings.rate_bytes_per_second?;
-        let last = record.pass.as_ref().map(|pass| pass.started_unix_us);
-        Some(last.map_or(0, |last| last.saturating_add(micros(self.settings.period))))
+        let settings = self.settings();
+        settings.rate_bytes_per_second?;
+        // A clock that was ahead, and was set back, must not put the next pass off until it is as late again.
+        let now = self.clock.now().unix_us;
+        let last = record.pass.as_ref().map(|pass| pass.started_unix_us).filter(|started| *started <= now);
+        Some(last.map_or(0, |last| last.saturating_add(micros(settings.period))))
     }
 
     /// Goes on, or begins.
@@ -167,7 +182,7 @@ impl Shared {
         let mut desk = self.desk();
         let running = desk.record.running().is_some();
         let asked = rate.or(desk.record.running().and_then(|pass| pass.rate).filter(|_| !restart));
-        if asked.or(self.settings.rate_bytes_per_second).is_none() {
+        if asked.or(self.settings().rate_bytes_per_second).is_none() {
             return Err(ScrubOff);
         }
         desk.record.stopped = false;
@@ -299,6 +314,11 @@ impl Scrub {
     #[must_use]
     pub fn status(&self) -> ScrubStatus {
         self.shared.status(self.store.counts().all)
+    }
+
+    /// Another rate and period, from now on.
+    pub fn set_settings(&self, settings: ScrubSettings) {
+        self.shared.set_settings(settings);
     }
 
     /// Counted since the daemon's start.

@@ -411,6 +411,25 @@ fn what_was_stopped_stays_so_over_the_daemons_end() {
 }
 
 #[test]
+fn a_clock_that_was_years_ahead_and_is_set_right_does_not_put_the_scrub_off_for_years() {
+    let mut scene = Scene::new();
+    scene.store("a", b"abc");
+    let right = scene.clock.now().wall();
+    scene.clock.set_wall(right + 3000 * DAY);
+    scene.start();
+    let wrong = scene.finish_pass();
+    assert!(wrong.pass_started_at.unwrap() >= right + 3000 * DAY);
+
+    scene.clock.set_wall(right);
+
+    // It is due, and runs by itself.
+    let status = scene.work_while(|status| status.pass_started_at.unwrap() > right + 2000 * DAY);
+    assert!(status.pass_started_at.unwrap() < right + DAY, "{status:?}");
+    let status = scene.finish_pass();
+    assert_eq!(status.next_pass_at, Some(status.pass_started_at.unwrap() + 30 * DAY));
+}
+
+#[test]
 fn passes_start_by_themselves_once_in_a_period() {
     let mut scene = Scene::new();
     scene.store("a", b"abc");

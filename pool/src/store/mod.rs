@@ -184,6 +184,12 @@ impl Store {
         self.inner.space.status()
     }
 
+    /// Other limits of the space, from now on: the most that replicas may take, and what uploads never take of the file
+    /// system. What is there beyond them stays.
+    pub fn limit_space(&self, capacity: Option<u64>, reserve_bytes: u64) {
+        self.inner.space.set_limits(capacity, reserve_bytes);
+    }
+
     /// How many replicas there are.
     pub fn counts(&self) -> ReplicaCounts {
         self.inner.counts.read()

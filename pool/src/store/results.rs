@@ -54,6 +54,11 @@ impl Results<'_> {
         self.store.inner.index.submit([Change::Result(transfer.to_owned(), replica.cloned(), bytes)]);
     }
 
+    /// Whether there is room for many at once, so that nobody has to wait to hand them over.
+    pub fn has_room(&self) -> bool {
+        self.store.inner.index.has_room()
+    }
+
     /// Lets a result go that its door has acknowledged. A crash soon after may bring it back.
     pub fn remove(&self, transfer: &str) {
         self.store.inner.index.submit([Change::NoResult(transfer.to_owned())]);

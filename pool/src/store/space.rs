@@ -21,14 +21,15 @@ struct Inner {
     disk: Arc<dyn Disk>,
     pool_name: String,
     data: PathBuf,
-    capacity: Option<u64>,
-    margin: u64,
     ledger: Mutex<Ledger>,
 }
 
 /// Bytes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Ledger {
+    /// Limits, which may change while the pool runs.
+    capacity: Option<u64>,
+    margin: u64,
     used: u64,
     reserved: u64,
     /// Of the reserved bytes, those that the file system has already handed out, and so counts as taken itself.
@@ -91,9 +92,9 @@ impl Space {
         margin: u64,
         used: u64,
     ) -> Self {
-        let ledger = Mutex::new(Ledger { used, ..Ledger::default() });
+        let ledger = Mutex::new(Ledger { capacity, margin, used, ..Ledger::default() });
         let (pool_name, data) = (pool_name.to_owned(), data.to_owned());
-        Self { inner: Arc::new(Inner { disk, pool_name, data, capacity, margin, ledger }) }
+        Self { inner: Arc::new(Inner { disk, pool_name, data, ledger }) }
     }
 
     /// Promises exactly `bytes`.
@@ -114,12 +115,18 @@ impl Space {
         ledger.used = ledger.used.saturating_add(now).saturating_sub(before);
     }
 
+    /// Other limits, from now on. What is used or promised beyond them stays.
+    pub fn set_limits(&self, capacity: Option<u64>, margin: u64) {
+        let mut ledger = self.ledger();
+        (ledger.capacity, ledger.margin) = (capacity, margin);
+    }
+
     /// How things stand.
     pub fn status(&self) -> Result<SpaceStatus, NoSpace> {
         let ledger = self.ledger();
         let fs = self.file_system()?;
         Ok(SpaceStatus {
-            total: self.inner.capacity.unwrap_or(fs.total),
+            total: ledger.capacity.unwrap_or(fs.total),
             used: ledger.used,
             reserved: ledger.reserved,
             available: self.available(&ledger, &fs),
@@ -128,8 +135,8 @@ impl Space {
 
     fn available(&self, ledger: &Ledger, fs: &FsSpace) -> u64 {
         let promised = ledger.reserved.saturating_sub(ledger.placed);
-        let on_disk = fs.free.saturating_sub(promised).saturating_sub(self.inner.margin);
-        match self.inner.capacity {
+        let on_disk = fs.free.saturating_sub(promised).saturating_sub(ledger.margin);
+        match ledger.capacity {
             Some(capacity) => {
                 on_disk.min(capacity.saturating_sub(ledger.used).saturating_sub(ledger.reserved))
             }
@@ -220,8 +227,6 @@ impl std::fmt::Debug for Space {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Space")
             .field("pool_name", &self.inner.pool_name)
-            .field("capacity", &self.inner.capacity)
-            .field("margin", &self.inner.margin)
             .field("ledger", &*self.ledger())
             .finish_non_exhaustive()
     }

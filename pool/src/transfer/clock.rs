@@ -64,7 +64,7 @@ impl Clock for SystemClock {
 #[derive(Debug)]
 pub struct ManualClock {
     elapsed_us: AtomicU64,
-    epoch_unix_us: u64,
+    epoch_unix_us: AtomicU64,
 }
 
 impl ManualClock {
@@ -72,7 +72,14 @@ impl ManualClock {
     #[must_use]
     pub fn at(epoch: SystemTime) -> Self {
         let unix = epoch.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { elapsed_us: AtomicU64::new(0), epoch_unix_us: whole_micros(unix) }
+        Self { elapsed_us: AtomicU64::new(0), epoch_unix_us: AtomicU64::new(whole_micros(unix)) }
+    }
+
+    /// Sets the wall clock, as an admin or a time server does; the monotonic one goes on.
+    pub fn set_wall(&self, time: SystemTime) {
+        let unix_us = whole_micros(time.duration_since(UNIX_EPOCH).unwrap_or_default());
+        let elapsed_us = self.elapsed_us.load(Ordering::SeqCst);
+        self.epoch_unix_us.store(unix_us.saturating_sub(elapsed_us), Ordering::SeqCst);
     }
 
     /// Turns it forward.
@@ -91,7 +98,7 @@ impl Default for ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Moment {
         let elapsed_us = self.elapsed_us.load(Ordering::SeqCst);
-        Moment { monotonic_us: elapsed_us, unix_us: self.epoch_unix_us + elapsed_us }
+        Moment { monotonic_us: elapsed_us, unix_us: self.epoch_unix_us.load(Ordering::SeqCst) + elapsed_us }
     }
 }
 
@@ -112,5 +119,17 @@ mod tests {
         assert_eq!(after.since(before), Duration::from_millis(1500));
         assert_eq!(after.wall().duration_since(before.wall()).unwrap(), Duration::from_millis(1500));
         assert_eq!(before.since(after), Duration::ZERO);
+    }
+
+    #[test]
+    fn setting_the_wall_clock_leaves_the_monotonic_one_alone() {
+        let clock = ManualClock::default();
+        clock.advance(Duration::from_secs(3));
+        let before = clock.now();
+        let past = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        clock.set_wall(past);
+        assert_eq!((clock.now().wall(), clock.now().since(before)), (past, Duration::ZERO));
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(clock.now().wall(), past + Duration::from_secs(2));
     }
 }

@@ -61,7 +61,7 @@ pub struct Exchange<'a> {
     /// The replica that this connection read last: ranges of one file come in series.
     pub last_read: &'a mut Option<Arc<Replica>>,
     /// What the connection is marked as. It belongs to one transfer: the next one's is its own.
-    pub flow: &'a mut Option<MarkedFlow>,
+    pub flow: &'a mut Option<Box<MarkedFlow>>,
 }
 
 /// A connection's part in a marked transfer.
@@ -98,7 +98,8 @@ pub async fn serve(port: &Port, connection: impl Into<Wire>) {
             last_read: &mut last_read,
             flow: &mut flow,
         };
-        match exchange.answer().await {
+        // Answering takes kilobytes of state; the many connections that wait for a request have none of it.
+        match Box::pin(exchange.answer()).await {
             After::Next if request.keep_alive() => {}
             After::Next | After::Close => return linger(input).await,
             After::Abort => return,
@@ -135,10 +136,15 @@ enum Next {
 }
 
 /// The next request. A flow that rests meanwhile ends: more requests of its transfer make another.
-async fn next_request_of(port: &Port, input: &mut Input, flow: &mut Option<MarkedFlow>) -> Next {
-    if flow.is_none() {
-        return next_request(port, input).await;
+async fn next_request_of(port: &Port, input: &mut Input, flow: &mut Option<Box<MarkedFlow>>) -> Next {
+    if flow.is_some() {
+        // Apart, so that the many connections without a mark have nothing of it.
+        return Box::pin(next_request_or_rest(port, input, flow)).await;
     }
+    next_request(port, input).await
+}
+
+async fn next_request_or_rest(port: &Port, input: &mut Input, flow: &mut Option<Box<MarkedFlow>>) -> Next {
     let resting = input.connection().core().sleep(FLOW_REST);
     match select(std::pin::pin!(next_request(port, input)), resting).await {
         Either::Left((next, _)) => next,
@@ -264,8 +270,8 @@ impl Exchange<'_> {
     /// The bytes of a transfer begin to move. Ranges that follow each other are one flow.
     pub fn begin_flow(&mut self, claim: &Claim, supplier: Supplier) {
         let transfer = claim.transfer();
-        let goes_on = |known: &mut MarkedFlow| known.transfer == transfer.request().id;
-        if self.flow.as_mut().is_some_and(goes_on) {
+        let goes_on = |known: &MarkedFlow| known.transfer == transfer.request().id;
+        if self.flow.as_deref().is_some_and(goes_on) {
             return;
         }
         // That of another transfer ends before this one begins.
@@ -274,7 +280,7 @@ impl Exchange<'_> {
             let tcp = self.input.connection().tcp();
             let flow = Flow::new(mark, tcp, supplier);
             flow.begin(tcp.core().now());
-            *self.flow = Some(MarkedFlow { transfer: transfer.request().id.clone(), flow });
+            *self.flow = Some(Box::new(MarkedFlow { transfer: transfer.request().id.clone(), flow }));
         }
     }
 

@@ -6,6 +6,10 @@ use std::time::Duration;
 use crate::engine::net::Received;
 use crate::tls::Wire;
 
+/// Room for a head and a small body, as almost all are; who has more gets more. That of thousands of connections which
+/// have just asked something counts in what the process takes from the system, even when it is given back soon after.
+const FIRST_BYTES: usize = 8 << 10;
+
 /// Receives heads and other small things. Bulk data goes past it, straight into slots.
 pub struct Input {
     connection: Wire,
@@ -56,10 +60,13 @@ impl Input {
     /// Receives more behind what is unread, for at most `patience`. The caller has seen that it is not full.
     pub async fn receive_more(&mut self, patience: Duration) -> io::Result<Received> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(self.capacity, 0);
         if self.start > 0 {
             buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.end == buffer.len() {
+            let more = (self.end * 2).max(FIRST_BYTES).min(self.capacity);
+            buffer.resize(more, 0);
         }
         let part = self.end..buffer.len();
         let (received, buffer) = self.connection.receive_within(buffer, part, false, patience).await;

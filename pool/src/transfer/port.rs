@@ -32,8 +32,8 @@ pub struct Settings {
     pub idle_limit: Duration,
     /// Between two requests of a connection.
     pub keep_alive_limit: Duration,
-    /// Connections at once, over all shards.
-    pub connections_limit: usize,
+    /// Connections at once, over all shards. May change while the port is open.
+    pub connections_limit: Arc<AtomicUsize>,
     /// How bytes come to the disk and from it.
     pub io_mode: IoMode,
     /// Computed for every upload beside adler32.
@@ -134,7 +134,7 @@ fn begin(
     guard: impl Sized + 'static,
 ) {
     let open = OpenConnection::new(port);
-    if open.number() > port.settings.connections_limit {
+    if open.number() > port.settings.connections_limit.load(Ordering::Relaxed) {
         port.counters.refused_connections.fetch_add(1, Ordering::Relaxed);
         return;
     }
@@ -143,7 +143,8 @@ fn begin(
         match tls {
             None => connection::serve(&port, connection).await,
             Some(tls) => {
-                if let Some(stream) = shake_hands(&port, &tls, connection).await {
+                // Apart from what lasts: a handshake's state goes with its end.
+                if let Some(stream) = Box::pin(shake_hands(&port, &tls, connection)).await {
                     connection::serve(&port, stream).await;
                 }
             }

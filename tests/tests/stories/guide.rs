@@ -29,6 +29,7 @@ fn the_guide_names_every_setting_and_no_other() {
                 ("tpc", "[tpc]"),
                 ("marking", "[marking]"),
                 ("marking.override", "[[marking.override]]"),
+                ("tracing", "[tracing]"),
             ],
         ),
         (
@@ -43,6 +44,7 @@ fn the_guide_names_every_setting_and_no_other() {
                 ("limits", "[limits]"),
                 ("timeouts", "[timeouts]"),
                 ("pools", "[[pools]]"),
+                ("tracing", "[tracing]"),
             ],
         ),
     ];

@@ -10,6 +10,7 @@ use penstock_tests::attributes::{self, Claim};
 use penstock_tests::curl::Curl;
 use penstock_tests::files::{self, KIB, MIB};
 use penstock_tests::lone_pool::LonePool;
+use penstock_tests::pair::Pair;
 use penstock_tests::pool_client::{self, Client, ready_url, start};
 use penstock_tests::room::Room;
 use penstock_tests::site::{Plan, Site};
@@ -230,6 +231,42 @@ fn a_rehearsal_of_an_import_changes_nothing_and_a_second_import_adds_nothing() {
     assert_eq!(files::replicas(&pool.root()).len(), 2);
     pool.start_again();
     assert_eq!(pool.client().replicas().len(), 2);
+}
+
+#[test]
+fn imported_files_have_their_names_once_the_door_has_adopted_them() {
+    let room = Room::new();
+    let mut pair = Pair::start_in(&room.join("site"), &room.join("pool"), "");
+    let own = files::file(room.path(), "own", KIB, 9);
+    let _ = pair.put("/taken", &own).expect(201);
+    pair.pool.stop();
+    let foreign = room.join("foreign");
+    let originals = foreign_files(
+        &foreign,
+        &[
+            ("deep/er/file", 2 * MIB + 1, Claim::XrootdValid),
+            ("plain", 300, Claim::Nothing),
+            ("taken", 10 * KIB, Claim::StormValid),
+        ],
+    );
+    let _ = admin::with_config(&pair.pool.config, &["import", foreign.to_str().unwrap()]).expect_good();
+    pair.pool.start_again();
+
+    let first = admin::adopt(&pair.directory().join("door.toml"), "pool01");
+    let second = admin::adopt(&pair.directory().join("door.toml"), "pool01");
+
+    assert_eq!(first.stdout, "pool01: 2 named, 0 had a name before, 1 without a name\n");
+    assert!(first.stderr.contains("/taken: gets no name: "), "{}", first.stderr);
+    assert_eq!(first.status, 1, "somebody has to look at what was left out");
+    assert_eq!(second.stdout, "pool01: 0 named, 0 had a name before, 1 without a name\n");
+    pair.wait_until_joined();
+    for name in ["deep/er/file", "plain"] {
+        assert!(pair.get(&format!("/{name}")).expect(200).body == originals[name], "{name}");
+    }
+    assert!(pair.get("/taken").expect(200).body == std::fs::read(own).unwrap(), "nothing is replaced");
+    let orphans =
+        pair.pool.client().replicas().into_iter().filter(|replica| replica.state() == ReplicaState::Orphaned);
+    assert_eq!(orphans.map(|replica| replica.path).collect::<Vec<_>>(), ["/taken"]);
 }
 
 #[test]

@@ -12,8 +12,9 @@ use penstock_door_proto::v1 as proto;
 use crate::metrics::Direction;
 use crate::transfers::copy::{CopyStatus, Figures};
 
-/// Longest line in bytes, its end not counted: davix reads into 1024 bytes.
-const MAX_LINE_BYTES: usize = 1000;
+/// Longest line in bytes, its end not counted: below the 1000 that the protocol's users agreed on, and davix reads into
+/// 1024 bytes.
+const MAX_LINE_BYTES: usize = 999;
 /// The states of dCache's markers, which clients show: 3 before bytes can move, 10 from then on.
 const STATE_PREPARING: u32 = 3;
 const STATE_MOVING: u32 = 10;
@@ -73,8 +74,11 @@ fn seconds_between(start: Timestamp, end: Timestamp) -> i64 {
 }
 
 /// The addresses of both ends. Several connections of a copy lead to one server mostly, so that the first one's are
-/// those of the stripe.
+/// those of the stripe. Clients read the first only: those that carried bytes go before those that led there (a door
+/// that redirects).
 fn connections(text: &mut String, direction: Direction, connections: &[proto::Connection]) {
+    let mut connections: Vec<_> = connections.iter().collect();
+    connections.sort_by_key(|connection| connection.bytes_received == 0 && connection.bytes_sent == 0);
     let mut known = BTreeSet::new();
     let mut remotes = String::new();
     for remote in connections.iter().filter_map(|connection| address(connection.remote.as_ref())) {
@@ -220,6 +224,18 @@ mod tests {
         assert!(lines(Direction::Push).ends_with(
             "    Stripe Source: tcp:192.0.2.9:5\n    Stripe Destination: tcp:[2001:db8::1]:2345\n"
         ));
+    }
+
+    #[test]
+    fn the_connections_that_carry_the_bytes_stand_before_those_that_led_there() {
+        let door = to("192.0.2.1", 80);
+        let pool = proto::Connection { bytes_received: 1, ..to("192.0.2.2", 2881) };
+        let mut text = String::new();
+        connections(&mut text, Direction::Pull, &[door, pool]);
+        assert_eq!(
+            text,
+            "    RemoteConnections: tcp:192.0.2.2:2881,tcp:192.0.2.1:80\n    Stripe Source: tcp:192.0.2.2:2881\n"
+        );
     }
 
     #[test]

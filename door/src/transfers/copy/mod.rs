@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use penstock_door_proto::v1 as proto;
+use penstock_service::trace::context;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument as _;
 
 use super::error::TransferError;
 use super::follow::{Outcome, call};
-use super::start::Events;
+use super::start::{Events, in_trace};
 use super::{Attended, Transfers};
 use crate::checksum::Checksum;
 use crate::metrics::{CopyOutcome, Direction};
@@ -102,7 +103,7 @@ impl Transfers {
             transfers.close_copy(direction, &errand, result);
             drop((place, running));
         };
-        self.tasks.spawn(task.instrument(tracing::Span::current()));
+        self.tasks.spawn(context::carried(task.instrument(tracing::Span::current())));
         Ok(RunningCopy { status, client })
     }
 
@@ -136,7 +137,7 @@ impl Transfers {
         };
         let mut client = pool.client();
         let started = tokio::select! {
-            started = tokio::time::timeout(self.start_timeout, client.start_transfer(request)) => started,
+            started = tokio::time::timeout(self.start_timeout, client.start_transfer(in_trace(request))) => started,
             () = errand.client_gone.cancelled() => return Err(TransferError::ClientGone),
             () = self.stop.cancelled() => return Err(TransferError::Stopping),
         };

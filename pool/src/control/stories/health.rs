@@ -69,6 +69,8 @@ async fn a_stopped_scrub_stays_so_until_it_is_started() {
     let stage = stage.restart().await;
     let mut client = stage.client.clone();
     assert_eq!(client.get_scrub(v1::GetScrubRequest {}).await.unwrap().into_inner().state(), State::Stopped);
+    // Something to read, so that at this rate it is not done before it is asked.
+    stage.store("r1", &[7; 4096]).await;
     let request = v1::StartScrubRequest { rate_bytes_per_second: 1, restart: true };
     assert_eq!(client.start_scrub(request).await.unwrap().into_inner().state(), State::Running);
 }

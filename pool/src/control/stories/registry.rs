@@ -99,6 +99,44 @@ fn as_many_run_as_may_and_the_next_is_admitted_when_one_ends() {
 }
 
 #[test]
+fn a_clock_that_jumps_ends_no_transfer_and_keeps_none_alive() {
+    for jump in [Duration::from_secs(0), Duration::from_secs(4_000_000_000)] {
+        let scene = Scene::new();
+        let entry = scene.start(get("a", "r"));
+        scene.after(60);
+
+        scene.clock.set_wall(std::time::UNIX_EPOCH + jump);
+        scene.after(59);
+        assert_eq!(state(&entry), StateName::Ready, "its client has a second left");
+
+        scene.after(2);
+        assert_eq!(failure_code(&entry), FailureCode::ClientAbsent, "whatever the time of day");
+    }
+}
+
+#[test]
+fn other_limits_count_at_once_and_those_who_wait_are_let_in() {
+    let scene = Scene::new();
+    let entries: Vec<_> = ["a", "b", "c", "d"].iter().map(|name| scene.start(get(name, "r"))).collect();
+    let seconds = Duration::from_secs;
+    let settings = |max_running| RegistrySettings {
+        queues: vec![QueueLimits { name: "default".into(), max_running, max_waiting: 2 }],
+        max_transfers: 4,
+        timeouts: Timeouts { client: seconds(5), linger: seconds(10), claim: seconds(30) },
+        doors: HashMap::new(),
+    };
+
+    scene.registry.set_limits(&settings(4));
+
+    assert!(entries.iter().all(|entry| state(entry) == StateName::Ready));
+    assert!(matches!(scene.registry.start(get("e", "r")), Err(StartError::TooMany { limit: 4 })));
+    scene.registry.set_limits(&settings(1));
+    assert_eq!(scene.running(), 4, "what runs goes on");
+    scene.after(6);
+    assert_eq!(failure_code(&entries[0]), FailureCode::ClientAbsent);
+}
+
+#[test]
 fn a_waiting_transfer_that_is_cancelled_never_runs() {
     let scene = Scene::new();
     let entries: Vec<_> = ["a", "b", "c", "d"].iter().map(|name| scene.start(get(name, "r"))).collect();

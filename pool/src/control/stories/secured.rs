@@ -89,6 +89,30 @@ async fn only_doors_with_a_certificate_of_the_right_authority_are_let_in() {
 }
 
 #[tokio::test]
+async fn a_new_certificate_and_a_new_authority_count_after_a_reload_and_broken_ones_never() {
+    let old = Authority::new();
+    let (pool, address, dir) = secured_pool(&old).await;
+    let door_of = |authority: &Authority| {
+        let (cert, key) = authority.sign("door1.example.org");
+        trusting(authority).identity(Identity::from_pem(cert, key))
+    };
+    let new = Authority::new();
+    assert!(call(address, door_of(&new)).await.is_err());
+
+    std::fs::write(dir.path().join("cert.pem"), "nonsense").unwrap();
+    pool.reload().await;
+    assert!(call(address, door_of(&old)).await.is_ok(), "the old one stays");
+
+    let (cert, key) = new.sign("pool1.example.org");
+    for (name, text) in [("cert.pem", &cert), ("key.pem", &key), ("ca.pem", &new.pem)] {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    pool.reload().await;
+    assert!(call(address, door_of(&new)).await.is_ok());
+    assert!(call(address, door_of(&old)).await.is_err(), "the old authority lets nobody in any more");
+}
+
+#[tokio::test]
 async fn the_standard_health_service_follows_the_pools_draining() {
     let stage = Stage::new().await;
     let mut health = HealthClient::new(stage.channel.clone());

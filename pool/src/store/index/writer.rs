@@ -72,7 +72,9 @@ pub(in crate::store) struct Ticket(Option<u64>);
 pub(super) struct Writer {
     thread: Mutex<Option<JoinHandle<()>>>,
     work: Condvar,
-    done: Condvar,
+    /// Everybody waits for the transaction that is being committed or for the next one: by its number, even or odd, each
+    /// end wakes only those whom it concerns.
+    done: [Condvar; 2],
     /// Held by whoever commits.
     turn: Mutex<()>,
 }
@@ -92,6 +94,17 @@ impl Writer {
         }
     }
 
+    fn done(&self, transaction: u64) -> &Condvar {
+        let [even, odd] = &self.done;
+        if transaction.is_multiple_of(2) { even } else { odd }
+    }
+
+    fn wake_all(&self) {
+        for done in &self.done {
+            done.notify_all();
+        }
+    }
+
     fn is_running(&self) -> bool {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
@@ -108,11 +121,17 @@ impl Index {
         self.enqueue(changes, true)
     }
 
+    /// Whether the writer is far from being behind.
+    pub fn has_room(&self) -> bool {
+        self.queue().pending.len() < PENDING_MAX / 2
+    }
+
     fn enqueue(&self, changes: impl IntoIterator<Item = Change>, urgent: bool) -> Ticket {
         let has_thread = self.writer.is_running();
         let mut queue = self.queue();
         while queue.pending.len() >= PENDING_MAX && queue.lost.is_none() {
-            queue = self.next_commit(queue, has_thread);
+            let next = queue.next;
+            queue = self.commit_of(queue, next, has_thread);
         }
         if queue.lost.is_some() {
             return Ticket(None);
@@ -131,16 +150,19 @@ impl Index {
         Ticket(Some(queue.next))
     }
 
-    /// Waits for the writer's next commit; without a writer, does its work.
-    fn next_commit<'a>(
+    /// Waits for the end of a transaction, of the one that is being committed or of the next; without a writer, commits.
+    fn commit_of<'a>(
         &'a self,
         mut queue: MutexGuard<'a, Queue>,
+        transaction: u64,
         has_thread: bool,
     ) -> MutexGuard<'a, Queue> {
         if has_thread {
-            queue.urgent = true;
-            self.writer.work.notify_all();
-            return self.writer.done.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            if transaction == queue.next && !queue.urgent {
+                queue.urgent = true;
+                self.writer.work.notify_all();
+            }
+            return self.writer.done(transaction).wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         drop(queue);
         self.write_pending();
@@ -154,7 +176,7 @@ impl Index {
         let has_thread = self.writer.is_running();
         let mut queue = self.queue();
         while queue.durable < number && queue.lost.is_none() {
-            queue = self.next_commit(queue, has_thread);
+            queue = self.commit_of(queue, number, has_thread);
         }
         let durable = queue.durable >= number;
         drop(queue);
@@ -237,7 +259,7 @@ impl Index {
         queue.committing = Arc::default();
         drop(queue);
         drop(turn);
-        self.writer.done.notify_all();
+        self.writer.done(number).notify_all();
     }
 
     /// Works with the database; `None` where there is none. A panic in it is an error like any other: it means that
@@ -270,7 +292,7 @@ impl Index {
         );
         self.drop_database();
         let _ = self.require_set_aside();
-        self.writer.done.notify_all();
+        self.writer.wake_all();
     }
 
     /// Makes sure that the next start does not believe an index that was given up.

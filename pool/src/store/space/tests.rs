@@ -38,6 +38,18 @@ fn of_quota_and_file_system_the_smaller_counts() {
 }
 
 #[test]
+fn other_limits_count_at_once_and_take_nothing_back() {
+    let space = space(Some(10 * MIB), 0);
+    let held = space.reserve(9 * MIB).unwrap();
+    space.set_limits(Some(40 * MIB), 0);
+    assert_eq!(available(&space), 31 * MIB);
+    space.set_limits(Some(4 * MIB), 0);
+    assert_eq!((available(&space), held.bytes()), (0, 9 * MIB));
+    space.set_limits(None, 30 * MIB);
+    assert_eq!(available(&space), 61 * MIB);
+}
+
+#[test]
 fn the_margin_is_never_given_away() {
     let space = space(None, 30 * MIB);
     assert_eq!(available(&space), 70 * MIB);

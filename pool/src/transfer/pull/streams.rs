@@ -234,30 +234,17 @@ impl Streams<'_> {
     }
 
     /// A connection broke: asks for the rest over another one, if that can be done and was not tried too often.
-    async fn go_on(
-        &self,
-        landing: &Landing<'_>,
-        mut failure: Failure,
-        strand: &Strand,
-    ) -> Result<Reply, Failure> {
+    async fn go_on(&self, landing: &Landing<'_>, broken: Failure, strand: &Strand) -> Result<Reply, Failure> {
         let limit = self.source.client().settings().retries;
         // Bytes are only put behind others that are certainly of the same file: by its tag, or by a checksum of the
         // whole that is compared in the end.
         let certain = self.offer.tag.is_some() || !self.offer.checksums.is_empty();
         let can_go_on = landing.position() == 0 || (landing.end.is_some() && certain);
+        let mut last: Option<Failure> = None;
         loop {
             let tried = self.retries.get();
             if !can_go_on || tried >= limit {
-                let why = match (can_go_on, tried) {
-                    (false, _) => {
-                        "; it cannot go on there: the source tells neither a strong ETag nor a checksum"
-                            .into()
-                    }
-                    (true, 0) => String::new(),
-                    (true, tried) => format!("; {tried} retries"),
-                };
-                let text = format!("{}{why}", failure.text());
-                return Err(Failure::new(failure.code, failure.side, text).with_retryable(failure.retryable));
+                return Err(given_up(&broken, can_go_on, tried, last.as_ref()));
             }
             self.retries.set(tried + 1);
             self.progress().retried();
@@ -265,7 +252,7 @@ impl Streams<'_> {
             match self.ask_for_rest(landing, strand).await {
                 Ok(reply) => return Ok(reply),
                 // What the next attempt may do better.
-                Err(next) if next.retryable && next.code != FailureCode::RemoteProtocol => failure = next,
+                Err(next) if next.retryable && next.code != FailureCode::RemoteProtocol => last = Some(next),
                 Err(fatal) => return Err(fatal),
             }
         }
@@ -274,6 +261,20 @@ impl Streams<'_> {
     fn progress(&self) -> &Progress {
         self.transfer.progress()
     }
+}
+
+/// How a connection broke, which says where and when, and why it did not go on behind that.
+fn given_up(broken: &Failure, can_go_on: bool, tried: u32, last: Option<&Failure>) -> Failure {
+    let why = match (can_go_on, tried, last) {
+        (false, _, _) => {
+            "; it cannot go on there: the source tells neither a strong ETag nor a checksum".to_owned()
+        }
+        (true, 0, _) => String::new(),
+        (true, tried, None) => format!("; {tried} retries"),
+        (true, tried, Some(last)) => format!("; {tried} retries, the last: {}", last.text()),
+    };
+    let text = format!("{}{why}", broken.text());
+    Failure::new(broken.code, broken.side, text).with_retryable(broken.retryable)
 }
 
 /// What the streams share.

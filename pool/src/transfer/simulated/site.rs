@@ -1,6 +1,7 @@
 //! A data port with one transfer, for one simulated connection.
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
 use penstock_door_proto::v1;
@@ -105,7 +106,7 @@ pub fn port(
             head_time: TEN_MINUTES,
             idle_limit: TEN_MINUTES,
             keep_alive_limit: TEN_MINUTES,
-            connections_limit: 10,
+            connections_limit: Arc::new(AtomicUsize::new(10)),
             io_mode,
             algorithms: AlgorithmSet::EMPTY,
         },

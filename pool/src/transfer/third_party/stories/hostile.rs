@@ -315,6 +315,31 @@ fn a_broken_connection_is_not_tried_for_ever() {
 }
 
 #[test]
+fn where_a_connection_broke_is_told_although_the_attempts_behind_it_failed_in_another_way() {
+    let stage = Stage::with(|settings| settings.retries = 2);
+    let far = Far::new(|request, line| {
+        let file = bytes(100_000);
+        if request.method == "HEAD" {
+            return serve_file(&file, request, line);
+        }
+        if request.number > 0 {
+            line.answer("503 Service Unavailable", "", b"");
+            return Then::Close;
+        }
+        line.say("HTTP/1.1 200 OK\r\nETag: \"v1\"\r\nContent-Length: 100000\r\n\r\n");
+        line.say(&file[..50_000]);
+        Then::Close
+    });
+    let failure = failure_of(&stage, &far);
+    assert_eq!((failure.code, failure.side), (FailureCode::ConnectionLost, Side::Network));
+    let text = failure.text();
+    assert!(text.starts_with("connection lost on GET: the source closed the connection, at byte "), "{text}");
+    assert!(text.contains(" of 100000, after ") && text.contains(&far.address().to_string()), "{text}");
+    assert!(text.ends_with("; 2 retries, the last: rejected GET: 503 Service Unavailable"), "{text}");
+    assert_eq!(far.methods(), ["HEAD", "GET", "GET", "GET"]);
+}
+
+#[test]
 fn what_cannot_be_gone_on_with_fails_at_once() {
     let file = bytes(100_000);
     // Neither an ETag nor a checksum: what comes behind might be of another file.

@@ -120,7 +120,7 @@ impl Stage {
                 head_time: hour,
                 idle_limit: hour,
                 keep_alive_limit: hour,
-                connections_limit: 1,
+                connections_limit: Arc::new(AtomicUsize::new(1)),
                 io_mode: IoMode::Direct,
                 algorithms: AlgorithmSet::EMPTY,
             },

@@ -9,7 +9,8 @@ pub struct Limits {
     shares: [f64; 5],
 }
 
-const NAMES: [&str; 5] = ["client", "network", "disk", "checksum", "queue"];
+/// All but the first, which is the other side.
+const NAMES: [&str; 4] = ["network", "disk", "checksum", "queue"];
 /// Smaller shares are not worth a word.
 const WORTH_TELLING: f64 = 0.05;
 
@@ -22,10 +23,17 @@ impl Limits {
         self.shares.iter_mut().zip(of_it).for_each(|(sum, share)| *sum += share * weight);
     }
 
-    /// In words, the largest first; `None` when nothing is known.
-    pub fn shown(&self) -> Option<String> {
+    /// Those of several others, too.
+    pub fn add_all(&mut self, other: &Limits) {
+        self.weight += other.weight;
+        self.shares.iter_mut().zip(other.shares).for_each(|(sum, more)| *sum += more);
+    }
+
+    /// In words, the largest first; `None` when nothing is known. `far`: what the other side is.
+    pub fn shown(&self, far: &str) -> Option<String> {
+        let names = std::iter::once(far).chain(NAMES);
         let mut shares: Vec<(&str, f64)> =
-            NAMES.into_iter().zip(self.shares).map(|(name, sum)| (name, sum / self.weight)).collect();
+            names.zip(self.shares).map(|(name, sum)| (name, sum / self.weight)).collect();
         shares.retain(|(_, share)| *share >= WORTH_TELLING);
         shares.sort_by(|one, other| other.1.total_cmp(&one.1));
         let words: Vec<String> =
@@ -41,9 +49,9 @@ mod tests {
     #[test]
     fn large_transfers_weigh_more_and_small_shares_are_left_out() {
         let mut limits = Limits::default();
-        assert_eq!(limits.shown(), None);
+        assert_eq!(limits.shown("client"), None);
         limits.add(&proto::Limits { network: 1.0, ..Default::default() }, 1);
         limits.add(&proto::Limits { disk: 0.96, queue: 0.04, ..Default::default() }, 3);
-        assert_eq!(limits.shown().as_deref(), Some("waited for disk 72 %, network 25 %"));
+        assert_eq!(limits.shown("client").as_deref(), Some("waited for disk 72 %, network 25 %"));
     }
 }

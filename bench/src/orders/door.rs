@@ -83,7 +83,7 @@ impl Door {
         let ask = async {
             let door = Some(identity());
             let request = proto::WatchStatusRequest { door, ..Default::default() };
-            self.0.client.clone().watch_status(request).await?.into_inner().message().await
+            self.client().watch_status(request).await?.into_inner().message().await
         };
         let status = tokio::time::timeout(CALL_LIMIT, ask).await.context("the pool does not answer")?;
         status.map_err(told)?.context("the pool tells nothing of itself")
@@ -91,9 +91,7 @@ impl Door {
 
     /// Orders an upload of so many bytes. Gives the new replica's id, too.
     pub async fn upload(&self, size_bytes: u64) -> anyhow::Result<(String, Ready)> {
-        let replica = self.new_id();
-        // Before it can be there, so that nothing can come between.
-        self.estate().replicas.insert(replica.clone(), size_bytes);
+        let replica = self.own(size_bytes);
         let put = proto::Put { size: Some(size_bytes), ..Default::default() };
         let ready = self.start(&replica, Kind::Put(put)).await?;
         Ok((replica, ready))
@@ -104,7 +102,25 @@ impl Door {
         self.start(replica, Kind::Get(proto::Get::default())).await
     }
 
-    async fn start(&self, replica: &str, kind: Kind) -> anyhow::Result<Ready> {
+    /// A call's own handle of the connection.
+    pub(super) fn client(&self) -> Client {
+        self.0.client.clone()
+    }
+
+    /// A new replica's id, noted before it can be there, so that nothing can come between.
+    pub(super) fn own(&self, size_bytes: u64) -> String {
+        let replica = self.new_id();
+        self.estate().replicas.insert(replica.clone(), size_bytes);
+        replica
+    }
+
+    /// It is certain that there is no such replica.
+    pub(super) fn disown(&self, replica: &str) {
+        self.estate().replicas.remove(replica);
+    }
+
+    /// A new transfer of a replica: its id, and what the pool is asked for.
+    pub(super) fn transfer(&self, replica: &str, kind: Kind) -> (String, proto::TransferRequest) {
         let id = self.new_id();
         self.estate().transfers.insert(id.clone());
         let transfer = proto::TransferRequest {
@@ -120,9 +136,14 @@ impl Door {
             kind: Some(kind),
             ..Default::default()
         };
+        (id, transfer)
+    }
+
+    async fn start(&self, replica: &str, kind: Kind) -> anyhow::Result<Ready> {
+        let (id, transfer) = self.transfer(replica, kind);
         let request = proto::StartTransferRequest { transfer: Some(transfer), ..Default::default() };
         let ready = async {
-            let mut events = self.0.client.clone().start_transfer(request).await?.into_inner();
+            let mut events = self.client().start_transfer(request).await?.into_inner();
             loop {
                 match next(&mut events).await? {
                     Event::Queued(_) | Event::Progress(_) | Event::Started(_) => {}
@@ -167,9 +188,9 @@ impl Door {
     }
 
     /// Tells the pool that it may forget an ended transfer.
-    async fn settle(&self, id: &str) -> Result<(), Status> {
+    pub(super) async fn settle(&self, id: &str) -> Result<(), Status> {
         let request = proto::AcknowledgeRequest { transfer_id: id.to_owned(), ..Default::default() };
-        self.0.client.clone().acknowledge(request).await?;
+        self.client().acknowledge(request).await?;
         self.estate().transfers.remove(id);
         Ok(())
     }
@@ -178,8 +199,7 @@ impl Door {
     pub async fn take_limits(&self) -> Limits {
         let mut limits = std::mem::take(&mut self.estate().limits);
         let request = proto::ListRequest { door_name: NAME.to_owned(), unacknowledged_only: false };
-        let Ok(Ok(listed)) = tokio::time::timeout(CALL_LIMIT, self.0.client.clone().list(request)).await
-        else {
+        let Ok(Ok(listed)) = tokio::time::timeout(CALL_LIMIT, self.client().list(request)).await else {
             return limits;
         };
         let mut listed = listed.into_inner();
@@ -206,7 +226,7 @@ impl Door {
         let request = proto::CancelRequest { transfer_id: id.clone(), reason };
         // Whoever follows it settles it, too; both may.
         let ended = tokio::time::timeout(CALL_LIMIT, async {
-            match self.0.client.clone().cancel(request).await {
+            match self.client().cancel(request).await {
                 Err(status) if status.code() != Code::NotFound => Err(status),
                 _ => self.settle(&id).await,
             }
@@ -219,7 +239,7 @@ impl Door {
     /// Removes a replica.
     pub async fn remove(&self, replica: &str) -> anyhow::Result<()> {
         let request = proto::DeleteReplicaRequest { replica_id: replica.to_owned(), missing_ok: true };
-        let mut client = self.0.client.clone();
+        let mut client = self.client();
         let removed = tokio::time::timeout(CALL_LIMIT, client.delete_replica(request)).await;
         removed.context("the pool does not answer")?.map_err(told).context("cannot remove a replica")?;
         self.estate().replicas.remove(replica);
@@ -231,6 +251,12 @@ impl Door {
         let ids = self.estate().replicas.keys().filter(|id| !kept.contains(id)).cloned().collect::<Vec<_>>();
         let removals = stream::iter(ids).map(|id| async move { self.remove(&id).await });
         removals.buffer_unordered(REMOVALS_AT_ONCE).fold(Ok(()), async |so_far, one| so_far.and(one)).await
+    }
+
+    /// Whether nothing is there because of us.
+    pub fn is_clean(&self) -> bool {
+        let estate = self.estate();
+        estate.replicas.is_empty() && estate.transfers.is_empty()
     }
 
     /// Calls off and removes all that there is because of us. Gives what could not be removed.
@@ -251,9 +277,7 @@ impl Door {
     /// Removes replicas of earlier runs that were killed. Gives their number.
     pub async fn remove_leftovers(&self) -> anyhow::Result<usize> {
         let mut listed = self
-            .0
-            .client
-            .clone()
+            .client()
             .list_replicas(proto::ListReplicasRequest::default())
             .await
             .map_err(told)
@@ -279,7 +303,8 @@ fn identity() -> proto::DoorIdentity {
     proto::DoorIdentity { name: NAME.to_owned(), url: format!("http://{NAME}.invalid") }
 }
 
-async fn next(events: &mut Streaming<proto::TransferEvent>) -> Result<Event, Status> {
+/// The next event of a transfer.
+pub(super) async fn next(events: &mut Streaming<proto::TransferEvent>) -> Result<Event, Status> {
     loop {
         let event = events.message().await?.ok_or_else(|| Status::aborted("the pool ended the stream"))?;
         if let Some(event) = event.event {
@@ -290,8 +315,10 @@ async fn next(events: &mut Streaming<proto::TransferEvent>) -> Result<Event, Sta
 
 /// tonic's errors have many words around the pool's own.
 fn told(status: Status) -> anyhow::Error {
-    anyhow::anyhow!(
-        "{}",
-        if status.message().is_empty() { status.code().description() } else { status.message() }
-    )
+    anyhow::anyhow!("{}", words(&status))
+}
+
+/// The pool's own words, if there are any.
+pub(super) fn words(status: &Status) -> &str {
+    if status.message().is_empty() { status.code().description() } else { status.message() }
 }

@@ -1,5 +1,6 @@
 //! The way to a pool's gRPC service: its socket, or TCP, with mutual TLS unless the pool wants none.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use penstock_door_proto::v1::pool_client::PoolClient;
 use tokio::net::UnixStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
 
-use super::options::Access;
+use super::Access;
 
 /// The generated client.
 pub type Client = PoolClient<Channel>;
@@ -28,7 +29,14 @@ pub async fn connect(access: &Access) -> anyhow::Result<(Client, Option<u32>)> {
                 )
             };
             // The one that gRPC uses is out of reach, so ask on one of our own (SO_PEERCRED).
-            let stream = UnixStream::connect(path).await.with_context(failed)?;
+            let stream = match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => anyhow::bail!(
+                    "no permission to open {}: who opens it commands the pool, so only the pool's own user may; run \
+                     this as that user (sudo -u penstock …)",
+                    path.display()
+                ),
+                other => other.with_context(failed)?,
+            };
             let pid =
                 stream.peer_cred().ok().and_then(|peer| peer.pid()).and_then(|pid| u32::try_from(pid).ok());
             let path = path.clone();

@@ -1,0 +1,41 @@
+//! What a door and its pools are asked to do.
+
+/// A kind of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// Uploads of new files
+    Put,
+    /// Downloads
+    Get,
+}
+
+impl Kind {
+    /// Its name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Put => "put",
+            Kind::Get => "get",
+        }
+    }
+
+    /// Its heading begins so.
+    pub fn title(self) -> &'static str {
+        match self {
+            Kind::Put => "PUT of new files",
+            Kind::Get => "GET of files",
+        }
+    }
+
+    /// What belongs to a request.
+    pub fn about(self) -> &'static str {
+        match self {
+            Kind::Put => {
+                "redirect: the PUT at the door, up to its 307; data: the PUT at the pool with the bytes, the sync, the \
+                 name in the namespace, up to 201"
+            }
+            Kind::Get => {
+                "redirect: the GET at the door, up to its 307; data: the GET at the pool, up to the last byte"
+            }
+        }
+    }
+}
