@@ -25,6 +25,8 @@ pub const REMOTE_PORT: u16 = 8080;
 /// The door's port, and the pool's data port.
 const DOOR_PORT: u16 = 2880;
 const DATA_PORT: u16 = 2881;
+/// A capture with nothing in it but its own head is no longer.
+const EMPTY_CAPTURE_BYTES: u64 = 2048;
 /// Ports of the pool whose connections carry flow labels.
 pub const LABELLED_PORTS: std::ops::RangeInclusive<u16> = 24_000..=24_007;
 
@@ -118,14 +120,14 @@ impl Namespaces {
                 "veth",
                 "peer",
                 "name",
-                "up",
+                "wan0",
                 "netns",
                 namespace,
             ]);
-            for (at, device, address) in [(&all.router, link, gateway), (namespace, "up", address)] {
+            for (at, device, address) in [(&all.router, link, gateway), (namespace, "wan0", address)] {
                 // Without asking whether somebody else has the address: nobody has.
                 ip(&["-n", at, "address", "add", &format!("{address}/64"), "dev", device, "nodad"]);
-                ip(&["-n", at, "link", "set", device, "up"]);
+                ip(&["-n", at, "link", "set", "dev", device, "up"]);
             }
             ip(&["-n", namespace, "route", "add", "default", "via", gateway]);
         }
@@ -225,9 +227,11 @@ impl MarkedSite {
         };
         // The capture has begun when it shows what passes; and the door has found its pool.
         let probe = site.room.join("door.toml");
-        eventually("the door has found its pool", || {
+        eventually("the door has found its pool, and the capture shows it", || {
             let answer = site.curl("/.probe", &["--location", "--upload-file", probe.to_str()?]);
-            (answer == "201" || answer == "204").then_some(())
+            let captures =
+                std::fs::metadata(&site.capture_file).is_ok_and(|file| file.len() > EMPTY_CAPTURE_BYTES);
+            (captures && (answer == "201" || answer == "204")).then_some(())
         });
         site
     }
@@ -391,7 +395,8 @@ impl Capture {
     /// All fireflies that passed, as their headers and messages.
     #[must_use]
     pub fn fireflies(&self) -> Vec<(String, Value)> {
-        let payloads = self.read("udp.dstport == 10514", &["udp.payload"]);
+        // Nobody listens there, and the refusals quote them.
+        let payloads = self.read("udp.dstport == 10514 && !icmpv6", &["udp.payload"]);
         let bytes = |hex: &str| -> Vec<u8> {
             let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
             let pair = |pair: &[u8]| {

@@ -60,9 +60,19 @@ struct Told {
 }
 
 impl Flow {
-    /// A flow that has not begun yet.
+    /// A flow that has not begun yet. What the connection has carried so far is none of it.
     #[must_use]
     pub fn new(mark: &Mark, connection: &Connection, supplier: Supplier) -> Flow {
+        Flow::since(connection.tcp_facts().unwrap_or_default(), mark, connection, supplier)
+    }
+
+    /// The first flow of a connection: all that has come so far is part of it, the body that nobody has read yet above all.
+    #[must_use]
+    pub fn first(mark: &Mark, connection: &Connection, supplier: Supplier) -> Flow {
+        Flow::since(TcpFacts::default(), mark, connection, supplier)
+    }
+
+    fn since(before: TcpFacts, mark: &Mark, connection: &Connection, supplier: Supplier) -> Flow {
         Flow {
             mark: mark.clone(),
             supplier,
@@ -70,7 +80,7 @@ impl Flow {
             peer: connection.peer(),
             label: connection.flow_label(),
             watched: connection.watch(),
-            before: connection.tcp_facts().unwrap_or_default(),
+            before,
             told: RefCell::new(None),
             begun: Cell::new(false),
             complete: Cell::new(false),
@@ -96,7 +106,7 @@ impl Flow {
             peer: self.peer,
             watched: self.watched.clone(),
             before: self.before,
-            latest: Cell::new(self.before),
+            latest: Cell::new(self.watched.tcp_facts().unwrap_or(self.before)),
             noted: Cell::new(false),
             started_at: SystemTime::now(),
             due_at: Cell::new(now + marking.settings().period),

@@ -60,6 +60,8 @@ pub struct Exchange<'a> {
     pub request: &'a Request,
     /// The replica that this connection read last: ranges of one file come in series.
     pub last_read: &'a mut Option<Arc<Replica>>,
+    /// It is the connection's first request.
+    pub first: bool,
     /// What the connection is marked as. It belongs to one transfer: the next one's is its own.
     pub flow: &'a mut Option<Box<MarkedFlow>>,
 }
@@ -74,7 +76,7 @@ pub struct MarkedFlow {
 pub async fn serve(port: &Port, connection: impl Into<Wire>) {
     let mut input = Input::new(connection, port.settings.head_limits.head_bytes);
     let mut last_read = None;
-    let mut flow = None;
+    let (mut flow, mut first) = (None, true);
     loop {
         let request = match next_request_of(port, &mut input, &mut flow).await {
             Next::Request(request) => request,
@@ -96,6 +98,7 @@ pub async fn serve(port: &Port, connection: impl Into<Wire>) {
             input: &mut input,
             request: &request,
             last_read: &mut last_read,
+            first: std::mem::take(&mut first),
             flow: &mut flow,
         };
         // Answering takes kilobytes of state; the many connections that wait for a request have none of it.
@@ -278,7 +281,10 @@ impl Exchange<'_> {
         *self.flow = None;
         if let Some(mark) = transfer.mark() {
             let tcp = self.input.connection().tcp();
-            let flow = Flow::new(mark, tcp, supplier);
+            let flow = match self.first {
+                true => Flow::first(mark, tcp, supplier),
+                false => Flow::new(mark, tcp, supplier),
+            };
             flow.begin(tcp.core().now());
             *self.flow = Some(Box::new(MarkedFlow { transfer: transfer.request().id.clone(), flow }));
         }
