@@ -213,7 +213,9 @@ impl MarkedSite {
         let _ = remote.line("ready");
         let capture_file = room.join("capture.pcapng");
         let file = capture_file.to_str().expect("the room's name is text");
-        let mut tshark = namespaces.command(&namespaces.router, "tshark", &["-q", "-i", "site", "-w", file]);
+        // Heads and fireflies whole, and room for a burst of them: what is dropped looks as if it was never sent.
+        let words = ["-q", "-i", "site", "-s", "1600", "-B", "64", "-w", file];
+        let mut tshark = namespaces.command(&namespaces.router, "tshark", &words);
         let capture = Daemon::spawn("tshark", &mut tshark);
         eventually("tshark captures", || capture.stderr().contains("Capturing on").then_some(()));
         let site = MarkedSite {
