@@ -159,6 +159,13 @@ impl Metrics {
         self.inner.copies.get_or_create(&labels).inc();
     }
 
+    /// The families of a pool that the door gives work to, at zero.
+    pub fn know_pool(&self, pool: &str) {
+        let labels = PoolLabels { pool: pool.to_owned() };
+        drop(self.inner.broken_files.get_or_create(&labels));
+        drop(self.inner.broken_reads.get_or_create(&labels));
+    }
+
     /// How many names point to damaged replicas of a pool now.
     pub fn set_broken_files(&self, pool: &str, count: usize) {
         let labels = PoolLabels { pool: pool.to_owned() };
@@ -184,6 +191,19 @@ impl Drop for RunningGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pools_numbers_are_there_before_the_first_damage() {
+        let metrics = Metrics::new();
+        metrics.know_pool("pool01");
+        let text = metrics.encode().unwrap();
+        for line in [
+            "penstock_door_broken_files{pool=\"pool01\"} 0",
+            "penstock_door_broken_reads_total{pool=\"pool01\"} 0",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
 
     #[test]
     fn copies_are_counted_by_direction_and_outcome_and_while_they_run() {

@@ -113,6 +113,7 @@ impl Door {
             marker_period: config.copy.marker_period.0,
         };
         let metrics = Metrics::new();
+        pools.iter().for_each(|pool| metrics.know_pool(pool.name()));
         let transfers = Transfers::new(namespace.clone(), pools, rules, metrics.clone());
         transfers.keep_pools();
         let current = Current::new(Service {

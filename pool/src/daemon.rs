@@ -1,23 +1,23 @@
-//! The pool as its service manager sees it: started from a file, reloaded from it, drained, ended.
+//! The pool as its service manager sees it: started from its configuration, reloaded from it, drained, ended.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use penstock_pool::config::Config;
+use penstock_pool::config::sources::Sources;
 use penstock_pool::control::daemon::{Pool, RunningPool};
 use penstock_service::{Daemon, Log};
 
 /// A running pool, and where its configuration came from.
 pub struct PoolDaemon {
     pool: RunningPool,
-    file: PathBuf,
+    sources: Sources,
     log: Log,
 }
 
 impl PoolDaemon {
     /// Starts it. When this returns, all its ports answer.
-    pub async fn start(file: PathBuf, config: Config, log: Log) -> anyhow::Result<Self> {
-        Ok(Self { pool: Pool::start(config).await?, file, log })
+    pub async fn start(sources: Sources, config: Config, log: Log) -> anyhow::Result<Self> {
+        Ok(Self { pool: Pool::start(config).await?, sources, log })
     }
 
     /// What whoever waits for the pool wants to know.
@@ -44,7 +44,7 @@ impl Daemon for PoolDaemon {
     }
 
     async fn reload(&self) {
-        match Config::load(&self.file) {
+        match self.sources.load().map(|effective| effective.config) {
             Ok(config) => {
                 self.log.follow(config.log.as_ref());
                 self.pool.reconfigure(&config);

@@ -8,7 +8,6 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
-use penstock_pool::config::Config;
 use penstock_pool::control::daemon::Pool;
 use penstock_service::{Log, complaint};
 
@@ -34,16 +33,17 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options, log: &Log) -> anyhow::Result<()> {
-    let Some(file) = &options.config else {
+    let sources = options.sources(options.config.clone());
+    if sources.are_empty() {
         Options::command()
             .error(clap::error::ErrorKind::MissingRequiredArgument, "the daemon needs --config FILE")
             .exit()
-    };
+    }
     if options.reach.is_given() || options.json {
         let text = "--socket, --address, --ca, --cert, --key and --json are for commands, not for the daemon";
         Options::command().error(clap::error::ErrorKind::ArgumentConflict, text).exit()
     }
-    let config = Config::load(file)?;
+    let config = sources.load()?.config;
     if options.check {
         Pool::check(&config)?;
         print!("{config}");
@@ -56,7 +56,7 @@ fn run(options: &Options, log: &Log) -> anyhow::Result<()> {
         .build()
         .context("cannot start threads")?;
     log.follow(config.log.as_ref());
-    runtime.block_on(penstock_service::live(PoolDaemon::start(file.clone(), config, log.clone()), |daemon| {
+    runtime.block_on(penstock_service::live(PoolDaemon::start(sources, config, log.clone()), |daemon| {
         complaint::say_ready(&daemon.ready_line())
     }))
 }

@@ -67,6 +67,12 @@ impl DigestPool {
         Ok(pool)
     }
 
+    /// Streams that wait for a thread.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.ready.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// A new stream over nothing.
     pub fn stream<B>(&self, algorithms: impl IntoIterator<Item = Algorithm>) -> DigestStream<B>
     where

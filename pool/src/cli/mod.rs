@@ -2,11 +2,14 @@
 //!
 //! * [`options`]: the command line.
 //! * [`reach`]: how a running pool is found; commands speak the same contract with it as doors do.
-//! * [`pool`], [`scrub`], [`replicas`]: commands to a pool that runs; [`offline`]: to one that does not. Later ones get a file of their own beside them.
+//! * [`pool`], [`scrub`], [`replicas`], [`transfers`]: commands to a pool that runs; [`offline`]: to one that does not.
 //! * [`marking`]: a look at the host, with or without a pool.
+//! * [`settings`], [`check`]: the configuration, and whether a pool can run with it here; [`manual`]: completions, man pages.
 //! * [`show`], [`table`], [`json`]: what is printed: words and columns for people, JSON for programs.
 
+mod check;
 mod json;
+mod manual;
 mod marking;
 mod offline;
 pub mod options;
@@ -14,8 +17,10 @@ mod pool;
 mod reach;
 mod replicas;
 mod scrub;
+mod settings;
 mod show;
 mod table;
+mod transfers;
 
 use std::process::ExitCode;
 
@@ -29,6 +34,10 @@ pub fn run(command: Command, options: &Options) -> anyhow::Result<ExitCode> {
         Command::Index(Index::Rebuild { quick }) => return offline::rebuild(options, quick),
         Command::Import(wish) => return offline::import(options, &wish),
         Command::Marking(Marking::Check) => return marking::check(options),
+        Command::Config(wish) => return settings::run(options, &wish),
+        Command::Check => return check::run(options),
+        Command::Completions { shell } => return manual::completions(shell),
+        Command::Man { dir } => return manual::man(dir.as_deref()),
         Command::Running(command) => command,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -44,6 +53,8 @@ pub fn run(command: Command, options: &Options) -> anyhow::Result<ExitCode> {
             Running::Resume => pool::resume(&mut client, json).await,
             Running::Recover { reason } => pool::recover(&mut client, reason, json).await,
             Running::Scrub(wish) => scrub::run(&mut client, wish, json).await,
+            Running::Transfers(wish) => transfers::list(&mut client, &wish, json).await,
+            Running::Transfer(wish) => transfers::one(&mut client, wish, json).await,
             Running::Replicas(wish) => replicas::run(&mut client, wish, json).await,
         }
     })

@@ -22,12 +22,12 @@ fn config(options: &Options) -> anyhow::Result<Config> {
     if options.reach.is_given() {
         bail!("this is done to the files of a pool that does not run: give --config FILE alone");
     }
-    let usual = PathBuf::from(USUAL_CONFIG);
-    match &options.config {
-        Some(file) => Ok(Config::load(file)?),
-        None if usual.exists() => Ok(Config::load(&usual)?),
-        None => bail!("which pool? Give --config FILE ({USUAL_CONFIG} is not there)"),
+    let usual = || Some(PathBuf::from(USUAL_CONFIG)).filter(|path| path.exists());
+    let sources = options.sources(options.config.clone().or_else(usual));
+    if sources.are_empty() {
+        bail!("which pool? Give --config FILE ({USUAL_CONFIG} is not there)");
     }
+    Ok(sources.load()?.config)
 }
 
 /// Makes the index anew from the files.

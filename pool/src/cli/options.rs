@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use penstock_door_proto::v1;
 use penstock_pool::checksum::Algorithm;
+use penstock_pool::config::sources::Sources;
 use penstock_pool::config::units::{ByteSize, Period};
 use penstock_pool::store::import::DEFAULT_SAMPLE_EVERY;
 
@@ -26,7 +27,10 @@ pub struct Options {
     /// The pool's configuration.
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-    /// Validates the configuration, prints it and ends.
+    /// Sets a key of the configuration, whatever the file and the environment say: "data.listen=[::]:2881".
+    #[arg(long, value_name = "KEY=VALUE", global = true)]
+    pub set: Vec<String>,
+    /// Validates the configuration, prints it and ends. The command "check" looks at the machine too.
     #[arg(long)]
     pub check: bool,
     /// Where the pool is.
@@ -35,6 +39,14 @@ pub struct Options {
     /// JSON instead of text; lists give one object on each line.
     #[arg(long, global = true)]
     pub json: bool,
+}
+
+impl Options {
+    /// What the file, the environment and the command line say.
+    #[must_use]
+    pub fn sources(&self, file: Option<PathBuf>) -> Sources {
+        Sources::of_process(file, self.set.clone())
+    }
 }
 
 /// Where a pool is reached, if not as its configuration says.
@@ -86,6 +98,39 @@ pub enum Command {
     /// Packet marking.
     #[command(subcommand)]
     Marking(Marking),
+    /// Prints the configuration in effect, and where each value comes from.
+    ///
+    /// The file's values go before the defaults, those of the environment (PENSTOCK_POOL_DATA_LISTEN for data.listen) before
+    /// the file's, and those of --set before all. There is nothing secret in it: keys and certificates are files, of which
+    /// it holds the paths.
+    Config(ConfigWish),
+    /// Looks whether a pool can run here with this configuration, without binding or changing anything.
+    ///
+    /// Files, certificates and their dates, names, space, direct I/O, io_uring, limits, clock, IPv6: a line for each, with
+    /// what to do where something is not well. Ends with 1 when something failed; warnings do not count.
+    Check,
+    /// Prints what a shell reads to complete these commands.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Prints the man page.
+    Man {
+        /// Writes it, and those of all commands, into this directory.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// What of the configuration to print.
+#[derive(Debug, Args)]
+pub struct ConfigWish {
+    /// The reference: every key with its unit, default and reason, commented out.
+    #[arg(long)]
+    pub default: bool,
+    /// The reference as docs/configuration.md has it.
+    #[arg(long, hide = true, conflicts_with = "default")]
+    pub markdown: bool,
 }
 
 /// What to do with a pool that runs.
@@ -106,6 +151,11 @@ pub enum Running {
     /// The verification of all replicas, in the background.
     #[command(subcommand)]
     Scrub(Scrub),
+    /// What the pool does now: every transfer that waits or runs.
+    Transfers(Transfers),
+    /// One transfer.
+    #[command(subcommand)]
+    Transfer(Transfer),
     /// The replicas of the pool.
     #[command(subcommand)]
     Replicas(Replicas),
@@ -118,6 +168,98 @@ pub enum Marking {
     /// ports for clients, collectors. Ends with 1 when something that is asked for will not work.
     Check,
 }
+
+/// Which transfers to show, and how.
+#[derive(Debug, Args)]
+pub struct Transfers {
+    /// Shows them again and again, every 2 s or as often as told ("500 ms"); Ctrl-C ends it. Rates are those since the
+    /// last look then, and not the means since the start.
+    #[arg(long, value_name = "TIME", value_parser = watch_period, num_args = 0..=1, default_missing_value = "2 s",
+        require_equals = true)]
+    pub watch: Option<Duration>,
+    /// Those that have ended too, as long as their door has not acknowledged them.
+    #[arg(long)]
+    pub all: bool,
+    /// What comes first: the oldest (age), or the highest rate, most bytes …
+    #[arg(long, value_name = "BY", value_enum, default_value_t = SortKey::Age)]
+    pub sort: SortKey,
+    /// The other way round.
+    #[arg(long)]
+    pub reverse: bool,
+    /// Only those of which this holds: "state=running", "path=/atlas", "limited-by=disk" …; several must all hold.
+    /// kind, state, limited-by, queue, experiment and activity are compared as they are; transfer, replica, path, subject,
+    /// issuer, client, door, remote-url and user-agent have to contain it.
+    #[arg(long, value_name = "WHAT=TEXT", value_parser = filter)]
+    pub filter: Vec<Filter>,
+    /// At most so many rows of the table.
+    #[arg(long, value_name = "NUMBER")]
+    pub limit: Option<usize>,
+}
+
+/// What to do with one transfer.
+#[derive(Debug, Subcommand)]
+pub enum Transfer {
+    /// Tells all that is known of it.
+    Show {
+        /// Its id.
+        id: String,
+    },
+    /// Ends it. Nothing is left of an upload. Ends with 1 when it had ended, or is not known.
+    Cancel {
+        /// Its id.
+        id: String,
+        /// Why: for its record, its door and its client.
+        #[arg(long, value_name = "TEXT", default_value = "cancelled by an administrator")]
+        reason: String,
+    },
+}
+
+/// By what transfers are sorted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SortKey {
+    /// The oldest first.
+    Age,
+    /// The fastest first.
+    Rate,
+    /// Those first that have moved most.
+    Bytes,
+    /// By state.
+    State,
+    /// By kind.
+    Kind,
+    /// By user.
+    Who,
+    /// By path.
+    Path,
+}
+
+/// What has to hold of a transfer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// A field of its JSON.
+    pub field: &'static str,
+    /// What it has to be, or to contain.
+    pub text: String,
+}
+
+/// Fields that can be filtered by.
+const FILTERED: [&str; 15] = [
+    "transfer",
+    "replica",
+    "path",
+    "kind",
+    "state",
+    "limited_by",
+    "queue",
+    "subject",
+    "issuer",
+    "client",
+    "door",
+    "remote_url",
+    "user_agent",
+    "experiment",
+    "activity",
+];
 
 /// What to do with the index.
 #[derive(Debug, Subcommand)]
@@ -284,6 +426,22 @@ fn time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "not a length of time: seconds, or text like \"5 min\"".into())
 }
 
+/// More often would only keep the pool busy with telling.
+const SHORTEST_WATCH: Duration = Duration::from_millis(100);
+
+fn watch_period(text: &str) -> Result<Duration, String> {
+    time(text).map(|period| period.max(SHORTEST_WATCH))
+}
+
+fn filter(text: &str) -> Result<Filter, String> {
+    let (name, text) = text.split_once('=').ok_or("write WHAT=TEXT, as in \"state=running\"")?;
+    let name = name.trim().replace('-', "_");
+    match FILTERED.iter().find(|field| **field == name) {
+        Some(field) => Ok(Filter { field, text: text.trim().to_owned() }),
+        None => Err(format!("there is no \"{name}\" to choose by; there are {}", FILTERED.join(", "))),
+    }
+}
+
 fn checksum(name: &str) -> Result<Algorithm, String> {
     let known = || Algorithm::ALL.map(Algorithm::name).join(", ");
     Algorithm::from_name(name).ok_or_else(|| format!("no such checksum; there are {}", known()))
@@ -365,6 +523,12 @@ mod tests {
             &["replicas", "verify", "a", "--compute", "md4"],
             &["--socket", "/s", "--address", "http://x:1", "status"],
             &["statsu"],
+            &["transfers", "--filter", "colour=red"],
+            &["transfers", "--filter", "state"],
+            &["transfers", "--sort", "colour"],
+            &["transfers", "--watch=soon"],
+            &["transfer", "cancel"],
+            &["completions", "cmd"],
             &["import"],
             &["import", "/d", "--prefix", "atlas"],
             &["import", "/d", "--sample-every", "0"],

@@ -24,7 +24,11 @@ pub async fn status(client: &mut Client, json: bool) -> anyhow::Result<ExitCode>
         v1::WatchStatusRequest { period: prost_types::Duration::try_from(STATUS_PERIOD).ok(), door: None };
     let mut stream = client.watch_status(request).await.map_err(refused)?.into_inner();
     let status = stream.message().await.map_err(refused)?.context("the pool did not tell its state")?;
-    let text = if json { format!("{}\n", json::status(&status)) } else { overview(&status) };
+    let text = if json {
+        format!("{}\n", serde_json::Value::from(json::status(&status)))
+    } else {
+        overview(&status)
+    };
     print(&text)?;
     Ok(match status.health() {
         Health::Ok | Health::Draining => ExitCode::SUCCESS,

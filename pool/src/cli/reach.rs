@@ -72,10 +72,11 @@ fn target(options: &Options) -> anyhow::Result<Target> {
         return Ok(Target { url, tls: Some(tls) });
     }
     let usual = || Some(PathBuf::from(USUAL_CONFIG)).filter(|path| path.exists());
-    let Some(file) = options.config.clone().or_else(usual) else {
+    let sources = options.sources(options.config.clone().or_else(usual));
+    if sources.are_empty() {
         bail!("which pool? Give --config FILE, --socket PATH or --address URL ({USUAL_CONFIG} is not there)");
-    };
-    of_config(&Config::load(&file)?, options)
+    }
+    of_config(&sources.load()?.config, options)
 }
 
 /// As the pool's own configuration has it. Where that asks for certificates, the pool's own is shown: the authority that

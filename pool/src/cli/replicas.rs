@@ -8,7 +8,7 @@ use penstock_door_proto::v1;
 
 use super::options::{List, Replicas};
 use super::reach::Client;
-use super::show::{self, ProgressLine, bytes, print};
+use super::show::{self, ProgressLine, bytes, plain, print};
 use super::table::{Align, Table};
 use super::{json, refused};
 
@@ -64,7 +64,7 @@ fn row(info: &v1::ReplicaInfo) -> [String; 6] {
         bytes(info.size),
         adler32.to_owned(),
         show::time(info.verified_at.as_ref()),
-        info.path.clone(),
+        plain(&info.path),
     ]
 }
 
@@ -104,8 +104,8 @@ fn facts(info: &v1::ReplicaInfo) -> String {
         ("created", show::time(info.created_at.as_ref())),
         ("verified", show::time(info.verified_at.as_ref())),
         ("by transfer", info.transfer_id.clone()),
-        ("under path", info.path.clone()),
-        ("storage class", info.storage_class.clone()),
+        ("under path", plain(&info.path)),
+        ("storage class", plain(&info.storage_class)),
         ("read by", format!("{} transfers", info.readers)),
     ])
 }
@@ -180,7 +180,7 @@ async fn confirmed(client: &mut Client, id: &str) -> anyhow::Result<bool> {
         Ok(info) => {
             let info = info.into_inner();
             let state = json::replica_state(info.state());
-            format!("{state}, {}, made under {}", bytes(info.size), info.path)
+            format!("{state}, {}, made under {}", bytes(info.size), plain(&info.path))
         }
         Err(status) if status.code() == tonic::Code::NotFound => "not there".to_owned(),
         Err(status) => return Err(refused(status)),

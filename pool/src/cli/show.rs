@@ -26,6 +26,11 @@ pub fn timestamp(at: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
     at.and_then(|at| Timestamp::new(at.seconds, at.nanos).ok())
 }
 
+/// A text from elsewhere as it may go to a terminal: without what would drive it.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// Facts below each other: what, and how it is. Nothing is said of what is empty.
 pub fn facts(facts: &[(&str, String)]) -> String {
     let shown = || facts.iter().filter(|(_, value)| !value.is_empty());
@@ -81,6 +86,11 @@ mod tests {
         for (number, shown) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (u64::MAX, "16384.0 PiB")] {
             assert_eq!(bytes(number), shown);
         }
+    }
+
+    #[test]
+    fn a_text_from_elsewhere_stays_on_its_line() {
+        assert_eq!(plain("a\u{1b}[2J\nb é"), "a\u{fffd}[2J\u{fffd}b é");
     }
 
     #[test]

@@ -35,6 +35,11 @@ impl ConfigError {
         }
     }
 
+    /// A value from outside the file that cannot be used: in the environment, or on the command line.
+    pub(super) fn elsewhere(place: &str, key: &str, problem: impl Into<String>) -> Self {
+        Self { file: PathBuf::from(place), line: None, key: key.to_owned(), problem: problem.into() }
+    }
+
     /// What the parser found.
     pub(super) fn parse(file: &Path, text: &str, error: &toml::de::Error) -> Self {
         let span = error.span().unwrap_or(0..0);
@@ -126,7 +131,8 @@ fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
     Some((unknown, rest.split('`').skip(1).step_by(2).collect()))
 }
 
-fn unknown_problem(unknown: &str, known: &[&str]) -> String {
+/// What is said of a key that is none of ours: the nearest one, or all.
+pub(super) fn unknown_problem(unknown: &str, known: &[&str]) -> String {
     let nearest = known.iter().min_by_key(|candidate| distance(unknown, candidate));
     match nearest {
         // Half of it wrong is no slip of the pen.

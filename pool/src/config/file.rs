@@ -14,7 +14,7 @@ use super::tpc::TpcKeys;
 use super::units::{ByteSize, Period};
 use super::{
     Config, DEFAULT_DATA_TLS_PORT, DEFAULT_MAX_RUNNING, DEFAULT_MAX_WAITING, DataTls, GrpcEndpoint, Limits,
-    QueueLimits, Scrub, Timeouts, TlsFiles,
+    QueueLimits, RecordTarget, Scrub, Timeouts, TlsFiles,
 };
 use crate::checksum::Algorithm;
 use crate::engine::file::IoMode;
@@ -48,7 +48,7 @@ pub struct File {
     max_file_size: Option<ByteSize>,
     /// Threads that move bytes. Default: 0, which is one for each processor.
     shards: Option<usize>,
-    /// Memory of all I/O buffers together, pinned at the start; at least 8 MiB. Default: 64 MiB, or 8 MiB for each
+    /// Memory of all I/O buffers together, pinned at the start; at least 8 MiB. Default: 32 MiB, or 8 MiB for each
     /// shard where that is more.
     buffer_memory: Option<ByteSize>,
     /// Reads and writes of transfers that are at the disk at once, of all shards together; at least one for each shard.
@@ -64,6 +64,8 @@ pub struct File {
     /// `"sha512"`. md5 and sha cost a processor for every 0.6 to 2 GB/s. Default: none.
     #[serde(default)]
     checksums: Vec<ChecksumName>,
+    /// Where a line of JSON is written for each transfer that has ended: an absolute path, `"journal"` or `"stderr"`.
+    records: Option<String>,
     /// What is logged: `"error"`, `"warn"`, `"info"`, `"debug"`, `"trace"`, or levels by module
     /// (`"info,penstock_pool::remote=debug"`). `RUST_LOG` goes first. Default: `"info"`.
     log: Option<LogFilter>,
@@ -259,6 +261,7 @@ impl File {
         config.verify_reads = self.verify_reads.unwrap_or(config.verify_reads);
         config.log = self.log;
         config.checksums = self.checksums.iter().map(|name| name.0).collect();
+        config.records = self.records.map(record_target).transpose()?;
         config.data_listen = self.data.listen.unwrap_or(config.data_listen);
         config.data_tls = self.data.validate_tls(config.data_listen)?;
         config.data_advertise = advertise(self.data.advertise, config.data_listen)?;
@@ -311,6 +314,15 @@ impl File {
         }
         config.tracing = self.tracing;
         Ok(config)
+    }
+}
+
+fn record_target(text: String) -> Result<RecordTarget, Wrong> {
+    match text.as_str() {
+        "journal" => Ok(RecordTarget::Journal),
+        "stderr" => Ok(RecordTarget::Stderr),
+        path if path.starts_with('/') => Ok(RecordTarget::File(text.into())),
+        _ => wrong("records", "must be an absolute path, \"journal\" or \"stderr\""),
     }
 }
 

@@ -1,12 +1,15 @@
 //! The pool's configuration: one TOML file, read and validated whole before any port is bound.
 //!
 //! [`file`] is what may stand in the file, key by key; [`Config`] is what the pool works with; [`error`] says what is
-//! wrong and where; [`units`] reads sizes and times.
+//! wrong and where; [`units`] reads sizes and times. [`reference`] is every key in words, [`sources`] the file with what
+//! the environment and the command line say instead.
 #![forbid(unsafe_code)]
 
 pub mod error;
 pub mod file;
 mod marking;
+pub mod reference;
+pub mod sources;
 mod tpc;
 pub mod units;
 
@@ -72,6 +75,8 @@ pub struct Config {
     pub limits: Limits,
     /// The background verification of all replicas.
     pub scrub: Scrub,
+    /// Where a line is written for each transfer that has ended; `None`: nowhere.
+    pub records: Option<RecordTarget>,
     /// URLs of doors by their names.
     pub doors: BTreeMap<String, String>,
     /// Remote servers of third-party copies.
@@ -80,6 +85,27 @@ pub struct Config {
     pub marking: crate::marking::Settings,
     /// Where traces go.
     pub tracing: trace::Settings,
+}
+
+/// Where records of ended transfers go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordTarget {
+    /// Lines at the end of a file.
+    File(PathBuf),
+    /// The journal, with fields to search by.
+    Journal,
+    /// Lines on the standard error.
+    Stderr,
+}
+
+impl fmt::Display for RecordTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecordTarget::File(path) => write!(f, "{}", path.display()),
+            RecordTarget::Journal => f.write_str("the journal"),
+            RecordTarget::Stderr => f.write_str("the standard error"),
+        }
+    }
 }
 
 /// The data port with TLS.
@@ -241,6 +267,7 @@ impl Config {
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             scrub: Scrub::default(),
+            records: None,
             doors: BTreeMap::new(),
             tpc: crate::remote::Settings::default(),
             marking: crate::marking::Settings::default(),
@@ -260,11 +287,6 @@ impl Config {
             max_file_size: self.max_file_size,
             direct: self.io_mode == IoMode::Direct,
         }
-    }
-
-    /// Reads and validates a file.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::parse(&read_text(path)?, path)
     }
 
     /// Validates the text of a file; `path` is for the error.
@@ -322,6 +344,9 @@ impl fmt::Display for Config {
         for queue in &self.queues {
             let QueueLimits { name, max_running, max_waiting } = queue;
             writeln!(f, "  queue          {name}: {max_running} at once, {max_waiting} waiting")?;
+        }
+        if let Some(target) = &self.records {
+            writeln!(f, "  records        {target}")?;
         }
         match self.scrub.rate_bytes_per_second {
             Some(rate) => {

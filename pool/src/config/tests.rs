@@ -35,6 +35,7 @@ buffer_memory = "128 MiB"
 disk_depth = 8
 io_mode = "buffered"
 checksums = ["md5", "sha256"]
+records = "/var/log/penstock/records"
 queues = [{ name = "default", max_running = 10, max_waiting = 20 }, { name = "tpc" }]
 
 [data]
@@ -94,6 +95,7 @@ ports = [443, "8000-8999"]
     assert_eq!(config.disk_depth.map(NonZeroUsize::get), Some(8));
     assert_eq!(config.io_mode, IoMode::Buffered);
     assert_eq!(config.checksums.len(), 2);
+    assert_eq!(config.records, Some(RecordTarget::File("/var/log/penstock/records".into())));
     assert_eq!((config.queues[0].max_running, config.queues[1].max_waiting), (10, DEFAULT_MAX_WAITING));
     assert!(matches!(config.grpc, GrpcEndpoint::Tls { .. }));
     let tls = config.data_tls.clone().unwrap();
@@ -152,6 +154,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_key() {
             before("checksums = [\"md4\"]"),
             "pool.toml:1: checksums: \"md4\" is no checksum; there are adler32, md5,",
         ),
+        (before("records = \"log\""), "pool.toml:1: records: must be an absolute path, \"journal\" or"),
         (with("advertise = \"http://x:1/\""), "pool.toml:5: data.advertise: must be \"host:port\""),
         (with("advertise = \"x\""), "pool.toml:5: data.advertise: must be \"host:port\""),
         (
@@ -302,6 +305,7 @@ fn scrubbing_is_switched_off_by_a_rate_of_nothing() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let error = Config::load(Path::new("/nonexistent/pool.toml")).unwrap_err().to_string();
+    let sources = sources::Sources { file: Some("/nonexistent/pool.toml".into()), ..Default::default() };
+    let error = sources.load().unwrap_err().to_string();
     assert!(error.starts_with("/nonexistent/pool.toml: cannot be read: "), "{error}");
 }

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -20,16 +23,16 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tracing::warn;
-use v1::limits::Limit;
 use v1::pool_status::Health;
 use v1::scrub_status::State as ScrubState;
-use v1::transfer_event::Event;
 
-use super::entry::Entry;
+use super::exposition::{CLASSIC, OPENMETRICS, classic, wants_openmetrics};
+use super::history::History;
 use super::metrics::Metrics;
+use super::page;
 use super::registry::Registry;
 use super::status::StatusSource;
-use crate::transfer::request::DEFAULT_QUEUE;
+use super::transfer_json::transfer;
 
 /// Connections at once: a few people and a few scrapers.
 const MAX_CONNECTIONS: usize = 64;
@@ -42,7 +45,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+
+/// What there is, for those who ask for something else.
+const PLACES: &str = "/, /overview, /healthz, /metrics, /status, /transfers";
 
 /// What the port shows.
 #[derive(Debug)]
@@ -50,13 +56,19 @@ pub struct AdminPort {
     registry: Arc<Registry>,
     status: Arc<StatusSource>,
     metrics: Arc<Metrics>,
+    history: Arc<History>,
 }
 
 impl AdminPort {
     /// A port over the parts of a pool.
     #[must_use]
-    pub fn new(registry: Arc<Registry>, status: Arc<StatusSource>, metrics: Arc<Metrics>) -> Self {
-        Self { registry, status, metrics }
+    pub fn new(
+        registry: Arc<Registry>,
+        status: Arc<StatusSource>,
+        metrics: Arc<Metrics>,
+        history: Arc<History>,
+    ) -> Self {
+        Self { registry, status, metrics, history }
     }
 
     /// Binds `address`.
@@ -100,12 +112,22 @@ impl AdminPort {
     async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut answer = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "this port is read-only\n");
-            answer.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
+        let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         match request.uri().path() {
-            "/" => match self.status().await {
+            // Browsers name it; curl and its like get words.
+            "/" if accept.contains("text/html") => status_page(),
+            "/" | "/overview" => match self.status().await {
                 Some(status) => respond(StatusCode::OK, TEXT, self.overview(&status)),
+                None => unavailable(),
+            },
+            "/status" => match self.status().await {
+                Some(status) => {
+                    let json = page::status(&status, &self.registry, &self.history);
+                    respond(StatusCode::OK, JSON, format!("{json}\n"))
+                }
                 None => unavailable(),
             },
             "/healthz" => match self.status().await {
@@ -114,16 +136,19 @@ impl AdminPort {
             },
             // Asking for the state refreshes the gauges.
             "/metrics" => match (self.status().await, self.metrics.encode()) {
-                (Some(_), Ok(text)) => respond(StatusCode::OK, OPENMETRICS, text),
+                (Some(_), Ok(text)) if wants_openmetrics(accept) => {
+                    respond(StatusCode::OK, OPENMETRICS, text)
+                }
+                (Some(_), Ok(text)) => respond(StatusCode::OK, CLASSIC, classic(&text)),
                 (None, _) | (_, Err(_)) => unavailable(),
             },
             "/transfers" => {
-                let transfers: Vec<_> = self.registry.list().iter().map(transfer_json).collect();
+                let transfers =
+                    self.registry.list().iter().map(|entry| transfer(&entry.info())).collect::<Vec<_>>();
                 respond(StatusCode::OK, JSON, format!("{}\n", json!({ "transfers": transfers })))
             }
             path => {
-                let text =
-                    format!("there is no {path:?} here; there are /, /healthz, /metrics, /transfers\n");
+                let text = format!("there is no {path:?} here; there are {PLACES}\n");
                 respond(StatusCode::NOT_FOUND, TEXT, text)
             }
         }
@@ -181,7 +206,7 @@ impl AdminPort {
             writeln!(text, "queue      {name}: {running} of {limit} running, {waiting} waiting")?;
         }
         writeln!(text, "transfers  {} wait for their door's word", status.unacknowledged)?;
-        writeln!(text, "\nsee also   /healthz /metrics /transfers")
+        writeln!(text, "\nsee also   {PLACES}; / is a page for browsers")
     }
 }
 
@@ -203,71 +228,9 @@ fn scrub_line(scrub: &v1::ScrubStatus) -> String {
     }
 }
 
-fn transfer_json(entry: &Arc<Entry>) -> serde_json::Value {
-    let v1::TransferInfo { request, progress, outcome } = entry.info();
-    let (request, progress) = (request.unwrap_or_default(), progress.unwrap_or_default());
-    let client = request.client.unwrap_or_default();
-    let why = match outcome.and_then(|outcome| outcome.event) {
-        Some(Event::Failed(failed)) => Some(failed.text),
-        Some(Event::Cancelled(cancelled)) => Some(cancelled.reason),
-        Some(_) | None => None,
-    };
-    let limited_by = progress.limits.map(|limits| limits.now()).and_then(|now| match now {
-        Limit::Unspecified => None,
-        Limit::Source => Some("source"),
-        Limit::Network => Some("network"),
-        Limit::Disk => Some("disk"),
-        Limit::Checksum => Some("checksum"),
-        Limit::Queue => Some("queue"),
-    });
-    let connections: Vec<_> = progress
-        .connections
-        .iter()
-        .map(|connection| {
-            json!({
-                "local": endpoint(connection.local.as_ref()),
-                "remote": endpoint(connection.remote.as_ref()),
-                "flow_label": (connection.flow_label != 0).then(|| format!("{:#07x}", connection.flow_label)),
-            })
-        })
-        .collect();
-    let marked = progress.marked_as.unwrap_or_default();
-    let known = |name: String| Some(name).filter(|name| !name.is_empty());
-    json!({
-        "transfer": request.transfer_id,
-        "kind": entry.kind().as_str(),
-        "state": entry.state().as_str(),
-        "why": why,
-        "replica": request.replica_id,
-        "path": request.transfer_path,
-        "queue": if request.queue.is_empty() { DEFAULT_QUEUE } else { &request.queue },
-        "priority": request.priority,
-        "subject": client.subject,
-        "client": client.address,
-        "door": request.door.unwrap_or_default().name,
-        "submitted_at": rfc3339(progress.submitted_at),
-        "started_at": rfc3339(progress.started_at),
-        "last_moved_at": rfc3339(progress.last_moved_at),
-        "bytes_moved": progress.bytes_moved,
-        "bytes_requested": progress.bytes_requested,
-        "limited_by": limited_by,
-        "experiment": known(marked.experiment),
-        "activity": known(marked.activity),
-        "connections": connections,
-    })
-}
-
 fn rfc3339(at: Option<prost_types::Timestamp>) -> Option<String> {
     let at = at?;
     jiff::Timestamp::new(at.seconds, at.nanos).ok().map(|at| at.to_string())
-}
-
-/// As a socket address is written.
-fn endpoint(endpoint: Option<&v1::Endpoint>) -> Option<String> {
-    let endpoint = endpoint?;
-    let address: std::net::IpAddr = endpoint.address.parse().ok()?;
-    let port = u16::try_from(endpoint.port).ok()?;
-    Some(SocketAddr::new(address, port).to_string())
 }
 
 /// A size for people, to a tenth of its unit.
@@ -307,6 +270,19 @@ fn health(status: &v1::PoolStatus) -> Response<Full<Bytes>> {
     respond(code, TEXT, line)
 }
 
+/// The status page. What a browser may do with it, it is told with it.
+fn status_page() -> Response<Full<Bytes>> {
+    let mut response = respond(StatusCode::OK, HTML, page::DOCUMENT.as_str());
+    let headers = response.headers_mut();
+    // Made of hashes and words of ours.
+    if let Ok(policy) = HeaderValue::from_str(&page::POLICY) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
 fn unavailable() -> Response<Full<Bytes>> {
     respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the pool cannot tell its state; see its log\n")
 }
@@ -314,7 +290,11 @@ fn unavailable() -> Response<Full<Bytes>> {
 fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // It is as it is now, and it is what it says it is.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 

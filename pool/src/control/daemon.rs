@@ -15,18 +15,22 @@ use tonic_health::ServingStatus;
 use tracing::info;
 
 use super::admin::AdminPort;
+use super::chronicle::Chronicle;
 use super::data_port::{self, DataPort, DataPortError};
 use super::descriptors;
 use super::grpc_tls::{GrpcTls, Validity};
+use super::history::History;
 use super::listen::{self, GrpcAddress, ListenError, Serving};
 use super::liveness::Beat;
 use super::metrics::Metrics;
 use super::reconfigure::Change;
+use super::records::{Records, RecordsError};
 use super::registry::{Registry, RegistrySettings};
 use super::results::Results;
 use super::service::{Parts, PoolService};
 use super::status::{Identity, StatusSource};
 use super::store_metrics;
+use super::transfer_metrics;
 use crate::config::{self, Config};
 use crate::engine::disk::KernelDisk;
 use crate::marking::{self, Marking, MarkingCollector, RegistryError};
@@ -68,6 +72,9 @@ pub enum PoolError {
     /// The kernel gives no random bytes.
     #[error("no random bytes for this instance's id: {0}")]
     Random(#[from] getrandom::Error),
+    /// The records of ended transfers.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
     /// No thread.
     #[error("cannot start the scrub's thread: {0}")]
     Threads(io::Error),
@@ -133,6 +140,13 @@ impl Pool {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let registry = Registry::new(registry_settings(&config), Arc::clone(&clock), Arc::clone(&metrics));
         registry.set_marking(&marking);
+        let records = match &config.records {
+            Some(target) => Some(Records::start(target, &config.name)?),
+            None => None,
+        };
+        let chronicle = Arc::new(Chronicle::new(records));
+        registry.set_chronicle(Arc::clone(&chronicle));
+        transfer_metrics::register(&metrics, &registry, &chronicle);
         let results = Arc::new(Results::new(Arc::clone(&registry), Arc::clone(&store)));
         {
             let results = Arc::clone(&results);
@@ -188,6 +202,7 @@ impl Pool {
             health: health.clone(),
         });
         let serving = serve(grpc, service.clone(), Arc::clone(&registry), health_changes)?;
+        let history = Arc::new(History::default());
         let beat = Arc::new(Beat::default());
         let ticking = tokio::spawn(tick(
             Arc::clone(&registry),
@@ -195,9 +210,10 @@ impl Pool {
             Arc::clone(&status),
             health.clone(),
             Arc::clone(&beat),
+            (Arc::clone(&history), Arc::clone(&metrics)),
         ));
         let keeping = tokio::spawn(keep(Arc::clone(&registry), Arc::clone(&results)));
-        let admin = AdminPort::new(Arc::clone(&registry), Arc::clone(&status), Arc::clone(&metrics));
+        let admin = AdminPort::new(Arc::clone(&registry), Arc::clone(&status), Arc::clone(&metrics), history);
         let admin = Arc::new(admin).serve(admin_listener);
         let reloading = tokio::spawn(reload_now_and_then(
             Arc::clone(&data_port),
@@ -328,8 +344,12 @@ impl RunningPool {
         self.data_port.secure_address()
     }
 
-    /// Reads certificate and key again, and names of experiments and activities, changed or not.
+    /// Reads certificate and key again, and names of experiments and activities, changed or not, and opens the file of
+    /// records again.
     pub async fn reload(&self) {
+        if let Some(records) = self.registry.chronicle().records() {
+            records.reopen();
+        }
         reload(&self.data_port, true).await;
         reload_names(&self.marking, true).await;
         if let Some(tls) = self.serving.tls() {
@@ -371,7 +391,13 @@ impl RunningPool {
         self.serving.stop(LAST_WORDS).await;
         self.keeping.abort();
         // What doors have not heard they hear from the next life.
-        let _ = tokio::task::spawn_blocking(move || self.results.flush()).await;
+        let _ = tokio::task::spawn_blocking(move || {
+            self.results.flush();
+            if let Some(records) = self.registry.chronicle().records() {
+                records.end();
+            }
+        })
+        .await;
         self.admin.abort();
         self.ticking.abort();
         self.reloading.abort();
@@ -542,6 +568,7 @@ async fn tick(
     status: Arc<StatusSource>,
     health: watch::Sender<u64>,
     beat: Arc<Beat>,
+    (history, metrics): (Arc<History>, Arc<Metrics>),
 ) {
     let mut told = status.signs();
     let mut noting: Option<JoinHandle<()>> = None;
@@ -550,6 +577,8 @@ async fn tick(
     loop {
         ticks.tick().await;
         registry.tick();
+        let (in_bytes, out_bytes) = metrics.totals();
+        history.note(std::time::Instant::now(), in_bytes, out_bytes);
         beat.strike();
         // It writes to the disk, which may hang; deadlines are looked at all the same.
         if noting.as_ref().is_none_or(JoinHandle::is_finished) {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,11 +17,10 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 use tracing::{info, warn};
 
-use super::liveness::Beat;
+use super::engine_metrics::{self, EngineCollector, Gauges, watch};
 use super::metrics::Metrics;
 use super::read_metrics::ReadingCollector;
 use super::remote_metrics::RemoteCollector;
@@ -29,7 +28,6 @@ use crate::checksum::DigestPool;
 use crate::config::Config;
 use crate::engine::arena::SLOT_BYTES;
 use crate::engine::blocking::Blocking;
-use crate::engine::core::Core;
 use crate::engine::net::listener::{self, Listener};
 use crate::engine::net::zero_copy::Tally;
 use crate::engine::shard::{Shard, StartError};
@@ -57,10 +55,6 @@ const LEAST_SLOTS_PER_SHARD: usize = 4;
 const USUAL_SLOTS_PER_SHARD: usize = 8;
 /// A port whose connections carry a flow label stays open for so long after the last URL with it has expired.
 const LABELLED_PORT_SPARE: Duration = Duration::from_secs(5);
-/// How often a shard tells how busy it is.
-const GAUGE_PERIOD: Duration = Duration::from_secs(1);
-/// Loads are kept as parts of this.
-const WHOLE: f64 = 1_000_000.0;
 
 /// How busy the shards are.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -181,12 +175,12 @@ pub fn start(
         secure = Some((address, listeners, tls));
     }
 
-    let digests = DigestPool::new(shards.min(processors)).map_err(DataPortError::Threads)?;
+    let digests = Arc::new(DigestPool::new(shards.min(processors)).map_err(DataPortError::Threads)?);
     let reading = Reading::new(Arc::clone(&store), config.io_mode, config.verify_reads);
     let port = Arc::new(Port {
         desk,
         store,
-        digests: Some(Arc::new(digests)),
+        digests: Some(Arc::clone(&digests)),
         settings: Settings {
             head_limits: http1::Limits::default(),
             head_time: config.timeouts.head,
@@ -229,6 +223,8 @@ pub fn start(
     }
     let zero_copy = started.iter().map(|shard| Arc::clone(&shard.facts().zero_copy)).collect();
     metrics.register(|registry| {
+        let engine = EngineCollector { gauges: gauges.clone(), blocking, digests };
+        registry.register_collector(Box::new(engine));
         let tls = keys.as_ref().map(|(_, tls)| Arc::clone(tls));
         registry.register_collector(Box::new(ReadingCollector::of(&port.reading)));
         registry.register_collector(Box::new(PortCollector { port: Arc::clone(&port), zero_copy, tls }))
@@ -404,13 +400,7 @@ impl DataPort for Shards {
     }
 
     fn load(&self) -> EngineLoad {
-        let slots = self.gauges.iter().map(|gauges| gauges.slots.load(Ordering::Relaxed)).sum::<u64>();
-        let used = self.gauges.iter().map(|gauges| gauges.used.load(Ordering::Relaxed)).sum::<u64>();
-        let busiest = self.gauges.iter().map(|gauges| gauges.busy.load(Ordering::Relaxed)).max();
-        EngineLoad {
-            buffers_used: if slots == 0 { 0.0 } else { used as f64 / slots as f64 },
-            busiest_shard: busiest.unwrap_or(0) as f64 / WHOLE,
-        }
+        engine_metrics::load(&self.gauges)
     }
 
     fn labelled_port(&self, mark: &Mark, secure: bool) -> Option<u16> {
@@ -450,40 +440,6 @@ impl DataPort for Shards {
         let shards = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
         // All are asked before any is waited for; dropping one waits for its thread.
         shards.iter().for_each(Shard::stop);
-    }
-}
-
-/// What a shard tells of itself.
-#[derive(Debug, Default)]
-struct Gauges {
-    /// A task of the shard has run: its loop turns.
-    turned: Beat,
-    slots: AtomicU64,
-    used: AtomicU64,
-    /// Share of the last period that the thread was on a processor, in parts of [`WHOLE`].
-    busy: AtomicU64,
-}
-
-/// Runs on a shard: reads the thread's own clocks now and then.
-async fn watch(core: Rc<Core>, gauges: Arc<Gauges>) {
-    let processor_seconds = || {
-        let time = clock_gettime(ClockId::ThreadCPUTime);
-        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-    };
-    let (mut since, mut worked_before) = (core.now(), processor_seconds());
-    loop {
-        gauges.turned.strike();
-        let arena = core.arena();
-        gauges.slots.store(arena.slots() as u64, Ordering::Relaxed);
-        gauges.used.store(arena.used() as u64, Ordering::Relaxed);
-        core.sleep(GAUGE_PERIOD).await;
-        let (now, worked) = (core.now(), processor_seconds());
-        let elapsed = now.saturating_duration_since(since).as_secs_f64();
-        if elapsed > 0.0 {
-            let share = ((worked - worked_before) / elapsed).clamp(0.0, 1.0);
-            gauges.busy.store((share * WHOLE) as u64, Ordering::Relaxed);
-        }
-        (since, worked_before) = (now, worked);
     }
 }
 
@@ -572,6 +528,7 @@ impl Collector for PortCollector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::engine_metrics::GAUGE_PERIOD;
     use crate::control::registry::{Registry, RegistrySettings};
     use crate::engine::disk::KernelDisk;
     use crate::store::StoreConfig;

@@ -9,6 +9,7 @@ use v1::transfer_event::Event;
 use v1::transfer_request::Kind;
 
 use super::replicas;
+use super::transfer_json::kind_name;
 use super::wire;
 use crate::scrub::reading::recorded;
 use crate::store::{ReplicaId, ReplicaStat, Store, StoreError};
@@ -27,18 +28,8 @@ pub struct Kept {
     /// Since when its door can come for it: the start of this life.
     since: Moment,
     verdict: Mutex<Option<Verdict>>,
-}
-
-/// What the kind of a request is called.
-fn kind_name(kind: &Kind) -> KindName {
-    match kind {
-        Kind::Get(_) => KindName::Get,
-        Kind::Put(_) => KindName::Put,
-        Kind::Pull(_) => KindName::Pull,
-        Kind::Push(_) => KindName::Push,
-        Kind::PoolToPool(_) => KindName::PoolToPool,
-        Kind::LocalCopy(_) => KindName::LocalCopy,
-    }
+    /// It got its outcome here: nobody has heard of its end.
+    cut_short: bool,
 }
 
 impl Kept {
@@ -50,7 +41,8 @@ impl Kept {
         let id = TransferId::new(request.transfer_id.as_str()).map_err(|error| error.to_string())?;
         let kind = kind_name(request.kind.as_ref().ok_or("it has no kind")?);
         let replica = ReplicaId::new(&request.replica_id).map_err(|error| error.to_string())?;
-        if info.outcome.is_none() {
+        let cut_short = info.outcome.is_none();
+        if cut_short {
             let stored = match kind.stores() {
                 true => found(store, &replica)?.filter(|stat| stat.attributes.transfer == id.as_str()),
                 false => None,
@@ -73,7 +65,7 @@ impl Kept {
             Some(Event::Finished(finished)) if finished.orphaned
         );
         let verdict = Mutex::new(orphaned.then_some(Verdict::Timeout));
-        Ok(Some(Self { id, kind, request, info, state, since: now, verdict }))
+        Ok(Some(Self { id, kind, request, info, state, since: now, verdict, cut_short }))
     }
 
     /// An upload of which nothing is known but the replica: its request was not kept in time.
@@ -122,6 +114,12 @@ impl Kept {
     #[must_use]
     pub fn state(&self) -> StateName {
         self.state
+    }
+
+    /// Whether the end of the daemon has cut it short, so that its end was never told.
+    #[must_use]
+    pub fn was_cut_short(&self) -> bool {
+        self.cut_short
     }
 
     /// Whether a door asks for this very transfer again: secrets, which are not kept, may differ.

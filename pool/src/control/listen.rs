@@ -104,7 +104,7 @@ impl std::fmt::Display for GrpcAddress {
 }
 
 /// Checks what an endpoint needs, without binding it.
-pub(super) fn check(endpoint: &GrpcEndpoint) -> Result<(), ListenError> {
+pub fn check(endpoint: &GrpcEndpoint) -> Result<(), ListenError> {
     tls(endpoint).map(drop)
 }
 

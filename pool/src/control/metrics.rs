@@ -2,30 +2,28 @@
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::queue::QueueStatus;
+use super::transfer_metrics::TransferMetrics;
 use crate::store::SpaceStatus;
 use crate::transfer::Transfer;
 use crate::transfer::request::KindName;
-use crate::transfer::state::StateName;
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabels {
-    kind: &'static str,
-    outcome: &'static str,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabels {
     kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    version: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -41,11 +39,9 @@ struct SpaceLabels {
 /// The pool's metrics. The engine and the store register theirs through [`Metrics::register`].
 pub struct Metrics {
     registry: Mutex<Registry>,
-    transfers: Family<OutcomeLabels, Counter>,
-    duration: Family<OutcomeLabels, Histogram, fn() -> Histogram>,
+    transfers: TransferMetrics,
     received: Family<KindLabels, Counter>,
     sent: Family<KindLabels, Counter>,
-    retries: Counter,
     running: Family<QueueLabels, Gauge>,
     waiting: Family<QueueLabels, Gauge>,
     space: Family<SpaceLabels, Gauge>,
@@ -69,16 +65,18 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("penstock");
-        let transfers = Family::<OutcomeLabels, Counter>::default();
-        registry.register("transfers", "Transfers that ended, by kind and outcome", transfers.clone());
-        // 1 ms to 9 hours.
-        let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 4.0, 13));
-        let duration = Family::new_with_constructor(buckets);
+        let transfers = TransferMetrics::new(&mut registry);
+        let build = Family::<BuildLabels, Gauge>::default();
+        build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("build_info", "1, with the release of this pool", build);
+        let started_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let start_time = Gauge::<i64>::default();
+        start_time.set(gauge(started_at.as_secs()));
         registry.register_with_unit(
-            "transfer_duration",
-            "From the client's coming to the last byte, by kind and outcome",
+            "start_time",
+            "When this pool started, in Unix time",
             Unit::Seconds,
-            duration.clone(),
+            start_time,
         );
         let received = Family::<KindLabels, Counter>::default();
         registry.register_with_unit("received", "Bytes written to replicas", Unit::Bytes, received.clone());
@@ -96,31 +94,17 @@ impl Metrics {
             space.clone(),
         );
         // A rate needs the zero before the first event (Prometheus, "Avoid missing metrics").
-        for kind in [KindName::Get, KindName::Put, KindName::Pull, KindName::Push] {
-            let kind = kind.as_str();
-            for outcome in [StateName::Done, StateName::Failed, StateName::Cancelled] {
-                drop(transfers.get_or_create(&OutcomeLabels { kind, outcome: outcome.as_str() }));
-            }
-        }
         for (kind, inwards) in
             [(KindName::Put, true), (KindName::Pull, true), (KindName::Get, false), (KindName::Push, false)]
         {
             let family = if inwards { &received } else { &sent };
             drop(family.get_or_create(&KindLabels { kind: kind.as_str() }));
         }
-        let retries = Counter::default();
-        registry.register(
-            "transfer_retries",
-            "Third-party copies' streams that broke and went on over another connection",
-            retries.clone(),
-        );
         Self {
             registry: Mutex::new(registry),
             transfers,
-            duration,
             received,
             sent,
-            retries,
             running,
             waiting,
             space,
@@ -143,11 +127,7 @@ impl Metrics {
 
     /// Counts an ended transfer.
     pub(super) fn ended(&self, transfer: &Transfer) {
-        let kind = transfer.request().kind.name().as_str();
-        let labels = OutcomeLabels { kind, outcome: transfer.state().name().as_str() };
-        self.transfers.get_or_create(&labels).inc();
-        self.duration.get_or_create(&labels).observe(transfer.progress().transfer_time().as_secs_f64());
-        self.retries.inc_by(transfer.progress().retries().into());
+        self.transfers.ended(transfer);
     }
 
     /// Counts bytes as they move.
@@ -189,6 +169,12 @@ impl Metrics {
         for (part, bytes) in parts {
             self.space.get_or_create(&SpaceLabels { part }).set(gauge(bytes));
         }
+    }
+
+    /// Bytes in and out since the start.
+    pub(super) fn totals(&self) -> (u64, u64) {
+        let rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        (rates.in_bytes, rates.out_bytes)
     }
 
     /// Bytes per second in and out, over the time since the last call that was at least a second ago.

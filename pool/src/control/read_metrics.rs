@@ -50,6 +50,16 @@ impl Collector for ReadingCollector {
         let blocks = [
             ("pool_bad_blocks", "Blocks that came otherwise than they were stored", &counters.bad_blocks),
             ("pool_rescued_blocks", "Bad blocks that came right by another way", &counters.rescued_blocks),
+            (
+                "pool_sendfile_fallbacks",
+                "Stretches of known good bytes that were copied all the same, as their connection encrypts",
+                &counters.sendfile_fallbacks,
+            ),
+            (
+                "pool_sendfile_waits",
+                "Times that a socket was full while cached bytes were handed to it",
+                &counters.sendfile_waits,
+            ),
         ];
         let bytes = bytes.map(|(name, help, count)| (name, help, Some(&Unit::Bytes), count));
         let blocks = blocks.map(|(name, help, count)| (name, help, None, count));

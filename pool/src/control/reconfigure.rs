@@ -48,6 +48,8 @@ fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
         ("max_file_size", one.max_file_size != other.max_file_size),
         ("shards", one.shards != other.shards),
         ("buffer_memory", one.buffer_memory_bytes != other.buffer_memory_bytes),
+        ("disk_depth", one.disk_depth != other.disk_depth),
+        ("records", one.records != other.records),
         ("io_mode", one.io_mode != other.io_mode),
         ("verify_reads", one.verify_reads != other.verify_reads),
         ("checksums", one.checksums != other.checksums),

@@ -18,6 +18,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 use tracing::info;
 
+use super::chronicle::Chronicle;
 use super::data_port::DataPort;
 use super::doors::Doors;
 use super::entry::{Bell, Entry, Subject};
@@ -139,6 +140,8 @@ pub struct Registry {
     secure_data_url: OnceLock<String>,
     /// What transfers are marked with.
     marking: OnceLock<Arc<Marking>>,
+    /// What is remembered of those that have ended.
+    chronicle: OnceLock<Arc<Chronicle>>,
     /// Who is told of transfers that are parts of traces.
     tracer: OnceLock<Tracer>,
     /// Where transfers go that the pool makes by itself.
@@ -204,6 +207,7 @@ impl Registry {
             data_url: OnceLock::new(),
             secure_data_url: OnceLock::new(),
             marking: OnceLock::new(),
+            chronicle: OnceLock::new(),
             tracer: OnceLock::new(),
             data_port: OnceLock::new(),
             draining: AtomicBool::new(false),
@@ -235,6 +239,18 @@ impl Registry {
     /// How transfers are marked. Set once, before the first transfer; without it, none is.
     pub fn set_marking(&self, marking: &Arc<Marking>) {
         let _ = self.marking.set(Arc::clone(marking));
+    }
+
+    /// Who remembers the transfers that have ended. Set once, before the first transfer.
+    pub fn set_chronicle(&self, chronicle: Arc<Chronicle>) {
+        // A second one would not have what the first one remembers.
+        let _ = self.chronicle.set(chronicle);
+    }
+
+    /// Who remembers the transfers that have ended.
+    #[must_use]
+    pub fn chronicle(&self) -> &Arc<Chronicle> {
+        self.chronicle.get_or_init(Arc::default)
     }
 
     /// Who is told of transfers that are parts of traces. Set once, before the first transfer.
@@ -610,6 +626,7 @@ impl Registry {
         if first_time {
             self.count_bytes(&entry);
             self.metrics.ended(&transfer);
+            self.chronicle().ended(&entry);
             log_end(&transfer, &state);
             if let Some(tracer) = self.tracer.get() {
                 traces::ended(tracer, entry.trace.get().copied(), &transfer, &state);

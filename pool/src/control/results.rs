@@ -17,7 +17,7 @@ use penstock_door_proto::v1;
 use prost::Message;
 use tracing::{info, warn};
 
-use super::entry::Entry;
+use super::entry::{Entry, Subject};
 use super::kept::Kept;
 use super::registry::Registry;
 use crate::store::{ReplicaId, Store};
@@ -74,6 +74,11 @@ impl Results {
         for entry in self.registry.restore(kept) {
             // As it is from now on: those that were cut short have an outcome now.
             self.put(&entry);
+            if let Subject::Kept(kept) = entry.subject()
+                && kept.was_cut_short()
+            {
+                self.registry.chronicle().ended(&entry);
+            }
         }
     }
 

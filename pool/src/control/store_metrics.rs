@@ -61,7 +61,7 @@ impl Collector for StoreCollector {
         done.encode(encoder.encode_descriptor(
             "scrub_done",
             help,
-            Some(&Unit::Ratios),
+            Some(&Unit::Other("ratio".into())),
             done.metric_type(),
         )?)?;
         let totals = self.scrub.totals();

@@ -119,6 +119,11 @@ pub(super) fn progress(transfer: &Transfer) -> v1::Progress {
         limits: Some(limits(&transfer.limits())),
         retries: counters.retries(),
         marked_as: marked_as(transfer),
+        queue_time: length(transfer.queue_time()),
+        first_byte_time: counters.first_byte_time().and_then(length),
+        transfer_time: counters.first_byte_time().and_then(|_| length(counters.transfer_time())),
+        mean_read_bandwidth: counters.mean_read_bandwidth(),
+        mean_write_bandwidth: counters.mean_write_bandwidth(),
     }
 }
 

@@ -46,6 +46,12 @@ impl Blocking {
         Arc::new(Blocking { shared: Arc::new(shared), threads_limit: threads_limit.max(1) })
     }
 
+    /// Threads that there are now, and jobs that wait for one.
+    pub fn load(&self) -> (usize, usize) {
+        let state = self.shared.lock();
+        (state.threads, state.jobs.len())
+    }
+
     /// Queues a job.
     pub fn run(&self, job: Job) -> io::Result<()> {
         let mut state = self.shared.lock();

@@ -227,6 +227,22 @@ impl Transfer {
         self.limits_of(&self.lock())
     }
 
+    /// How long it waited for its turn, or has waited so far.
+    #[must_use]
+    pub fn queue_time(&self) -> Duration {
+        let inner = self.lock();
+        let waited_us = match inner.state {
+            State::Queued => self.now().monotonic_us.saturating_sub(self.submitted_at.monotonic_us),
+            State::Ready { .. }
+            | State::Running { .. }
+            | State::Finishing { .. }
+            | State::Done(_)
+            | State::Failed(_)
+            | State::Cancelled(_) => inner.queued_us,
+        };
+        Duration::from_micros(waited_us)
+    }
+
     // ---- control ----------------------------------------------------------------------------------------------
 
     /// GET: the replica that will be read. It stays open until the transfer has ended.
@@ -260,6 +276,7 @@ impl Transfer {
             let reason = one_line(reason, MAX_REASON_BYTES);
             let summary = self.summary(inner);
             let cancelled = Cancelled { reason, cancelled_at: self.now(), summary };
+            self.leave_queue(inner);
             let cancelled = inner.step(Step::Cancel(Arc::new(cancelled)), after).is_ok();
             if cancelled {
                 self.stop_claims(inner, after);
@@ -535,6 +552,7 @@ impl Transfer {
     fn fail_locked(&self, inner: &mut Inner, failure: Failure, after: &mut After) -> Result<(), IllegalStep> {
         let started_at = inner.state.started_at();
         let failed = Failed { failure, started_at, failed_at: self.now(), summary: self.summary(inner) };
+        self.leave_queue(inner);
         inner.step(Step::Fail(Arc::new(failed)), after)
     }
 
@@ -544,6 +562,13 @@ impl Transfer {
             self.stop_claims(inner, after);
         }
         aborted
+    }
+
+    /// Whoever ends in the queue has waited in it until now.
+    fn leave_queue(&self, inner: &mut Inner) {
+        if matches!(inner.state, State::Queued) {
+            inner.queued_us = self.now().monotonic_us.saturating_sub(self.submitted_at.monotonic_us);
+        }
     }
 
     fn stop_claims(&self, inner: &mut Inner, after: &mut After) {

@@ -23,6 +23,7 @@ pub struct Progress {
     bytes_requested: AtomicU64,
     /// When bytes could begin to move.
     began_us: AtomicU64,
+    first_moved_us: AtomicU64,
     last_moved_us: AtomicU64,
     last_moved_unix_us: AtomicU64,
     retries: AtomicU32,
@@ -58,6 +59,7 @@ impl Progress {
             bytes_moved: AtomicU64::new(0),
             bytes_requested: AtomicU64::new(UNKNOWN),
             began_us: AtomicU64::new(NEVER),
+            first_moved_us: AtomicU64::new(NEVER),
             last_moved_us: AtomicU64::new(NEVER),
             last_moved_unix_us: AtomicU64::new(0),
             retries: AtomicU32::new(0),
@@ -72,6 +74,15 @@ impl Progress {
     pub fn moved(&self, bytes: u64) {
         let now = self.clock.now();
         self.bytes_moved.fetch_add(bytes, Ordering::Relaxed);
+        if self.first_moved_us.load(Ordering::Relaxed) == NEVER {
+            // The earliest of several connections, give or take what they are apart.
+            let _ = self.first_moved_us.compare_exchange(
+                NEVER,
+                now.monotonic_us,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+        }
         self.last_moved_us.store(now.monotonic_us, Ordering::Relaxed);
         self.last_moved_unix_us.store(now.unix_us, Ordering::Relaxed);
     }
@@ -143,6 +154,14 @@ impl Progress {
             return Duration::ZERO;
         }
         Duration::from_micros(last.saturating_sub(began))
+    }
+
+    /// From the start to the first byte that moved; `None` before that.
+    #[must_use]
+    pub fn first_byte_time(&self) -> Option<Duration> {
+        let began = self.began_us.load(Ordering::Relaxed);
+        let first = self.first_moved_us.load(Ordering::Relaxed);
+        (began != NEVER && first != NEVER).then(|| Duration::from_micros(first.saturating_sub(began)))
     }
 
     /// Bytes per second that the disk was read with; 0 when it was not.
@@ -235,6 +254,7 @@ mod tests {
         clock.advance(Duration::from_secs(9));
         assert_eq!(progress.bytes_moved(), 30);
         assert_eq!(progress.transfer_time(), Duration::from_secs(2));
+        assert_eq!(progress.first_byte_time(), Some(Duration::from_secs(1)));
         assert_eq!(progress.last_moved_at().unwrap().monotonic_us, 7_000_000);
     }
 
@@ -243,6 +263,7 @@ mod tests {
         let (progress, _) = progress();
         assert_eq!(progress.bytes_requested(), None);
         assert_eq!(progress.last_moved_at(), None);
+        assert_eq!(progress.first_byte_time(), None);
         assert_eq!(progress.transfer_time(), Duration::ZERO);
         assert_eq!(progress.mean_read_bandwidth(), 0.0);
     }

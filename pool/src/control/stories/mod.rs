@@ -5,6 +5,7 @@ mod admin;
 mod health;
 mod marking;
 mod pool;
+mod records;
 mod registry;
 mod replicas;
 mod results;

@@ -71,6 +71,12 @@ pub enum RingUnavailable {
     Other(#[from] io::Error),
 }
 
+/// What io_uring offers here, found by opening a small ring and closing it again.
+pub fn abilities() -> Result<Abilities, RingUnavailable> {
+    const ENTRIES: u32 = 8;
+    open(ENTRIES, 2 * ENTRIES).map(|(_, abilities)| abilities)
+}
+
 /// Opens a ring with as many of the helpful flags as this kernel takes.
 pub(super) fn open(entries: u32, completions: u32) -> Result<(IoUring, Abilities), RingUnavailable> {
     type Flags = fn(&mut io_uring::Builder) -> &mut io_uring::Builder;

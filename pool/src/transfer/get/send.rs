@@ -8,6 +8,7 @@ use std::io;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::store::Replica;
@@ -99,7 +100,11 @@ impl<'a> Sender<'a> {
             let stretch = self.source.stretch(offset..range.end);
             offset = match stretch.way {
                 Way::Cached if self.connection.can_send_cached() => self.hand_over(stretch.range).await?,
-                Way::Cached | Way::Through { .. } | Way::Past { .. } => self.send_blocks(stretch).await?,
+                Way::Cached => {
+                    self.port.reading.counters().sendfile_fallbacks.fetch_add(1, Ordering::Relaxed);
+                    self.send_blocks(stretch).await?
+                }
+                Way::Through { .. } | Way::Past { .. } => self.send_blocks(stretch).await?,
             };
         }
         Ok(())
@@ -125,6 +130,7 @@ impl<'a> Sender<'a> {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.port.reading.counters().sendfile_waits.fetch_add(1, Ordering::Relaxed);
                     self.wait_for_room().await?;
                     break;
                 }

@@ -101,6 +101,9 @@ async fn upload(
     }
     claim.started(exchange.connection_info()).map_err(|_| stopped())?;
     exchange.begin_flow(claim, Supplier::There);
+    if let Some(length) = plan.length {
+        claim.transfer().progress().set_requested(length);
+    }
     let (checksums, size) = if plan.length.is_some_and(|length| length <= SMALL_BYTES) {
         receive_small(exchange, claim, plan, admission).await?
     } else {

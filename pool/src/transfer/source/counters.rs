@@ -13,6 +13,10 @@ pub struct ReadCounters {
     pub known_good_bytes: AtomicU64,
     /// Bytes that were sent without ever having been checked: their checksums are not known, or checking is off.
     pub unverified_bytes: AtomicU64,
+    /// Stretches of known good bytes that were copied all the same, as their connection encrypts.
+    pub sendfile_fallbacks: AtomicU64,
+    /// Times that a socket was full while cached bytes were handed to it.
+    pub sendfile_waits: AtomicU64,
     /// Blocks whose bytes were not those that were stored, however they were read.
     pub bad_blocks: AtomicU64,
     /// Blocks that were bad when read in one way and good when read in another.
