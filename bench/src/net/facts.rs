@@ -85,23 +85,6 @@ impl Verdicts {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn verdicts_are_told_where_there_are_any() {
-        let before = Verdicts { working: 1, copied: 2, slow: 0 };
-        let after = Verdicts { working: 1, copied: 4, slow: 1 };
-        assert_eq!(
-            after.since(before).shown().as_deref(),
-            Some("connections: 2 copied by the kernel after all, 1 given up, as the receiver was slow")
-        );
-        assert_eq!(before.since(before).shown(), None);
-        assert_eq!(Verdicts::of([&Tally::default(), &Tally::default()]), Verdicts::default());
-    }
-}
-
 impl Facts {
     /// Those of a server, now.
     pub fn ask(address: SocketAddr) -> anyhow::Result<Facts> {
@@ -118,5 +101,22 @@ impl Facts {
                 "what answers at {address} is no `penstock-bench net serve` of this version, or it is full"
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_told_where_there_are_any() {
+        let before = Verdicts { working: 1, copied: 2, slow: 0 };
+        let after = Verdicts { working: 1, copied: 4, slow: 1 };
+        assert_eq!(
+            after.since(before).shown().as_deref(),
+            Some("connections: 2 copied by the kernel after all, 1 given up, as the receiver was slow")
+        );
+        assert_eq!(before.since(before).shown(), None);
+        assert_eq!(Verdicts::of([&Tally::default(), &Tally::default()]), Verdicts::default());
     }
 }

@@ -1,7 +1,7 @@
 //! `marking check`: what of packet marking will work on this host, and what will not, and why.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use penstock_pool::config::Config;
@@ -63,12 +63,9 @@ impl Findings {
 
 /// Looks at everything. Ends with 1 when something that the configuration asks for will not work.
 pub fn check(options: &Options) -> anyhow::Result<ExitCode> {
-    let usual = Path::new(USUAL_CONFIG);
-    let config = match &options.config {
-        Some(file) => Some(Config::load(file)?),
-        None if usual.exists() => Some(Config::load(usual)?),
-        None => None,
-    };
+    let usual = || Some(PathBuf::from(USUAL_CONFIG)).filter(|path| path.exists());
+    let sources = options.sources(options.config.clone().or_else(usual));
+    let config = if sources.are_empty() { None } else { Some(sources.load()?.config) };
     let settings = config.as_ref().map_or_else(Settings::default, |config| config.marking.clone());
     let mut findings = Findings::default();
     look_at_host(&settings, &mut findings);

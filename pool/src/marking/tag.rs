@@ -23,7 +23,8 @@ impl Tag {
     #[must_use]
     pub fn new(experiment: u16, activity: u16) -> Option<Tag> {
         let fits = experiment < 1 << (u16::BITS - u32::from(ACTIVITY_BITS)) && activity < 1 << ACTIVITY_BITS;
-        fits.then(|| experiment << ACTIVITY_BITS | activity).and_then(|number| Tag::try_from(number).ok())
+        fits.then_some(experiment.wrapping_shl(ACTIVITY_BITS.into()) | activity)
+            .and_then(|number| Tag::try_from(number).ok())
     }
 
     /// The experiment, 1 to 1023.

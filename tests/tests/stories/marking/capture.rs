@@ -14,6 +14,9 @@ const CMS: (u32, u32) = (3, 13);
 const CMS_TAG: &str = "SciTag: 205";
 const MIB: usize = 1 << 20;
 
+/// A connection of the site: its port there, its tags, and whether it begins with a SYN.
+type Seen = (u16, Vec<(u32, u32)>, bool);
+
 fn site() -> Option<MarkedSite> {
     if let Some(reason) = obstacle() {
         println!("skipped: {reason}");
@@ -121,7 +124,7 @@ fn third_party_copies_carry_their_label_from_the_first_packet_on() {
     let (here, there): (Ipv6Addr, Ipv6Addr) = (SITE.parse().unwrap(), REMOTE.parse().unwrap());
     let packets = capture.packets();
     let outgoing = packets.iter().filter(|packet| packet.from.0 == here && packet.to == (there, REMOTE_PORT));
-    let mut connections: Vec<(u16, Vec<(u32, u32)>, bool)> = Vec::new();
+    let mut connections: Vec<Seen> = Vec::new();
     for packet in outgoing {
         let tag = tag_of(packet.label);
         match connections.iter_mut().find(|(port, _, _)| *port == packet.from.1) {
