@@ -88,7 +88,7 @@ impl Verdicts {
 impl Facts {
     /// Those of a server, now.
     pub fn ask(address: SocketAddr) -> anyhow::Result<Facts> {
-        let mut stream = super::open(address, Greeting { kind: Kind::Facts, length: Duration::ZERO })?;
+        let mut stream = super::open(address, 0, Greeting { kind: Kind::Facts, length: Duration::ZERO })?;
         let mut ask = || -> std::io::Result<Vec<u8>> {
             stream.set_read_timeout(Some(ANSWER_LIMIT))?;
             let mut answer = Vec::new();

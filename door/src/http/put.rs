@@ -56,8 +56,10 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         Some(file) if checked.by_etag => Expectation::Etag(file.etag().to_owned()),
         _ => expects,
     };
+    let client = exchange.client();
     let request = UploadRequest {
-        client: exchange.client(),
+        marking: exchange.marking(&client),
+        client,
         view_path: exchange.view_path.clone(),
         path: exchange.path.clone(),
         size_bytes,

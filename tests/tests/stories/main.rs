@@ -17,6 +17,7 @@ mod hostile;
 mod index;
 mod interchange;
 mod interruption;
+mod marking;
 mod operations;
 mod ranges;
 mod readme;
