@@ -92,6 +92,8 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
 /// Makes an empty file at the request's path, where nothing is (RFC 4918 §7.3).
 pub async fn create_empty(exchange: &Exchange, shown: Shown) -> Result<(), Refusal> {
     let request = UploadRequest {
+        // Its bytes, none, do not leave the site.
+        marking: None,
         client: exchange.client(),
         view_path: exchange.view_path.clone(),
         path: exchange.path.clone(),

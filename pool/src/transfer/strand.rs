@@ -45,7 +45,8 @@ impl Strand {
         *self.link.borrow_mut() = Some(link);
         if let Some(mark) = self.transfer.mark() {
             let supplier = match self.transfer.request().kind {
-                Kind::Get(_) | Kind::Push(_) => Supplier::Here,
+                // A local copy has no connection to mark.
+                Kind::Get(_) | Kind::Push(_) | Kind::LocalCopy(_) => Supplier::Here,
                 Kind::Put(_) | Kind::Pull(_) => Supplier::There,
             };
             *self.flow.borrow_mut() = Some(Flow::new(mark, tcp, supplier));
