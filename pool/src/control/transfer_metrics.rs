@@ -21,7 +21,8 @@ use crate::transfer::state::StateName;
 use crate::transfer::{FailureCode, State, Transfer};
 
 /// Kinds of transfers that a pool makes.
-const KINDS: [KindName; 4] = [KindName::Get, KindName::Put, KindName::Pull, KindName::Push];
+const KINDS: [KindName; 5] =
+    [KindName::Get, KindName::Put, KindName::Pull, KindName::Push, KindName::LocalCopy];
 /// States of transfers, in the order of their lives.
 const STATES: [StateName; 7] = [
     StateName::Queued,

@@ -135,6 +135,7 @@ fn description(state: &State, transfer: &Transfer) -> &'static str {
         State::Ready { .. } => match kind {
             KindName::Pull => "asking the source",
             KindName::Push => "asking the destination",
+            KindName::LocalCopy => "about to copy the original",
             _ => "waiting for the client to come to the data port",
         },
         State::Running { .. } if transfer.open_claims() == 0 && kind == KindName::Get => {
@@ -144,6 +145,7 @@ fn description(state: &State, transfer: &Transfer) -> &'static str {
             None | Some(Limit::Source) => match kind {
                 KindName::Pull => "moving bytes; waiting for the source",
                 KindName::Push => "moving bytes; waiting for the destination",
+                KindName::LocalCopy => "copying the original inside the pool",
                 _ => "moving bytes; waiting for the client",
             },
             Some(Limit::Network) => "moving bytes; waiting for the network",

@@ -137,7 +137,11 @@ impl Job<'_> {
         }
         let (store, original) = (Arc::clone(&self.third_party.port.store), Arc::clone(self.original));
         let sharing = self.core.blocking(move || {
-            let shared = store.disk().share(original.file(), upload.file());
+            let disk = store.disk();
+            // Bytes that end within a block are shared only with a file that ends there, too (ioctl_ficlone(2)). The
+            // space that was allocated stays, but for what the last block was padded with.
+            let cut = disk.truncate(upload.file(), original.size());
+            let shared = cut.and_then(|()| disk.share(original.file(), upload.file()));
             (upload, shared)
         });
         let (upload, shared) = sharing.await.map_err(|error| lost(&error))?;
