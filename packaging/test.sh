@@ -64,8 +64,11 @@ start_unit() {
     (
         umask "$(setting "$unit" UMask)"
         cd "$(setting "$unit" WorkingDirectory || true)" 2>/dev/null || cd /
+        # Containers may not raise limits; the pool works with less, and says so.
+        ulimit -l unlimited 2>/dev/null || true
+        ulimit -n "$(setting "$unit" LimitNOFILE)" 2>/dev/null || true
         exec setpriv --reuid="$user" --regid="$(setting "$unit" Group)" --clear-groups --no-new-privs \
-            --bounding-set=-all prlimit --memlock=unlimited --nofile="$(setting "$unit" LimitNOFILE)" $command
+            --bounding-set=-all $command
     ) >"/run/$unit.out" 2>"/run/$unit.log" &
     daemon=$!
 }
@@ -144,7 +147,7 @@ on_the_copy() {
 
     step "remove"
     dpkg --remove penstock
-    ! command -v penstock-pool >/dev/null || fail "penstock-pool is still there"
+    [[ ! -e /usr/bin/penstock-pool ]] || fail "penstock-pool is still there"
     [[ -n $(find /var/lib/penstock/pool01/data -type f) ]] || fail "what was stored has gone"
     [[ -f /etc/logrotate.d/penstock && -f /etc/penstock/pool.toml ]] || fail "configuration has gone before the purge"
 

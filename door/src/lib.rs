@@ -8,6 +8,7 @@
 //! * [`pools`]: connections to pools, their state, the choice among them.
 //! * [`auth`]: who asks, and what they may do.
 //! * [`namespace`]: which names there are, in SQLite.
+//! * [`marking`]: whose traffic a transfer is.
 //! * [`config`], [`checksum`], [`metrics`]: what all of them speak of.
 //!
 //! A PUT, from top to bottom: [`http::put`] → [`transfers::upload`] → the pool → [`namespace::upload`].
@@ -18,6 +19,7 @@ pub mod auth;
 pub mod checksum;
 pub mod config;
 pub mod http;
+pub mod marking;
 pub mod metrics;
 pub mod namespace;
 pub mod pools;

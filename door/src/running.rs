@@ -124,6 +124,7 @@ impl Door {
             transfers: Arc::clone(&transfers),
             redirect: config.redirect.clone(),
             copy: config.copy.clone(),
+            marking: config.marking.clone(),
             limits: config.limits,
             own_url,
             realm: config.name.to_string(),

@@ -5,6 +5,7 @@ mod site;
 use hyper::StatusCode;
 use penstock_door::auth::keys::KeyRing;
 use penstock_door::auth::macaroon::Macaroon;
+use penstock_door_proto::v1 as proto;
 use site::Site;
 use site::copying::SOURCE;
 
@@ -145,7 +146,8 @@ async fn what_real_clients_send_besides_is_taken() {
         )
         .await;
     let (request, pull) = (site.pool.last_request(), site.pool.last_pull());
-    assert_eq!((pull.streams, request.marking), (1, None));
+    // What is no tag marks nothing, whatever else says something.
+    assert_eq!((pull.streams, request.marking), (1, Some(proto::Marking { scitag: 0 })));
     let headers: Vec<_> = pull.remote.as_ref().unwrap().headers.iter().map(|h| h.name.as_str()).collect();
     assert_eq!(headers, ["archivemetadata", "scitag"]);
     assert!(pull.remote.unwrap().require_checksum_verification);

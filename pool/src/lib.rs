@@ -7,6 +7,7 @@
 //! * [`scrub`]: verification of replicas on the disk, of one or, in the background, of all.
 //! * [`transfer`]: what a transfer is, and how GET, PUT, pull and push move its bytes, on the shards.
 //! * [`remote`]: remote HTTP servers, with the pool as their client.
+//! * [`marking`]: whose traffic a flow is, told to networks by flow labels and fireflies.
 //! * [`http1`]: heads, ranges, chunked coding and digest headers of the data port.
 //! * [`checksum`]: algorithms, their combination, digests off the data path.
 //! * [`store`]: replicas on the disk: layout, attributes, commit, space.
@@ -17,6 +18,7 @@ pub mod config;
 pub mod control;
 pub mod engine;
 pub mod http1;
+pub mod marking;
 pub mod remote;
 pub mod scrub;
 pub mod store;

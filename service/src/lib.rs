@@ -4,6 +4,7 @@
 //! * [`life`]: from the start over reloads to the drained end, told to the service manager on the way.
 //! * [`notify`]: the service manager's socket. [`watchdog`]: what it wants to hear, and how often.
 //! * [`activation`]: listeners that it has opened beforehand. [`signals`]: what admins say.
+//! * [`exposition`]: the text formats in which Prometheus reads metrics.
 //! * [`trace`]: traces for OpenTelemetry.
 //! * [`complaint`]: the last words of a daemon that cannot go on.
 //!
@@ -12,6 +13,7 @@
 
 pub mod activation;
 pub mod complaint;
+pub mod exposition;
 pub mod life;
 pub mod log;
 pub mod notify;
@@ -21,3 +23,21 @@ pub mod watchdog;
 
 pub use life::{Daemon, live};
 pub use log::{Log, LogFilter};
+
+/// The beginning of a text: at most so many bytes, and whole characters. (`floor_char_boundary` is Rust 1.91.)
+pub(crate) fn beginning(text: &str, most_bytes: usize) -> &str {
+    let end = (0..=most_bytes.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        for (most, expected) in [(0, ""), (1, "a"), (2, "a"), (3, "aé"), (99, "aé")] {
+            assert_eq!(beginning("aé", most), expected, "{most}");
+        }
+    }
+}

@@ -310,12 +310,13 @@ mod tests {
         let (reader, writer) = io::pipe().unwrap();
         let lines = Lines::start(writer, true);
         let begun = Instant::now();
-        for _ in 0..2 * WAITING_LINES_MAX {
+        // The pipe takes some, the queue takes some, and then they are lost: nobody ever waits for the reader.
+        while lines.lost.load(Ordering::Relaxed) == 0 {
             lines.make_writer().write_all(&[b'x'; 100]).unwrap();
+            assert!(begun.elapsed() < Duration::from_secs(10), "no line was lost");
         }
         lines.flush(Duration::from_millis(50));
-        assert!(begun.elapsed() < Duration::from_secs(10));
-        assert!(lines.lost.load(Ordering::Relaxed) > 0);
+        assert!(begun.elapsed() < Duration::from_secs(20), "the end waits for a bounded time only");
         drop(reader);
     }
 

@@ -94,8 +94,7 @@ fn line(word: Word<'_>) -> String {
 
 /// A line break would begin another word.
 fn one_short_line(text: &str) -> String {
-    let end = text.floor_char_boundary(STATUS_MAX_BYTES);
-    text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    crate::beginning(text, STATUS_MAX_BYTES).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn monotonic_us() -> i64 {

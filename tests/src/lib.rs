@@ -19,6 +19,7 @@ pub mod files;
 pub mod lone_pool;
 pub mod macaroon;
 pub mod manager;
+pub mod marking;
 pub mod metrics;
 pub mod network;
 pub mod pair;

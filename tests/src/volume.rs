@@ -165,11 +165,11 @@ impl Volume {
         image.set_len(physical(file, offset)).expect("the image can be cut off");
     }
 
-    /// The whole disk is gone, under a file system that is mounted and used: everything that is not in memory is an I/O
-    /// error.
+    /// The disk is pulled out under a file system that is mounted and used: whatever is asked of it is an I/O error from
+    /// here on (FS_IOC_GOINGDOWN).
     pub fn vanish(&self) {
-        let image = OpenOptions::new().write(true).open(self.image()).expect("the image is ours");
-        image.set_len(0).expect("the image can be cut off");
+        run(Command::new("xfs_io").args(["-x", "-c", "shutdown -f"]).arg(self.path()))
+            .expect("xfs_io is there");
     }
 
     /// The lost part is there again, and is zeros.

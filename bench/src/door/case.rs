@@ -31,7 +31,8 @@ impl Kind {
         match self {
             Kind::Put => {
                 "redirect: the PUT at the door, up to its 307; data: the PUT at the pool with the bytes, the sync, the \
-                 name in the namespace, up to 201"
+                 name in the namespace, up to 201. A door may close a connection on which it has redirected an upload, as it \
+                 cannot know whether the body comes after all (RFC 9110 §10.1.1); then the next one needs a new one"
             }
             Kind::Get => {
                 "redirect: the GET at the door, up to its 307; data: the GET at the pool, up to the last byte"

@@ -34,6 +34,8 @@ pub struct Case {
     pub method: Method,
     /// Connections.
     pub streams: u32,
+    /// Packets from here carry a flow label; `None`: it is not asked for.
+    pub labelled: Option<bool>,
 }
 
 impl Case {
@@ -43,7 +45,13 @@ impl Case {
         for direction in &options.direction {
             for method in &options.method {
                 for streams in &options.streams {
-                    cases.push(Case { direction: *direction, method: *method, streams: streams.0 });
+                    let (direction, method, streams) = (*direction, *method, streams.0);
+                    let case = Case { direction, method, streams, labelled: None };
+                    match options.scitag {
+                        None => cases.push(case),
+                        // In turn, so that both meet the same machine.
+                        Some(_) => cases.extend([false, true].map(|on| Case { labelled: Some(on), ..case })),
+                    }
                 }
             }
         }
@@ -61,11 +69,15 @@ impl Case {
             Method::ZeroCopy => "zero-copy",
             Method::Sendfile => "sendfile",
         };
-        vec![
+        let mut labels = vec![
             Label::text("direction", "direction", direction),
             Label::text("method", "sent by", method),
             Label::count("streams", "streams", self.streams),
-        ]
+        ];
+        if let Some(labelled) = self.labelled {
+            labels.push(Label::text("labelled", "flow label", if labelled { "yes" } else { "no" }));
+        }
+        labels
     }
 }
 

@@ -85,6 +85,25 @@ impl Verdicts {
     }
 }
 
+impl Facts {
+    /// Those of a server, now.
+    pub fn ask(address: SocketAddr) -> anyhow::Result<Facts> {
+        let mut stream = super::open(address, 0, Greeting { kind: Kind::Facts, length: Duration::ZERO })?;
+        let mut ask = || -> std::io::Result<Vec<u8>> {
+            stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+            let mut answer = Vec::new();
+            (&mut stream).take(MOST_BYTES).read_to_end(&mut answer)?;
+            Ok(answer)
+        };
+        let answer = ask().with_context(|| format!("the server at {address} does not answer"))?;
+        serde_json::from_slice(&answer).with_context(|| {
+            format!(
+                "what answers at {address} is no `penstock-bench net serve` of this version, or it is full"
+            )
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,24 +118,5 @@ mod tests {
         );
         assert_eq!(before.since(before).shown(), None);
         assert_eq!(Verdicts::of([&Tally::default(), &Tally::default()]), Verdicts::default());
-    }
-}
-
-impl Facts {
-    /// Those of a server, now.
-    pub fn ask(address: SocketAddr) -> anyhow::Result<Facts> {
-        let mut stream = super::open(address, Greeting { kind: Kind::Facts, length: Duration::ZERO })?;
-        let mut ask = || -> std::io::Result<Vec<u8>> {
-            stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-            let mut answer = Vec::new();
-            (&mut stream).take(MOST_BYTES).read_to_end(&mut answer)?;
-            Ok(answer)
-        };
-        let answer = ask().with_context(|| format!("the server at {address} does not answer"))?;
-        serde_json::from_slice(&answer).with_context(|| {
-            format!(
-                "what answers at {address} is no `penstock-bench net serve` of this version, or it is full"
-            )
-        })
     }
 }

@@ -21,6 +21,8 @@ use facts::{Facts, Verdicts};
 use greeting::{Greeting, Kind};
 use options::Run;
 pub use options::{Command, Options};
+use penstock_pool::engine::net::flow_label;
+use penstock_pool::marking::FlowLabel;
 use station::Station;
 
 use crate::child::Child;
@@ -56,19 +58,11 @@ fn measure(options: &Run, interrupt: &Interrupt) -> anyhow::Result<()> {
     };
     let most_streams = options.streams.iter().map(|count| count.0).max().unwrap_or(1);
     let (server, address) = if options.loopback {
-        let listen = if options.ipv6 { "[::1]:0" } else { "127.0.0.1:0" };
+        let six = options.ipv6 || options.scitag.is_some();
+        let listen = if six { "[::1]:0" } else { "127.0.0.1:0" };
         let (shards, streams) = (shards.to_string(), most_streams.to_string());
-        let arguments = [
-            "net",
-            "serve",
-            "--listen",
-            listen,
-            "--shards",
-            &shards,
-            "--most-streams",
-            &streams,
-            "--as-child",
-        ];
+        let mut arguments = vec!["net", "serve", "--listen", listen, "--shards", &shards];
+        arguments.extend(["--most-streams", &streams, "--as-child"]);
         let mut server = Child::start(&arguments)?;
         let said = server.line("listening on ").context("the server on loopback does not start")?;
         (Some(server), said.parse().context("the server on loopback has no address")?)
@@ -76,6 +70,9 @@ fn measure(options: &Run, interrupt: &Interrupt) -> anyhow::Result<()> {
         let host = options.server.as_deref().context("give HOST:PORT of the server, or --loopback")?;
         (None, resolve(host, options)?)
     };
+    if options.scitag.is_some() {
+        anyhow::ensure!(address.is_ipv6(), "--scitag: {address} is IPv4, which has no flow labels; try -6");
+    }
     let before = Facts::ask(address)?;
     report.setting("server", address);
     report.setting("server's processors", before.processors);
@@ -83,6 +80,9 @@ fn measure(options: &Run, interrupt: &Interrupt) -> anyhow::Result<()> {
     report.setting("shards there", before.shards);
     report.setting("length of a run", format!("{} s", options.seconds.as_secs_f64()));
     report.setting("runs", options.common.runs);
+    if let Some(tag) = options.scitag {
+        report.setting("SciTag", tag);
+    }
     if options.loopback {
         report.notes.push(
             "Loopback: both sides share this machine's memory and processors; a network card does less for the receiver \
@@ -126,20 +126,21 @@ fn resolve(host: &str, options: &Run) -> anyhow::Result<SocketAddr> {
     let wanted = |address: &SocketAddr| match (options.ipv4, options.ipv6) {
         (true, _) => address.is_ipv4(),
         (_, true) => address.is_ipv6(),
+        _ if options.scitag.is_some() => address.is_ipv6(),
         _ => true,
     };
     found.into_iter().find(wanted).with_context(|| {
         format!(
             "{host} has no address of the kind that is wanted ({})",
-            if options.ipv6 { "IPv6" } else { "IPv4" }
+            if options.ipv4 { "IPv4" } else { "IPv6" }
         )
     })
 }
 
-/// Connects, and says what the stream is for.
-fn open(address: SocketAddr, greeting: Greeting) -> anyhow::Result<TcpStream> {
+/// Connects, with a flow label or without (0), and says what the stream is for.
+fn open(address: SocketAddr, label: u32, greeting: Greeting) -> anyhow::Result<TcpStream> {
     use std::io::Write as _;
-    let mut stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT).with_context(|| {
+    let mut stream = flow_label::connect(address, label, CONNECT_LIMIT).with_context(|| {
         format!(
             "cannot connect to {address}; is `penstock-bench net serve --listen {address}` running there?"
         )
@@ -166,7 +167,9 @@ fn one_run(
     };
     let mut open_streams = Vec::new();
     for _ in 0..case.streams {
-        open_streams.push(open(address, Greeting { kind, length: options.seconds })?);
+        let tag = options.scitag.filter(|_| case.labelled == Some(true));
+        let label = tag.and_then(FlowLabel::random).map_or(0, FlowLabel::bits);
+        open_streams.push(open(address, label, Greeting { kind, length: options.seconds })?);
     }
     let (began_at, cpu_before) = (Instant::now(), process_cpu());
     let (say, answers) = channel();

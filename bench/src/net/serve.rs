@@ -12,6 +12,7 @@ use penstock_pool::engine::disk::File;
 use penstock_pool::engine::net::listener::{self, Listener};
 use penstock_pool::engine::net::zero_copy::Tally;
 use penstock_pool::engine::net::{Connection, Received};
+use penstock_pool::marking::FlowLabel;
 
 use super::facts::{Facts, Verdicts};
 use super::greeting::{GREETING_BYTES, Greeting, Kind};
@@ -48,7 +49,17 @@ struct Server {
 /// Serves until an interrupt.
 pub fn serve(options: &Serve, interrupt: &Interrupt) -> anyhow::Result<()> {
     let count = options.shards.map_or_else(|| processors().len().max(1), |count| count.0 as usize);
-    let bind = |address| listener::bind(address).with_context(|| format!("--listen: cannot bind {address}"));
+    let label = options.scitag.and_then(FlowLabel::random).map_or(0, FlowLabel::bits);
+    anyhow::ensure!(
+        label == 0 || options.listen.is_ipv6(),
+        "--scitag: {} is IPv4, which has no flow labels",
+        options.listen
+    );
+    let bind = |address| {
+        let bound =
+            if label == 0 { listener::bind(address) } else { listener::bind_labelled(address, label) };
+        bound.with_context(|| format!("--listen: cannot bind {address}"))
+    };
     // The kernel would let us share the port of another process of this user; so ask for it alone first.
     drop(
         std::net::TcpListener::bind(options.listen)
@@ -77,7 +88,7 @@ pub fn serve(options: &Serve, interrupt: &Interrupt) -> anyhow::Result<()> {
     for (number, listener) in listeners.into_iter().enumerate() {
         let server = Arc::clone(&server);
         station.submit(number, move |core, file| {
-            let listener = Listener::new(Rc::clone(&core), listener);
+            let listener = Listener::labelled(Rc::clone(&core), listener, label);
             accept(core, listener, server, file)
         })?;
     }

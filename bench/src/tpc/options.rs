@@ -21,7 +21,7 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', value_enum, default_value = "pull,push", value_name = "WHICH,…")]
     pub direction: Vec<Direction>,
     /// Pull this file over and over, instead of what the server here makes up
-    #[arg(long, value_name = "URL", conflicts_with_all = ["listen", "host", "cert", "key", "size", "scheme"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["listen", "host", "server_cert", "server_key", "size", "scheme"])]
     pub source: Option<String>,
     /// A file with a bearer token for --source
     #[arg(long, value_name = "FILE", requires = "source")]
@@ -35,21 +35,21 @@ pub struct Options {
     /// Streams of one pull; files of up to 16 MiB have one in any case
     #[arg(long, value_delimiter = ',', default_value = "1,4", value_name = "N,…")]
     pub streams: Vec<Count>,
-    /// How [default: http, and https where there is a --cert]
+    /// How [default: http, and https where there is a --server-cert]
     #[arg(long, value_delimiter = ',', value_enum, value_name = "HOW,…")]
     pub scheme: Option<Vec<Scheme>>,
     /// Where the server here listens [default: 127.0.0.1 with --socket, else the address that leads to the pool; any port]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
-    /// What the pool calls this host: a name that --cert holds [default: the address of --listen]
+    /// What the pool calls this host: a name that --server-cert holds [default: the address of --listen]
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
-    /// PEM file of a certificate chain that the pool believes (tpc.ca), for https
-    #[arg(long, value_name = "FILE", requires = "key")]
-    pub cert: Option<PathBuf>,
+    /// PEM file of the server's certificate chain for https, which the pool believes (tpc.ca)
+    #[arg(long, value_name = "FILE", requires = "server_key")]
+    pub server_cert: Option<PathBuf>,
     /// PEM file of its private key
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    pub key: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "server_cert")]
+    pub server_key: Option<PathBuf>,
     /// What all files of the measurement may take together [default: a quarter of what the pool has, at most 16 GiB]
     #[arg(long, value_name = "SIZE")]
     pub space: Option<Size>,

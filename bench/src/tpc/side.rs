@@ -59,10 +59,10 @@ impl FarSide {
             let headers = options.source_token_file.as_deref().map(bearer).transpose()?;
             return Ok(FarSide::Url { url: url.clone(), scheme, headers: headers.into_iter().collect() });
         }
-        let tls = match (&options.cert, &options.key) {
+        let tls = match (&options.server_cert, &options.server_key) {
             (Some(cert), Some(key)) => {
                 let files = ServerFiles { cert: cert.clone(), key: key.clone() };
-                Some(ServerTls::load(files).context("--cert and --key")?.config())
+                Some(ServerTls::load(files).context("--server-cert and --server-key")?.config())
             }
             _ => None,
         };
@@ -73,7 +73,7 @@ impl FarSide {
         };
         anyhow::ensure!(
             tls.is_some() || !schemes.contains(&Scheme::Https),
-            "--scheme https needs --cert and --key: a certificate for this host that the pool believes (tpc.ca)"
+            "--scheme https needs --server-cert and --server-key: a certificate for this host that the pool believes (tpc.ca)"
         );
         let listen = match options.listen {
             Some(listen) => listen,
@@ -119,7 +119,7 @@ impl FarSide {
                 );
                 if !schemes.contains(&Scheme::Https) {
                     notes.push(
-                        "https was not measured: it needs --cert and --key of a certificate that the pool believes \
+                        "https was not measured: it needs --server-cert and --server-key of a certificate that the pool believes \
                          (tpc.ca)."
                             .to_owned(),
                     );
@@ -147,7 +147,7 @@ impl FarSide {
                  may connect to"
             }
             (FarSide::Own { .. }, proto::FailureCode::Tls) => {
-                "; the pool has to believe --cert (tpc.ca), which has to hold the name of --host"
+                "; the pool has to believe --server-cert (tpc.ca), which has to hold the name of --host"
             }
             (FarSide::Own { .. }, proto::FailureCode::RemoteUnreachable) => {
                 "; choose with --listen and --host where the pool reaches this host"

@@ -36,6 +36,26 @@ fn loopback_needs_no_server_and_gives_both_sides_processor_time() {
 }
 
 #[test]
+fn with_a_scitag_each_case_is_measured_with_its_flow_label_and_without() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        println!("skipped: no IPv6 here");
+        return;
+    }
+    let common =
+        ["net", "run", "--loopback", "--seconds", "0.1", "--runs", "1", "--no-warm-up", "--streams", "1"];
+    let said = bench(&[&common[..], &["--method", "copy", "--scitag", "130", "--json"]].concat());
+    let json = said.json();
+    assert!(json["settings"]["server"].as_str().unwrap().starts_with("[::1]:"), "{json}");
+    let rows = json["sections"][0]["rows"].as_array().unwrap();
+    let of = |word: &str| rows.iter().filter(|row| row.to_string().contains(&format!("\"{word}\""))).count();
+    assert_eq!((rows.len(), of("yes"), of("no")), (4, 2, 2), "{rows:?}");
+    let four = bench(&["net", "run", "127.0.0.1:1", "--scitag", "130"]);
+    assert!(four.complaint().contains("no address of the kind that is wanted (IPv6)"), "{}", four.err);
+    let high = bench(&["net", "run", "--loopback", "--scitag", "40000"]);
+    assert!(high.err.contains("experiments from 512 on have no flow label"), "{}", high.err);
+}
+
+#[test]
 fn sending_without_a_copy_says_what_became_of_it() {
     let said = bench(&[
         "net",

@@ -53,8 +53,17 @@ fn both_ways_with_tls_and_without_are_measured_and_nothing_stays() {
     });
     let [cert, key] = files.unwrap();
     let socket = site.socket();
-    let more =
-        ["--size", "1MiB,17MiB", "--streams", "1,3", "--cert", text(&cert), "--key", text(&key), "--json"];
+    let more = [
+        "--size",
+        "1MiB,17MiB",
+        "--streams",
+        "1,3",
+        "--server-cert",
+        text(&cert),
+        "--server-key",
+        text(&key),
+        "--json",
+    ];
 
     let json = bench(&short(text(&socket), &more)).json();
 
@@ -94,7 +103,8 @@ fn a_certificate_that_the_pool_does_not_believe_is_said_to_be_one() {
     let site = site();
     let [_, cert, key] = certificate(site.directory());
     let socket = site.socket();
-    let more = ["--size", "1MiB", "--scheme", "https", "--cert", text(&cert), "--key", text(&key)];
+    let more =
+        ["--size", "1MiB", "--scheme", "https", "--server-cert", text(&cert), "--server-key", text(&key)];
     let said = bench(&short(text(&socket), &more));
     let complaint = said.complaint();
     assert!(complaint.contains("by https") && complaint.contains("(tpc.ca)"), "{complaint}");
@@ -172,7 +182,7 @@ fn what_makes_no_sense_is_explained() {
     let site = site();
     let socket = site.socket();
     for (arguments, expected) in [
-        (&["--scheme", "https"][..], "--scheme https needs --cert and --key"),
+        (&["--scheme", "https"][..], "--scheme https needs --server-cert and --server-key"),
         (&["--source", "ftp://x/y"], "is no URL: write http:// or https://"),
         (&["--source", "http://me:xyzzy@x/y"], "the URL names no host, or a user"),
         (&["--source", "http://x/y", "--direction", "push"], "nothing is written there"),

@@ -11,6 +11,7 @@ use penstock_service::{LogFilter, trace};
 use serde::Deserialize;
 
 use crate::auth::Anonymous;
+use crate::marking::MarkingRules;
 
 pub mod copy;
 pub mod file;
@@ -56,6 +57,9 @@ pub struct Config {
     /// Third-party copies.
     #[serde(default)]
     pub copy: CopyRules,
+    /// How transfers without a SciTag are marked.
+    #[serde(default)]
+    pub marking: MarkingRules,
     /// The pools that this door gives work to.
     pub pools: Vec<PoolConfig>,
     /// How much is accepted.
@@ -172,6 +176,7 @@ impl Config {
             create_parents: true,
             redirect: Redirect::default(),
             copy: CopyRules::default(),
+            marking: MarkingRules::default(),
             pools,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
@@ -188,6 +193,9 @@ impl Config {
             if self.pools[..index].iter().any(|other| other.name == pool.name) {
                 return Some(format!("pools: two have the name \"{}\": rename one", pool.name));
             }
+        }
+        if let Some(text) = self.marking.contradiction() {
+            return Some(text);
         }
         let zero = [
             ("limits.connections", self.limits.connections),

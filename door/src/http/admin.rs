@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use penstock_service::exposition::{CLASSIC, OPENMETRICS, classic, wants_openmetrics};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +28,6 @@ const MAX_CONNECTIONS: usize = 32;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// After an accept that failed, so that the failure does not take the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// OpenMetrics 1.0.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// What the admin port shows.
@@ -82,9 +81,12 @@ impl AdminPort {
         if request.method() != Method::GET {
             return page(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".into());
         }
+        let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let accept = accept.unwrap_or_default();
         match request.uri().path() {
             "/metrics" => match self.metrics.encode() {
-                Ok(text) => page(StatusCode::OK, OPEN_METRICS, text),
+                Ok(text) if wants_openmetrics(accept) => page(StatusCode::OK, OPENMETRICS, text),
+                Ok(text) => page(StatusCode::OK, CLASSIC, classic(&text)),
                 Err(_) => {
                     page(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "metrics cannot be written\n".into())
                 }

@@ -13,6 +13,7 @@ use super::answer::Refusal;
 use super::connection::Connection;
 use super::service::Service;
 use crate::auth::{Access, AuthError, Decision, Operation, decide};
+use crate::marking;
 use crate::namespace::{Entry, Lookup, NsPath};
 
 /// Longest User-Agent and ClientInfo that is handed on, in bytes; the contract's limit.
@@ -124,6 +125,12 @@ impl Exchange {
     pub fn query_parameter(&self, name: &str) -> Option<&str> {
         let pairs = self.head.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
         pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// What the packets of this request's transfer are marked with. `client`: as of [`Exchange::client`].
+    pub fn marking(&self, client: &proto::Client) -> Option<proto::Marking> {
+        let parameter = self.query_parameter(marking::wish::PARAMETER);
+        marking::of_request(self.headers(), parameter, &self.service.marking, client, &self.path)
     }
 
     /// What a pool is told of the client.

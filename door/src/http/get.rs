@@ -63,8 +63,10 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
 
 /// What a pool is asked for.
 pub fn request(exchange: &Exchange, file: FileEntry, entry: Entry) -> DownloadRequest {
+    let client = exchange.client();
     DownloadRequest {
-        client: exchange.client(),
+        marking: exchange.marking(&client),
+        client,
         view_path: exchange.view_path.clone(),
         path: exchange.path.clone(),
         file,

@@ -56,8 +56,10 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         Some(file) if checked.by_etag => Expectation::Etag(file.etag().to_owned()),
         _ => expects,
     };
+    let client = exchange.client();
     let request = UploadRequest {
-        client: exchange.client(),
+        marking: exchange.marking(&client),
+        client,
         view_path: exchange.view_path.clone(),
         path: exchange.path.clone(),
         size_bytes,
@@ -90,6 +92,8 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
 /// Makes an empty file at the request's path, where nothing is (RFC 4918 §7.3).
 pub async fn create_empty(exchange: &Exchange, shown: Shown) -> Result<(), Refusal> {
     let request = UploadRequest {
+        // Its bytes, none, do not leave the site.
+        marking: None,
         client: exchange.client(),
         view_path: exchange.view_path.clone(),
         path: exchange.path.clone(),

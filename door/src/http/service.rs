@@ -18,6 +18,7 @@ use super::exchange::Exchange;
 use super::{copy, delete, get, head, lock, mkcol, options, propfind, proppatch, put, rename, tape, unlock};
 use crate::auth::Authenticator;
 use crate::config::{CopyRules, Limits, Redirect};
+use crate::marking::MarkingRules;
 use crate::namespace::Namespace;
 use crate::transfers::Transfers;
 
@@ -37,6 +38,8 @@ pub struct Service {
     pub redirect: Redirect,
     /// Third-party copies.
     pub copy: CopyRules,
+    /// How transfers without a SciTag are marked.
+    pub marking: MarkingRules,
     /// What is accepted.
     pub limits: Limits,
     /// What clients call this door; may be empty.

@@ -11,6 +11,8 @@ use crate::namespace::{Entry, FileEntry, NsPath, Shown};
 /// An upload that is allowed.
 #[derive(Debug, Clone)]
 pub struct UploadRequest {
+    /// Whose traffic it is.
+    pub marking: Option<proto::Marking>,
     /// Who, from where.
     pub client: proto::Client,
     /// The path as the client named it.
@@ -38,6 +40,8 @@ pub struct UploadRequest {
 /// A download that is allowed.
 #[derive(Debug, Clone)]
 pub struct DownloadRequest {
+    /// Whose traffic it is.
+    pub marking: Option<proto::Marking>,
     /// Who, from where.
     pub client: proto::Client,
     /// The path as the client named it.
@@ -105,6 +109,7 @@ impl UploadRequest {
             billing_path: self.path.to_string(),
             client: Some(self.client.clone()),
             door: Some(door.clone()),
+            marking: self.marking,
             kind: Some(Kind::Put(proto::Put {
                 size: self.size_bytes,
                 maximum_size: self.maximum_size(),
@@ -127,6 +132,7 @@ impl DownloadRequest {
             billing_path: self.path.to_string(),
             client: Some(self.client.clone()),
             door: Some(door.clone()),
+            marking: self.marking,
             kind: Some(Kind::Get(proto::Get {
                 last_modified: Some(to_proto_time(self.entry.modified_at)),
                 etag: self.file.etag().to_owned(),

@@ -3,12 +3,14 @@
 //! * [`options`]: the command line.
 //! * [`reach`]: how a running pool is found; commands speak the same contract with it as doors do.
 //! * [`pool`], [`scrub`], [`replicas`], [`transfers`]: commands to a pool that runs; [`offline`]: to one that does not.
+//! * [`marking`]: a look at the host, with or without a pool.
 //! * [`settings`], [`check`]: the configuration, and whether a pool can run with it here; [`manual`]: completions, man pages.
 //! * [`show`], [`table`], [`json`]: what is printed: words and columns for people, JSON for programs.
 
 mod check;
 mod json;
 mod manual;
+mod marking;
 mod offline;
 pub mod options;
 mod pool;
@@ -24,13 +26,14 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use self::options::{Command, Index, Options, Running};
+use self::options::{Command, Index, Marking, Options, Running};
 
 /// Carries out a command. The exit code tells programs what the command found, where there is something to find.
 pub fn run(command: Command, options: &Options) -> anyhow::Result<ExitCode> {
     let command = match command {
         Command::Index(Index::Rebuild { quick }) => return offline::rebuild(options, quick),
         Command::Import(wish) => return offline::import(options, &wish),
+        Command::Marking(Marking::Check) => return marking::check(options),
         Command::Config(wish) => return settings::run(options, &wish),
         Command::Check => return check::run(options),
         Command::Completions { shell } => return manual::completions(shell),

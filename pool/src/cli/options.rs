@@ -95,6 +95,9 @@ pub enum Command {
     /// replicas are orphans until a door claims them. What is there already is passed by, so a second run goes on
     /// where the first was cut short. Ends with 1 when files were left alone.
     Import(Import),
+    /// Packet marking.
+    #[command(subcommand)]
+    Marking(Marking),
     /// Prints the configuration in effect, and where each value comes from.
     ///
     /// The file's values go before the defaults, those of the environment (PENSTOCK_POOL_DATA_LISTEN for data.listen) before
@@ -156,6 +159,14 @@ pub enum Running {
     /// The replicas of the pool.
     #[command(subcommand)]
     Replicas(Replicas),
+}
+
+/// What to do about packet marking.
+#[derive(Debug, Subcommand)]
+pub enum Marking {
+    /// Says what of packet marking will work on this host with this configuration, what will not, and why: flow labels,
+    /// ports for clients, collectors. Ends with 1 when something that is asked for will not work.
+    Check,
 }
 
 /// Which transfers to show, and how.

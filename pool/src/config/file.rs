@@ -9,6 +9,7 @@ use penstock_door_proto::v1;
 use penstock_service::{LogFilter, trace};
 use serde::Deserialize;
 
+use super::marking::MarkingKeys;
 use super::tpc::TpcKeys;
 use super::units::{ByteSize, Period};
 use super::{
@@ -95,6 +96,9 @@ pub struct File {
     /// Third-party copies: the pool as a client of remote servers.
     #[serde(default)]
     tpc: TpcKeys,
+    /// Packet marking: whose traffic a flow is, told to networks.
+    #[serde(default)]
+    marking: MarkingKeys,
     /// Traces for OpenTelemetry.
     #[serde(default)]
     tracing: trace::Settings,
@@ -296,6 +300,18 @@ impl File {
         }
         config.doors = self.doors;
         config.tpc = self.tpc.validate()?;
+        config.marking = self.marking.validate()?;
+        let ports = [
+            Some(config.data_listen),
+            Some(config.admin_listen),
+            config.data_tls.as_ref().map(|tls| tls.listen),
+        ];
+        if let Some(taken) = ports.into_iter().flatten().find(|at| config.marking.ports.contains(at.port())) {
+            return wrong(
+                "marking.ports",
+                format!("holds port {}, which is in use for {taken}", taken.port()),
+            );
+        }
         config.tracing = self.tracing;
         Ok(config)
     }

@@ -7,6 +7,7 @@
 
 pub mod error;
 pub mod file;
+mod marking;
 pub mod reference;
 pub mod sources;
 mod tpc;
@@ -80,6 +81,8 @@ pub struct Config {
     pub doors: BTreeMap<String, String>,
     /// Remote servers of third-party copies.
     pub tpc: crate::remote::Settings,
+    /// Packet marking.
+    pub marking: crate::marking::Settings,
     /// Where traces go.
     pub tracing: trace::Settings,
 }
@@ -267,6 +270,7 @@ impl Config {
             records: None,
             doors: BTreeMap::new(),
             tpc: crate::remote::Settings::default(),
+            marking: crate::marking::Settings::default(),
             tracing: trace::Settings::default(),
             root,
         }
@@ -350,6 +354,14 @@ impl fmt::Display for Config {
                 writeln!(f, "  scrub          {rate}/s, a pass every {days} d")?;
             }
             None => writeln!(f, "  scrub          on request only")?,
+        }
+        writeln!(
+            f,
+            "  marking        {} (labelled ports: {})",
+            self.marking.rules.policy, self.marking.ports
+        )?;
+        for collector in &self.marking.collectors {
+            writeln!(f, "  collector      {collector}")?;
         }
         for (name, url) in &self.doors {
             writeln!(f, "  door           {name}: {url}")?;

@@ -12,6 +12,9 @@ pub use page::{commented, markdown};
 /// Before the name of a key in the environment.
 pub const ENVIRONMENT_PREFIX: &str = "PENSTOCK_POOL_";
 
+/// Lists of tables.
+pub(super) const LISTS: [&str; 2] = ["queues", "marking.override"];
+
 /// One key.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
@@ -109,7 +112,13 @@ impl Key {
     /// Whether it can be set from outside the file. Of a list of tables, only the whole list can.
     #[must_use]
     pub fn can_be_set(&self) -> bool {
-        self.table() != "queues"
+        !self.in_list()
+    }
+
+    /// Whether its table is one of a list of them.
+    #[must_use]
+    pub(super) fn in_list(&self) -> bool {
+        LISTS.contains(&self.table())
     }
 
     /// Its name in the environment.
@@ -149,6 +158,7 @@ mod tests {
             let header = match *table {
                 "" => String::new(),
                 "queues" => "[[queues]]\nname = \"x\"".to_owned(),
+                "marking.override" => "[[marking.override]]".to_owned(),
                 table => format!("[{table}]"),
             };
             let taken = taken(&header);
@@ -159,7 +169,7 @@ mod tests {
             }));
         }
         // Tables are named at the top, too; here they stand for their keys, but for those that have none of their own.
-        for table in tables.iter().filter(|table| **table != "queues") {
+        for table in tables.iter().filter(|table| !LISTS.contains(*table)) {
             keys.remove(*table);
         }
         let documented: BTreeSet<String> = KEYS.iter().map(|key| key.name.to_owned()).collect();
@@ -172,7 +182,7 @@ mod tests {
         for key in KEYS.iter().filter(|key| key.default == Default::Value && key.name != "data.listen") {
             let text = match key.table() {
                 // A queue's keys need their queue.
-                "queues" => continue,
+                table if LISTS.contains(&table) => continue,
                 _ => format!("{} = {}\n{LEAST}", key.name, key.example),
             };
             match Config::parse(&text, Path::new("pool.toml")) {

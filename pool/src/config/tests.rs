@@ -225,6 +225,27 @@ fn whatever_is_wrong_is_named_with_file_line_and_key() {
         (with("[tpc]\nretries = 101"), "pool.toml:6: tpc.retries: must be at most 100"),
         (with("[tpc]\nports = [0]"), "pool.toml:6: tpc.ports: a port is a number from 1 to 65535"),
         (with("[tpc]\nports = [\"90-80\"]"), "pool.toml:6: tpc.ports: a port is a number from 1 to 65535"),
+        (with("[marking]\npolicy = \"all\""), "pool.toml:6: marking.policy: unknown variant `all`"),
+        (with("[marking]\nports = \"9-8\""), "pool.toml:6: marking.ports: ports are a range like"),
+        (with("[marking]\nports = 1025"), "pool.toml:6: marking.ports: ports are a range like"),
+        (
+            with("[marking]\nports = \"2800-2900\""),
+            "pool.toml:6: marking.ports: holds port 2881, which is in use for 127.0.0.1:2881",
+        ),
+        (
+            with("[marking]\ncollectors = [\"a b\"]"),
+            "pool.toml:6: marking.collectors: \"a b\" is no collector",
+        ),
+        (with("[marking]\nperiod = 0"), "pool.toml:6: marking.period: must not be 0"),
+        (
+            with("[marking]\nlocal = [\"10.0.0.0/33\"]"),
+            "pool.toml:6: marking.local: \"10.0.0.0/33\" is no subnet",
+        ),
+        (with("[marking]\ndefault_tag = 64"), "pool.toml:6: marking.default_tag: 64 is no SciTag"),
+        (
+            with("[[marking.override]]\nsubnet = \"10.0.0.0/8\"\npolicy = \"none\""),
+            "pool.toml:7: marking.override.policy: unknown variant `none`",
+        ),
         (with("[limits]\ntransfers = 0"), "pool.toml:6: limits.transfers: must not be 0"),
         (with("[limits]\ntransfers = -5"), "pool.toml:6: limits.transfers: invalid value: integer `-5`"),
         (
@@ -252,6 +273,27 @@ fn tls_is_reached_at_the_plain_ports_host_unless_told_otherwise() {
         "name = \"p\"\nroot = \"/r\"\n[data]\nlisten = \"[::]:1\"\nadvertise = \"pool1:1\"\n{cert}"
     ));
     assert_eq!(named.advertise.as_deref(), Some("pool1:2884"));
+}
+
+#[test]
+fn marking_is_read_as_it_is_written() {
+    use crate::marking::Policy;
+    use crate::marking::settings::Ports;
+    let marking = |text: &str| parse(&format!("{GOOD}{text}")).unwrap().marking;
+    assert_eq!(marking(""), crate::marking::Settings::default());
+    let full = marking(
+        "[marking]\npolicy = \"firefly\"\nports = \"24000-24063\"\ncollectors = [\"collector.example.org\"]\n\
+         to_peers = false\nperiod = \"30 s\"\nlocal = [\"2001:db8::/32\"]\nregistry = \"/r.json\"\ndefault_tag = 129\n\
+         [[marking.override]]\nsubnet = \"192.0.2.0/24\"\npolicy = \"off\"\n",
+    );
+    assert_eq!((full.rules.policy, full.ports), (Policy::Firefly, Ports::Range(24_000, 24_063)));
+    assert_eq!(
+        (full.collectors[0].to_string().as_str(), full.to_peers),
+        ("collector.example.org:10514", false)
+    );
+    assert_eq!((full.period.as_secs(), full.default_tag.unwrap().number()), (30, 129));
+    assert_eq!((full.rules.local.len(), full.rules.overrides[0].policy), (1, Policy::Off));
+    assert_eq!(marking("[marking]\nports = 16").ports, Ports::Any(16));
 }
 
 #[test]

@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use penstock_door_proto::v1;
+use penstock_service::exposition::{CLASSIC, OPENMETRICS, classic, wants_openmetrics};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -26,7 +27,6 @@ use tracing::warn;
 use v1::pool_status::Health;
 use v1::scrub_status::State as ScrubState;
 
-use super::exposition::{CLASSIC, OPENMETRICS, classic, wants_openmetrics};
 use super::history::History;
 use super::metrics::Metrics;
 use super::page;

@@ -33,6 +33,7 @@ use super::store_metrics;
 use super::transfer_metrics;
 use crate::config::{self, Config};
 use crate::engine::disk::KernelDisk;
+use crate::marking::{self, Marking, MarkingCollector, RegistryError};
 use crate::scrub::{Scrub, ScrubSettings};
 use crate::store::{OpenError, Store};
 use crate::tls::ServerTls;
@@ -65,6 +66,9 @@ pub enum PoolError {
         /// What the system said.
         error: io::Error,
     },
+    /// The names of experiments and activities.
+    #[error("marking.registry: {0}")]
+    Names(#[from] RegistryError),
     /// The kernel gives no random bytes.
     #[error("no random bytes for this instance's id: {0}")]
     Random(#[from] getrandom::Error),
@@ -101,6 +105,9 @@ impl Pool {
     /// Checks all that can be checked without making or binding anything.
     pub fn check(config: &Config) -> Result<(), PoolError> {
         listen::check(&config.grpc)?;
+        if let Some(path) = &config.marking.registry {
+            let _ = marking::Registry::load(path)?;
+        }
         if let Some(tls) = &config.data_tls {
             ServerTls::load(tls.files.clone()).map_err(DataPortError::from)?;
         }
@@ -123,8 +130,16 @@ impl Pool {
         }
         descriptors::raise(descriptors_needed(&config));
         let metrics = Arc::new(Metrics::new());
+        let marking = {
+            let settings = config.marking.clone();
+            tokio::task::spawn_blocking(move || Marking::start(settings)).await??
+        };
+        metrics.register(|registry| {
+            registry.register_collector(Box::new(MarkingCollector(Arc::clone(&marking))));
+        });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let registry = Registry::new(registry_settings(&config), Arc::clone(&clock), Arc::clone(&metrics));
+        registry.set_marking(&marking);
         let records = match &config.records {
             Some(target) => Some(Records::start(target, &config.name)?),
             None => None,
@@ -200,7 +215,11 @@ impl Pool {
         let keeping = tokio::spawn(keep(Arc::clone(&registry), Arc::clone(&results)));
         let admin = AdminPort::new(Arc::clone(&registry), Arc::clone(&status), Arc::clone(&metrics), history);
         let admin = Arc::new(admin).serve(admin_listener);
-        let reloading = tokio::spawn(reload_now_and_then(Arc::clone(&data_port), serving.tls().cloned()));
+        let reloading = tokio::spawn(reload_now_and_then(
+            Arc::clone(&data_port),
+            serving.tls().cloned(),
+            Arc::clone(&marking),
+        ));
         info!(pool = config.name, root = %config.root.display(), data = %data_addr, admin = %admin_addr,
             grpc = %serving.address(), replicas = store.counts().all, "pool started");
         Ok(RunningPool {
@@ -221,6 +240,7 @@ impl Pool {
             results,
             scrub,
             reloading,
+            marking,
         })
     }
 }
@@ -246,6 +266,7 @@ pub struct RunningPool {
     results: Arc<Results>,
     scrub: Arc<Scrub>,
     reloading: JoinHandle<()>,
+    marking: Arc<Marking>,
 }
 
 impl RunningPool {
@@ -323,12 +344,14 @@ impl RunningPool {
         self.data_port.secure_address()
     }
 
-    /// Reads certificate and key again, changed or not, and opens the file of records again.
+    /// Reads certificate and key again, and names of experiments and activities, changed or not, and opens the file of
+    /// records again.
     pub async fn reload(&self) {
         if let Some(records) = self.registry.chronicle().records() {
             records.reopen();
         }
         reload(&self.data_port, true).await;
+        reload_names(&self.marking, true).await;
         if let Some(tls) = self.serving.tls() {
             reload_for_doors(tls, true).await;
         }
@@ -356,10 +379,13 @@ impl RunningPool {
         self.registry.abort_all("the pool is stopping");
         let data_port = Arc::clone(&self.data_port);
         let scrub = Arc::clone(&self.scrub);
+        let marking = Arc::clone(&self.marking);
         // A thread that died on the way out has ended as well.
         let _ = tokio::task::spawn_blocking(move || {
             scrub.end();
             data_port.stop();
+            // Flows that have ended with it are told of.
+            marking.flush(LAST_WORDS);
         })
         .await;
         self.serving.stop(LAST_WORDS).await;
@@ -383,10 +409,13 @@ fn scrub_settings(config: &Config) -> ScrubSettings {
     ScrubSettings { rate_bytes_per_second: config.scrub.rate_bytes_per_second, period: config.scrub.period }
 }
 
-/// A connection has one descriptor, a transfer its file's.
+/// A connection has one descriptor, a transfer its file's, a port with a label one on each shard.
 fn descriptors_needed(config: &Config) -> u64 {
     let config::Limits { connections, transfers } = config.limits;
-    (connections as u64).saturating_add(transfers as u64)
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let shards = if config.shards == 0 { processors } else { config.shards };
+    let listeners = config.marking.ports.count().saturating_mul(shards);
+    (connections as u64).saturating_add(transfers as u64).saturating_add(listeners as u64)
 }
 
 fn registry_settings(config: &Config) -> RegistrySettings {
@@ -441,7 +470,11 @@ async fn keep(registry: Arc<Registry>, results: Arc<Results>) {
 }
 
 /// Looks for new certificates, for as long as the pool runs.
-async fn reload_now_and_then(data_port: Arc<dyn DataPort>, for_doors: Option<Arc<GrpcTls>>) {
+async fn reload_now_and_then(
+    data_port: Arc<dyn DataPort>,
+    for_doors: Option<Arc<GrpcTls>>,
+    marking: Arc<Marking>,
+) {
     let mut told = Validity::Good;
     loop {
         if let Some(tls) = &for_doors {
@@ -454,8 +487,21 @@ async fn reload_now_and_then(data_port: Arc<dyn DataPort>, for_doors: Option<Arc
         }
         tokio::time::sleep(RELOAD_PERIOD).await;
         reload(&data_port, false).await;
+        reload_names(&marking, false).await;
         if let Some(tls) = &for_doors {
             reload_for_doors(tls, false).await;
+        }
+    }
+}
+
+/// Names of experiments and activities.
+async fn reload_names(marking: &Arc<Marking>, force: bool) {
+    let reading = Arc::clone(marking);
+    match tokio::task::spawn_blocking(move || reading.reload(force)).await {
+        Ok(Ok(true)) => info!("the names of experiments and activities were read"),
+        Ok(Ok(false)) | Err(_) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "marking.registry: the new names are not used, the old ones stay");
         }
     }
 }

@@ -32,12 +32,15 @@ use crate::engine::net::listener::{self, Listener};
 use crate::engine::net::zero_copy::Tally;
 use crate::engine::shard::{Shard, StartError};
 use crate::http1;
+use crate::marking::flow::tell_of_ongoing;
+use crate::marking::ports::Opening;
+use crate::marking::{Mark, PortBook};
 use crate::remote::Remotes;
 use crate::store::Store;
 use crate::tls::certificate::CertificateError;
 use crate::tls::client::ClientFiles;
 use crate::tls::{ClientTls, ServerTls};
-use crate::transfer::port::{Counters, Port, Settings, accept};
+use crate::transfer::port::{Counters, Port, Settings, accept, accept_labelled};
 use crate::transfer::source::Reading;
 use crate::transfer::third_party::ThirdParty;
 use crate::transfer::{Desk, Failure, Transfer};
@@ -50,6 +53,8 @@ const BLOCKING_THREADS: usize = 32;
 const LEAST_SLOTS_PER_SHARD: usize = 4;
 /// Buffers of a shard unless configured, where the default for the whole pool would give it fewer.
 const USUAL_SLOTS_PER_SHARD: usize = 8;
+/// A port whose connections carry a flow label stays open for so long after the last URL with it has expired.
+const LABELLED_PORT_SPARE: Duration = Duration::from_secs(5);
 
 /// How busy the shards are.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -78,6 +83,11 @@ pub trait DataPort: Send + Sync + fmt::Debug {
     }
     /// How busy it is.
     fn load(&self) -> EngineLoad;
+    /// The port, with TLS or without, whose connections carry the flow label of a mark: opened if there is none yet.
+    /// `None` where there can be none.
+    fn labelled_port(&self, _mark: &Mark, _secure: bool) -> Option<u16> {
+        None
+    }
     /// A shard whose loop has not turned for so long, though each looks at its clock once a second.
     fn silent_shard(&self, _limit: Duration) -> Option<usize> {
         None
@@ -122,7 +132,8 @@ pub enum DataPortError {
     },
     /// A shard could never read or write.
     #[error(
-        "disk_depth lets {depth} operations go to the disk at once, which {shards} shards cannot share out: make it at          least {shards}, or lower shards"
+        "disk_depth lets {depth} operations go to the disk at once, which {shards} shards cannot share out: make it at \
+         least {shards}, or lower shards"
     )]
     TooShallow {
         /// Operations at once.
@@ -222,7 +233,11 @@ pub fn start(
     let authorities = trust(&config.tpc)?;
     let remotes = Remotes::new(config.tpc.clone(), authorities.clone());
     metrics.register(|registry| registry.register_collector(Box::new(RemoteCollector::of(&remotes))));
+    for shard in &started {
+        shard.submit(tell_of_ongoing).map_err(DataPortError::Threads)?;
+    }
     let third_party = Arc::new(ThirdParty { port, remotes });
+    let idle_limit = config.timeouts.client.max(config.timeouts.linger) + LABELLED_PORT_SPARE;
     let next_shard = AtomicUsize::new(0);
     Ok(Arc::new(Shards {
         address,
@@ -232,6 +247,7 @@ pub fn start(
         third_party,
         authorities,
         next_shard,
+        labelled: PortBook::new(config.marking.ports, idle_limit),
     }))
 }
 
@@ -324,6 +340,41 @@ struct Shards {
     authorities: Option<Arc<ClientTls>>,
     /// Third-party copies go to the shards in turn.
     next_shard: AtomicUsize,
+    /// Ports whose connections carry flow labels.
+    labelled: PortBook,
+}
+
+impl Shards {
+    /// Binds a listener with the label for each shard, and lets them accept.
+    fn open_labelled(&self, opening: &Opening<'_>, secure: bool) -> io::Result<u16> {
+        let (at, tls) = match &self.secure {
+            Some((address, tls)) if secure => (address.ip(), Some(tls)),
+            _ => (self.address.ip(), None),
+        };
+        let address = SocketAddr::new(at, opening.port);
+        // As for the data port itself: the kernel would let another pool of this user share it. Nobody shares a port
+        // that the kernel chooses.
+        if opening.port != 0 {
+            drop(std::net::TcpListener::bind(address)?);
+        }
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let label = opening.label.bits();
+        let mut bound = address;
+        for shard in running.iter() {
+            let descriptor = listener::bind_labelled(bound, label)?;
+            bound = listener::address(&descriptor)?;
+            let (port, tls) = (Arc::clone(&self.third_party.port), tls.cloned());
+            let (gate, listening) = (Arc::clone(opening.gate), opening.gate.listener());
+            shard.submit(move |core| {
+                let listener = Listener::labelled(Rc::clone(&core), descriptor, label);
+                accept_labelled(core, port, listener, tls, gate, listening)
+            })?;
+        }
+        match running.is_empty() {
+            true => Err(io::Error::other("the pool is stopping")),
+            false => Ok(bound.port()),
+        }
+    }
 }
 
 impl fmt::Debug for Shards {
@@ -351,6 +402,15 @@ impl DataPort for Shards {
 
     fn load(&self) -> EngineLoad {
         engine_metrics::load(&self.gauges)
+    }
+
+    fn labelled_port(&self, mark: &Mark, secure: bool) -> Option<u16> {
+        let at = if secure { self.secure_address()? } else { self.address };
+        if !at.is_ipv6() {
+            return None;
+        }
+        let open = |opening: Opening<'_>| self.open_labelled(&opening, secure);
+        self.labelled.port_for(mark.tag(), secure, Instant::now(), open)
     }
 
     fn silent_shard(&self, limit: Duration) -> Option<usize> {
@@ -556,7 +616,7 @@ mod tests {
         let mut config = Config::new("p", dir.path());
         (config.shards, config.disk_depth) = (4, NonZeroUsize::new(3));
         let error = start(registry, store, &config, &metrics).unwrap_err().to_string();
-        assert!(error.contains("4 shards cannot share out: make it at least 4, or lower shards"), "{error}");
+        assert!(error.contains("4 shards cannot share out: make it at least 4, or lower"), "{error}");
     }
 
     #[test]

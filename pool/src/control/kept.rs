@@ -194,6 +194,7 @@ fn end(info: &mut v1::TransferInfo, id: &TransferId, stored: Option<&ReplicaStat
                 bytes_moved: stat.size,
                 started_at: progress.started_at,
                 finished_at: Some(created_at),
+                marked_as: progress.marked_as.clone(),
                 ..Default::default()
             };
             progress.bytes_moved = stat.size;
@@ -211,6 +212,7 @@ fn end(info: &mut v1::TransferInfo, id: &TransferId, stored: Option<&ReplicaStat
                 failed_at: wire::timestamp(now),
                 http_status: failure.http_status.into(),
                 retryable: failure.retryable,
+                marked_as: progress.marked_as.clone(),
                 ..Default::default()
             };
             (v1::TransferState::Failed, Event::Failed(failed))

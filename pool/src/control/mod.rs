@@ -5,8 +5,8 @@
 //! * [`results`], [`kept`]: what the disk keeps of transfers until their doors acknowledge them.
 //! * [`service`]: the contract's service; [`follow`], [`replicas`], [`status`], [`wire`] are its parts.
 //! * [`listen`]: the Unix socket, or TCP with mutual TLS (`grpc_tls`).
-//! * [`admin`], [`metrics`]: what people and Prometheus read; `page` is the status page, [`exposition`] the text
-//!   formats of metrics, `*_metrics` the parts' own numbers.
+//! * [`admin`], [`metrics`]: what people and Prometheus read; `page` is the status page, `*_metrics` the parts'
+//!   own numbers.
 //! * [`chronicle`], [`records`], [`history`]: what is remembered of ended transfers and of throughput.
 //! * [`transfer_json`], [`status_json`]: a transfer, and the pool's state, as JSON: the same wherever they are told.
 //! * [`data_port`]: starts the shards that move the bytes.
@@ -24,7 +24,6 @@ mod descriptors;
 pub mod doors;
 mod engine_metrics;
 pub mod entry;
-pub mod exposition;
 pub mod follow;
 mod grpc_tls;
 pub mod history;

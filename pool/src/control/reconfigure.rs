@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn what_the_running_pool_is_built_on_waits_for_the_next_start_and_is_named() {
-        let changes: [(&str, fn(&mut Config)); 5] = [
+        type Step = fn(&mut Config);
+        let changes: [(&str, Step); 5] = [
             ("name", |config| config.name = "q".to_owned()),
             ("shards", |config| config.shards = 3),
             ("timeouts.idle", |config| config.timeouts.idle = Duration::from_secs(1)),

@@ -4,6 +4,7 @@
 //! [`Transfer`]; whenever that changes, its bell calls [`Registry::settle`], which frees places, admits the next in
 //! the queue and counts the outcome. Lock order: registry, then transfer; a transfer never calls with its lock held.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,6 +26,7 @@ use super::kept::Kept;
 use super::metrics::Metrics;
 use super::queue::{QueueError, QueueLimits, QueueStatus, Queues, Turn};
 use super::traces;
+use crate::marking::{Direction, Marking};
 use crate::transfer::connection::{DOOR_KEY, TRANSFER_KEY};
 use crate::transfer::request::{KindName, RequestError};
 use crate::transfer::{
@@ -136,6 +138,8 @@ pub struct Registry {
     data_url: OnceLock<String>,
     /// "https://host:port", where the data port speaks TLS.
     secure_data_url: OnceLock<String>,
+    /// What transfers are marked with.
+    marking: OnceLock<Arc<Marking>>,
     /// What is remembered of those that have ended.
     chronicle: OnceLock<Arc<Chronicle>>,
     /// Who is told of transfers that are parts of traces.
@@ -202,6 +206,7 @@ impl Registry {
             metrics,
             data_url: OnceLock::new(),
             secure_data_url: OnceLock::new(),
+            marking: OnceLock::new(),
             chronicle: OnceLock::new(),
             tracer: OnceLock::new(),
             data_port: OnceLock::new(),
@@ -229,6 +234,11 @@ impl Registry {
     pub fn set_data_url(&self, url: String) {
         // A second address would not be known to those who have the first.
         let _ = self.data_url.set(url);
+    }
+
+    /// How transfers are marked. Set once, before the first transfer; without it, none is.
+    pub fn set_marking(&self, marking: &Arc<Marking>) {
+        let _ = self.marking.set(Arc::clone(marking));
     }
 
     /// Who remembers the transfers that have ended. Set once, before the first transfer.
@@ -341,7 +351,11 @@ impl Registry {
             table.uploads.insert(request.replica.clone(), id.clone());
         }
         let bell = Arc::new(Bell::new(id.clone(), self.me.clone()));
+        let wish = request.marking;
         let transfer = Transfer::new(request, capability, Arc::clone(&self.clock), bell.clone());
+        if let Some(mark) = self.marking.get().and_then(|marking| marking.mark(wish)) {
+            transfer.mark_with(mark);
+        }
         let number = table.arrivals;
         table.arrivals += 1;
         let entry = Arc::new(Entry::live(Arc::new(transfer), asked, number, bell));
@@ -468,7 +482,17 @@ impl Registry {
         }
         for entry in self.list() {
             entry.tick(&timeouts, hurry, now);
-            self.metrics.moved(entry.kind(), entry.take_uncounted_bytes());
+            self.count_bytes(&entry);
+        }
+    }
+
+    /// Counts the bytes that have moved since they were last counted.
+    fn count_bytes(&self, entry: &Entry) {
+        let bytes = entry.take_uncounted_bytes();
+        self.metrics.moved(entry.kind(), bytes);
+        if let Some(mark) = entry.transfer().and_then(|transfer| transfer.mark()) {
+            let direction = if entry.kind().stores() { Direction::In } else { Direction::Out };
+            mark.moved(direction, bytes);
         }
     }
 
@@ -536,12 +560,23 @@ impl Registry {
         let capability = transfer.capability().expose();
         let secure = self.secure_data_url.get().filter(|_| request.client.secure);
         let base = secure.map_or_else(|| self.data_url(), String::as_str);
+        let labelled = self.labelled_port(transfer, secure.is_some());
+        let base = labelled.map_or(Cow::Borrowed(base), |port| Cow::Owned(with_port(base, port)));
         let mut url = format!("{base}{path}?{TRANSFER_KEY}={capability}");
         if !request.door.name.is_empty() {
             let door = utf8_percent_encode(&request.door.name, NON_ALPHANUMERIC);
             url.push_str(&format!("&{DOOR_KEY}={door}"));
         }
         url
+    }
+
+    /// The port that a transfer's client is to come to, so that packets to it carry the flow label.
+    fn labelled_port(&self, transfer: &Transfer, secure: bool) -> Option<u16> {
+        let mark = transfer.mark()?;
+        let data_port = self.data_port.get().and_then(Weak::upgrade)?;
+        let local = if secure { data_port.secure_address()? } else { data_port.address() };
+        let client = transfer.request().client.address.parse().ok();
+        mark.labels_client(client, local.ip()).then(|| data_port.labelled_port(mark, secure)).flatten()
     }
 
     /// A transfer has changed: frees its place, admits who is next, counts its outcome.
@@ -589,7 +624,7 @@ impl Registry {
         drop(table);
         self.to_keep.notify_one();
         if first_time {
-            self.metrics.moved(request.kind.name(), entry.take_uncounted_bytes());
+            self.count_bytes(&entry);
             self.metrics.ended(&transfer);
             self.chronicle().ended(&entry);
             log_end(&transfer, &state);
@@ -672,6 +707,12 @@ impl Table {
     }
 }
 
+/// "scheme://host:port" with another port.
+fn with_port(base: &str, port: u16) -> String {
+    let host = base.rsplit_once(':').map_or(base, |(host, _)| host);
+    format!("{host}:{port}")
+}
+
 fn log_end(transfer: &Transfer, state: &State) {
     let request = transfer.request();
     let progress = transfer.progress();
@@ -696,6 +737,8 @@ fn log_end(transfer: &Transfer, state: &State) {
         client = request.client.address,
         subject = request.client.subject,
         door = request.door.name,
+        experiment = transfer.mark().map(|mark| mark.names().experiment.as_str()),
+        activity = transfer.mark().map(|mark| mark.names().activity.as_str()),
         "transfer ended"
     );
 }

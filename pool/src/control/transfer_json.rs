@@ -95,8 +95,15 @@ fn put_progress(object: &mut Map<String, Value>, progress: &v1::Progress) {
         ("disk_read_bytes_per_second", bandwidth(progress.mean_read_bandwidth).into()),
         ("disk_write_bytes_per_second", bandwidth(progress.mean_write_bandwidth).into()),
         ("retries", progress.retries.into()),
+        ("experiment_name", name(progress, |marked| &marked.experiment)),
+        ("activity_name", name(progress, |marked| &marked.activity)),
     ];
     object.extend(fields.map(|(name, value)| (name.to_owned(), value)));
+}
+
+/// What a part of its mark is called.
+fn name(progress: &v1::Progress, of: impl Fn(&v1::MarkedAs) -> &String) -> Value {
+    progress.marked_as.as_ref().map_or(Value::Null, |marked| text(of(marked)))
 }
 
 /// How it ended; all null while it has not.

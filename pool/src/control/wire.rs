@@ -40,16 +40,28 @@ pub(super) fn outcome(transfer: &Transfer) -> Option<v1::TransferEvent> {
         State::Queued | State::Ready { .. } | State::Running { .. } | State::Finishing { .. } => None,
         State::Done(record) => {
             let orphaned = transfer.verdict() == Some(Verdict::Timeout);
-            Some(event(transfer, record.finished_at, Event::Finished(finished(&record, orphaned))))
+            let finished = finished(&record, orphaned, transfer);
+            Some(event(transfer, record.finished_at, Event::Finished(finished)))
         }
-        State::Failed(record) => Some(event(transfer, record.failed_at, Event::Failed(failed(&record)))),
+        State::Failed(record) => {
+            Some(event(transfer, record.failed_at, Event::Failed(failed(&record, transfer))))
+        }
         State::Cancelled(record) => {
-            Some(event(transfer, record.cancelled_at, Event::Cancelled(cancelled(&record))))
+            Some(event(transfer, record.cancelled_at, Event::Cancelled(cancelled(&record, transfer))))
         }
     }
 }
 
-fn finished(record: &Finished, orphaned: bool) -> v1::Finished {
+/// Whose traffic it is.
+fn marked_as(transfer: &Transfer) -> Option<v1::MarkedAs> {
+    transfer.mark().map(|mark| v1::MarkedAs {
+        scitag: mark.tag().number().into(),
+        experiment: mark.names().experiment.clone(),
+        activity: mark.names().activity.clone(),
+    })
+}
+
+fn finished(record: &Finished, orphaned: bool, transfer: &Transfer) -> v1::Finished {
     v1::Finished {
         size: record.size,
         checksums: checksums(&record.checksums),
@@ -62,10 +74,11 @@ fn finished(record: &Finished, orphaned: bool) -> v1::Finished {
         connections: connections(&record.summary.connections),
         limits: Some(limits(&record.summary.limits)),
         orphaned,
+        marked_as: marked_as(transfer),
     }
 }
 
-fn failed(record: &Failed) -> v1::Failed {
+fn failed(record: &Failed, transfer: &Transfer) -> v1::Failed {
     v1::Failed {
         code: record.failure.code.into(),
         text: record.failure.text().to_owned(),
@@ -77,14 +90,16 @@ fn failed(record: &Failed) -> v1::Failed {
         retryable: record.failure.retryable,
         connections: connections(&record.summary.connections),
         limits: Some(limits(&record.summary.limits)),
+        marked_as: marked_as(transfer),
     }
 }
 
-fn cancelled(record: &Cancelled) -> v1::Cancelled {
+fn cancelled(record: &Cancelled, transfer: &Transfer) -> v1::Cancelled {
     v1::Cancelled {
         reason: record.reason.clone(),
         bytes_moved: record.summary.bytes_moved,
         cancelled_at: timestamp(record.cancelled_at),
+        marked_as: marked_as(transfer),
     }
 }
 
@@ -103,6 +118,7 @@ pub(super) fn progress(transfer: &Transfer) -> v1::Progress {
         connections: connections(&counters.connections()),
         limits: Some(limits(&transfer.limits())),
         retries: counters.retries(),
+        marked_as: marked_as(transfer),
         queue_time: length(transfer.queue_time()),
         first_byte_time: counters.first_byte_time().and_then(length),
         transfer_time: counters.first_byte_time().and_then(|_| length(counters.transfer_time())),

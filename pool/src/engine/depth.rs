@@ -107,12 +107,13 @@ mod tests {
     const PIECES: u64 = 40;
     const PIECE_BYTES: usize = 10_000;
 
-    /// A world in which operations wait, come out of order, and are shortened; and an empty file.
+    /// A world in which operations wait, come out of order, and are shortened; and a file with space.
     fn world(seed: u64, faults: RingFaults) -> (World, File) {
         let disk = SimDisk::new(SimDiskConfig { seed, ..SimDiskConfig::default() });
         let world = World::new(seed, faults, disk.clone(), 4).unwrap();
         world.core().limit_disk_depth(NonZeroUsize::new(LIMIT));
         let file = disk.create_unnamed(Path::new("/")).unwrap();
+        disk.allocate(&file, 0, PIECES * PIECE_BYTES as u64).unwrap();
         (world, file)
     }
 

@@ -13,6 +13,7 @@ use super::{Remotes, dial, idle};
 use crate::engine::core::Core;
 use crate::engine::net::Received;
 use crate::http1::{AnswerBody, AnswerHead};
+use crate::marking::Mark;
 
 /// A body of an answer that nobody wants is read up to that size, so that the connection can be used again.
 const DRAINED_BYTES: u64 = 64 << 10;
@@ -62,6 +63,8 @@ pub struct Client {
     remotes: Arc<Remotes>,
     url: RemoteUrl,
     headers: Headers,
+    /// What its packets carry.
+    mark: Option<Mark>,
 }
 
 impl Client {
@@ -69,7 +72,13 @@ impl Client {
     #[must_use]
     pub fn new(core: &Rc<Core>, remotes: &Arc<Remotes>, url: &RemoteUrl, headers: &Headers) -> Client {
         let (core, remotes) = (Rc::clone(core), Arc::clone(remotes));
-        Client { core, remotes, url: url.clone(), headers: headers.clone() }
+        Client { core, remotes, url: url.clone(), headers: headers.clone(), mark: None }
+    }
+
+    /// The same, with its packets marked.
+    #[must_use]
+    pub fn marked(self, mark: Option<&Mark>) -> Client {
+        Client { mark: mark.cloned(), ..self }
     }
 
     /// The shard.
@@ -236,14 +245,15 @@ impl Client {
     async fn wire(&self, url: &RemoteUrl) -> Result<Wire, RemoteError> {
         let origin = url.origin();
         loop {
-            if let Some(wire) = idle::take(&self.core, origin).await {
+            let tag = self.mark.as_ref().map(Mark::tag);
+            if let Some(wire) = idle::take(&self.core, origin, tag).await {
                 self.remotes.reused.fetch_add(1, Ordering::Relaxed);
                 return Ok(wire);
             }
             if let Some(place) = self.remotes.places.take(origin) {
-                let connection = dial::dial(&self.core, &self.remotes, origin).await?;
+                let connection = dial::dial(&self.core, &self.remotes, origin, self.mark.as_ref()).await?;
                 self.remotes.made.fetch_add(1, Ordering::Relaxed);
-                return Ok(Wire::new(connection, origin.clone(), place));
+                return Ok(Wire::new(connection, origin.clone(), place, tag));
             }
             self.core.sleep(PLACE_PERIOD).await;
         }

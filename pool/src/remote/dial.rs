@@ -16,15 +16,22 @@ use super::url::Origin;
 use crate::engine::core::Core;
 use crate::engine::net::Connection;
 use crate::engine::net::connect::ConnectOptions;
+use crate::marking::Mark;
 use crate::tls::{HandshakeError, Wire};
 
 /// An address has so much of a start before the next one is tried beside it (RFC 8305 §5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// A connection to one of the server's addresses that the rules allow, within the connect timeout.
-pub(super) async fn dial(core: &Rc<Core>, remotes: &Remotes, origin: &Origin) -> Result<Wire, RemoteError> {
+/// `mark`: what its packets are to carry.
+pub(super) async fn dial(
+    core: &Rc<Core>,
+    remotes: &Remotes,
+    origin: &Origin,
+    mark: Option<&Mark>,
+) -> Result<Wire, RemoteError> {
     let give_up_at = core.now() + remotes.settings.connect_timeout;
-    let connection = connect(core, remotes, origin).await?;
+    let connection = connect(core, remotes, origin, mark).await?;
     if !origin.secure {
         return Ok(connection.into());
     }
@@ -47,7 +54,12 @@ pub(super) async fn dial(core: &Rc<Core>, remotes: &Remotes, origin: &Origin) ->
 }
 
 /// A TCP connection.
-async fn connect(core: &Rc<Core>, remotes: &Remotes, origin: &Origin) -> Result<Connection, RemoteError> {
+async fn connect(
+    core: &Rc<Core>,
+    remotes: &Remotes,
+    origin: &Origin,
+    mark: Option<&Mark>,
+) -> Result<Connection, RemoteError> {
     let limit = remotes.settings.connect_timeout;
     let give_up_at = core.now() + limit;
     let denied = |denied| RemoteError::Denied { host: origin.host.clone(), denied };
@@ -69,7 +81,7 @@ async fn connect(core: &Rc<Core>, remotes: &Remotes, origin: &Origin) -> Result<
     {
         return Err(denied(reason));
     }
-    let mut race = Race { core, waiting: allowed, running: FuturesUnordered::new(), tried: Vec::new() };
+    let mut race = Race { core, mark, waiting: allowed, running: FuturesUnordered::new(), tried: Vec::new() };
     race.waiting.reverse();
     let (begun, won) = (core.now(), race.run(give_up_at).await);
     won.ok_or_else(|| RemoteError::Connect {
@@ -82,6 +94,7 @@ async fn connect(core: &Rc<Core>, remotes: &Remotes, origin: &Origin) -> Result<
 /// Attempts beside each other.
 struct Race<'a, A> {
     core: &'a Rc<Core>,
+    mark: Option<&'a Mark>,
     /// Not tried yet, the next one last.
     waiting: Vec<SocketAddr>,
     running: FuturesUnordered<A>,
@@ -92,11 +105,11 @@ type Attempt<'a> = futures_util::future::LocalBoxFuture<'a, (SocketAddr, io::Res
 
 impl<'a> Race<'a, Attempt<'a>> {
     async fn run(&mut self, give_up_at: std::time::Instant) -> Option<Connection> {
-        let options = ConnectOptions::default();
         loop {
             if let Some(address) = self.waiting.pop() {
                 self.tried.push((address, "Connection timed out".to_owned()));
-                let (core, options) = (self.core, options.clone());
+                let flow_label = self.mark.map_or(0, |mark| mark.label_towards(address));
+                let (core, options) = (self.core, ConnectOptions { flow_label, ..Default::default() });
                 self.running.push(Box::pin(async move {
                     (address, Connection::connect(core, address, &options).await)
                 }));

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::url::Origin;
 use super::wire::Wire;
 use crate::engine::core::Core;
+use crate::marking::Tag;
 
 /// Connections that wait at once, of one shard; of more the oldest is closed.
 const MAX_IDLE: usize = 64;
@@ -57,12 +58,14 @@ pub(super) fn park(mut wire: Wire, keep_alive: Duration) {
     });
 }
 
-/// A connection to that server which is still open, the one used last.
-pub(super) async fn take(core: &Rc<Core>, origin: &Origin) -> Option<Wire> {
+/// A connection to that server which is still open, the one used last. Its packets carry the mark of the transfer that it
+/// was made for, so it can only serve others with the same one.
+pub(super) async fn take(core: &Rc<Core>, origin: &Origin, tag: Option<Tag>) -> Option<Wire> {
     loop {
         let wire = IDLE.with_borrow_mut(|idle| {
             let usable = |waiting: &Waiting| {
-                waiting.wire.origin() == origin && Rc::ptr_eq(waiting.wire.input.connection().core(), core)
+                let same = waiting.wire.origin() == origin && waiting.wire.tag() == tag;
+                same && Rc::ptr_eq(waiting.wire.input.connection().core(), core)
             };
             let place = idle.waiting.iter().rposition(usable);
             place.map(|place| idle.waiting.remove(place).wire)

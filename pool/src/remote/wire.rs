@@ -9,6 +9,7 @@ use super::places::Place;
 use super::url::Origin;
 use crate::engine::net::Received;
 use crate::http1::{AnswerHead, MAX_ANSWER_HEAD_BYTES, ParsedAnswer, parse_answer};
+use crate::marking::Tag;
 use crate::transfer::input::Input;
 
 /// Interim answers (1xx) before the answer that counts.
@@ -23,6 +24,8 @@ pub struct Wire {
     pub(super) reused: bool,
     /// Bytes of the last request's head, while nothing says that they have arrived.
     head_underway: usize,
+    /// Of the transfers that it may serve.
+    tag: Option<Tag>,
     _place: Place,
 }
 
@@ -37,9 +40,14 @@ pub(super) enum First {
 }
 
 impl Wire {
-    pub(super) fn new(connection: crate::tls::Wire, origin: Origin, place: Place) -> Wire {
+    pub(super) fn new(connection: crate::tls::Wire, origin: Origin, place: Place, tag: Option<Tag>) -> Wire {
         let input = Input::new(connection, MAX_ANSWER_HEAD_BYTES);
-        Wire { input, origin, reused: false, head_underway: 0, _place: place }
+        Wire { input, origin, reused: false, head_underway: 0, tag, _place: place }
+    }
+
+    /// What the transfers are marked with that it may serve.
+    pub(super) fn tag(&self) -> Option<Tag> {
+        self.tag
     }
 
     /// Whom it leads to.

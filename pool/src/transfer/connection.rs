@@ -5,18 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
+
 use super::capability::Capability;
 use super::claim::Claim;
 use super::desk::{ClaimMethod, Refusal};
 use super::input::Input;
 use super::link::{ConnectionInfo, TcpInfo};
 use super::port::Port;
-use super::{get, put};
+use super::{TransferId, get, put};
 use crate::checksum::Checksum;
 use crate::engine::net::{Connection, Received};
 use crate::http1::{
     self, BadRequest, HttpDate, Method, Parsed, Request, ResponseHead, TextAnswer, Version, WantedDigests,
 };
+use crate::marking::{Flow, Supplier};
 use crate::store::Replica;
 use crate::tls::Wire;
 
@@ -31,6 +34,8 @@ const BUFFER_PATIENCE: Duration = Duration::from_secs(1);
 /// bring before a client that is busy with sending looks at the answer.
 const LINGER_BYTES: usize = 64 << 20;
 const LINGER_TIME: Duration = Duration::from_secs(2);
+/// A marked flow without a request for that long has ended.
+const FLOW_REST: Duration = Duration::from_secs(5);
 /// How long the end of an idle connection may take.
 const GOODBYE_TIME: Duration = Duration::from_millis(100);
 
@@ -55,14 +60,25 @@ pub struct Exchange<'a> {
     pub request: &'a Request,
     /// The replica that this connection read last: ranges of one file come in series.
     pub last_read: &'a mut Option<Arc<Replica>>,
+    /// It is the connection's first request.
+    pub first: bool,
+    /// What the connection is marked as. It belongs to one transfer: the next one's is its own.
+    pub flow: &'a mut Option<Box<MarkedFlow>>,
+}
+
+/// A connection's part in a marked transfer.
+pub struct MarkedFlow {
+    transfer: TransferId,
+    flow: Flow,
 }
 
 /// Serves a connection to its end.
 pub async fn serve(port: &Port, connection: impl Into<Wire>) {
     let mut input = Input::new(connection, port.settings.head_limits.head_bytes);
     let mut last_read = None;
+    let (mut flow, mut first) = (None, true);
     loop {
-        let request = match next_request(port, &mut input).await {
+        let request = match next_request_of(port, &mut input, &mut flow).await {
             Next::Request(request) => request,
             Next::End => {
                 // Nothing of plain HTTP; with TLS the client hears that it was no accident.
@@ -77,7 +93,14 @@ pub async fn serve(port: &Port, connection: impl Into<Wire>) {
             }
         };
         port.counters.requests.fetch_add(1, Ordering::Relaxed);
-        let mut exchange = Exchange { port, input: &mut input, request: &request, last_read: &mut last_read };
+        let mut exchange = Exchange {
+            port,
+            input: &mut input,
+            request: &request,
+            last_read: &mut last_read,
+            first: std::mem::take(&mut first),
+            flow: &mut flow,
+        };
         // Answering takes kilobytes of state; the many connections that wait for a request have none of it.
         match Box::pin(exchange.answer()).await {
             After::Next if request.keep_alive() => {}
@@ -113,6 +136,26 @@ enum Next {
     Request(Box<Request>),
     Refused(BadRequest),
     End,
+}
+
+/// The next request. A flow that rests meanwhile ends: more requests of its transfer make another.
+async fn next_request_of(port: &Port, input: &mut Input, flow: &mut Option<Box<MarkedFlow>>) -> Next {
+    if flow.is_some() {
+        // Apart, so that the many connections without a mark have nothing of it.
+        return Box::pin(next_request_or_rest(port, input, flow)).await;
+    }
+    next_request(port, input).await
+}
+
+async fn next_request_or_rest(port: &Port, input: &mut Input, flow: &mut Option<Box<MarkedFlow>>) -> Next {
+    let resting = input.connection().core().sleep(FLOW_REST);
+    match select(std::pin::pin!(next_request(port, input)), resting).await {
+        Either::Left((next, _)) => next,
+        Either::Right(((), waiting)) => {
+            *flow = None;
+            waiting.await
+        }
+    }
 }
 
 async fn next_request(port: &Port, input: &mut Input) -> Next {
@@ -223,7 +266,34 @@ impl Exchange<'_> {
             local: connection.local(),
             remote: connection.peer(),
             tls: connection.tls().is_some(),
-            flow_label: 0,
+            flow_label: connection.tcp().flow_label(),
+        }
+    }
+
+    /// The bytes of a transfer begin to move. Ranges that follow each other are one flow.
+    pub fn begin_flow(&mut self, claim: &Claim, supplier: Supplier) {
+        let transfer = claim.transfer();
+        let goes_on = |known: &MarkedFlow| known.transfer == transfer.request().id;
+        if self.flow.as_deref().is_some_and(goes_on) {
+            return;
+        }
+        // That of another transfer ends before this one begins.
+        *self.flow = None;
+        if let Some(mark) = transfer.mark() {
+            let tcp = self.input.connection().tcp();
+            let flow = match self.first {
+                true => Flow::first(mark, tcp, supplier),
+                false => Flow::new(mark, tcp, supplier),
+            };
+            flow.begin(tcp.core().now());
+            *self.flow = Some(Box::new(MarkedFlow { transfer: transfer.request().id.clone(), flow }));
+        }
+    }
+
+    /// All bytes of a transfer were moved.
+    pub fn complete_flow(&mut self) {
+        if let Some(marked) = self.flow.take() {
+            marked.flow.complete();
         }
     }
 
@@ -302,6 +372,9 @@ impl Exchange<'_> {
 
     /// Keeps what the kernel knows of the connection in the transfer's record.
     pub fn note_tcp(&self, claim: &Claim) {
+        if let Some(marked) = &self.flow {
+            marked.flow.note();
+        }
         if let (Some(link), Some(facts)) = (claim.link(), self.input.connection().tcp_facts()) {
             link.set_tcp(TcpInfo {
                 rtt: facts.rtt,

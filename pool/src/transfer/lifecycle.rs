@@ -5,13 +5,14 @@
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use slab::Slab;
 
 use crate::checksum::Checksum;
+use crate::marking::Mark;
 use crate::store::Replica;
 
 use super::capability::Capability;
@@ -70,6 +71,8 @@ pub struct Transfer {
     capability: Capability,
     submitted_at: Moment,
     progress: Progress,
+    /// What its packets are marked with, set before it is admitted.
+    mark: OnceLock<Mark>,
     observer: Arc<dyn Observer>,
     /// Ended from outside, read on the bulk path without the mutex.
     stopped: AtomicBool,
@@ -135,6 +138,7 @@ impl Transfer {
             capability,
             submitted_at: now,
             progress,
+            mark: OnceLock::new(),
             observer,
             stopped: AtomicBool::new(false),
             inner: Mutex::new(Inner {
@@ -174,6 +178,17 @@ impl Transfer {
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// Marks its packets from now on. The first call counts.
+    pub fn mark_with(&self, mark: Mark) {
+        let _ = self.mark.set(mark);
+    }
+
+    /// What its packets are marked with, if they are.
+    #[must_use]
+    pub fn mark(&self) -> Option<&Mark> {
+        self.mark.get()
     }
 
     /// Its state now.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
+
 use super::connection;
 use super::desk::Desk;
 use super::source::Reading;
@@ -14,6 +16,8 @@ use crate::engine::file::IoMode;
 use crate::engine::net::Connection;
 use crate::engine::net::listener::Listener;
 use crate::http1;
+use crate::marking::Gate;
+use crate::marking::ports::Listening;
 use crate::store::Store;
 use crate::tls::{HandshakeError, ServerTls, TlsStream};
 
@@ -74,38 +78,79 @@ pub struct Counters {
 /// Pause after an accept that failed (no descriptors left, most likely), so that the shard does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often it is looked whether a port with a flow label is over.
+const GATE_LOOK_PERIOD: Duration = Duration::from_secs(2);
+
 /// Accepts connections of one shard's listener for ever; with `tls`, such as speak TLS.
 pub async fn accept(core: Rc<Core>, port: Arc<Port>, listener: Listener, tls: Option<Arc<ServerTls>>) {
     loop {
-        let connection = match listener.accept().await {
-            Ok(connection) => connection,
-            Err(error) => {
-                if !matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::ENOTCONN | libc::EINTR)) {
-                    tracing::warn!(%error, "the data port cannot accept connections");
-                    core.sleep(ACCEPT_PAUSE).await;
-                }
-                continue;
+        match listener.accept().await {
+            Ok(connection) => begin(&core, &port, tls.as_ref(), connection, ()),
+            Err(error) => rest(&core, &error).await,
+        }
+    }
+}
+
+/// The same for a port whose connections carry a flow label, until the port is given up.
+pub async fn accept_labelled(
+    core: Rc<Core>,
+    port: Arc<Port>,
+    listener: Listener,
+    tls: Option<Arc<ServerTls>>,
+    gate: Arc<Gate>,
+    listening: Listening,
+) {
+    loop {
+        let mut accepting = std::pin::pin!(listener.accept());
+        // The one operation goes on all the time: who comes while it is looked whether the port is over gets in.
+        let accepted = loop {
+            match select(accepting.as_mut(), core.sleep(GATE_LOOK_PERIOD)).await {
+                Either::Left((accepted, _)) => break accepted,
+                Either::Right(((), _)) if gate.is_over(core.now()) => return drop(listening),
+                Either::Right(((), _)) => {}
             }
         };
-        let open = OpenConnection::new(&port);
-        if open.number() > port.settings.connections_limit.load(Ordering::Relaxed) {
-            port.counters.refused_connections.fetch_add(1, Ordering::Relaxed);
-            continue;
+        match accepted {
+            Ok(connection) => begin(&core, &port, tls.as_ref(), connection, gate.connection()),
+            Err(error) => rest(&core, &error).await,
         }
-        let (port, tls) = (Arc::clone(&port), tls.clone());
-        core.spawn(async move {
-            match tls {
-                None => connection::serve(&port, connection).await,
-                Some(tls) => {
-                    // Apart from what lasts: a handshake's state goes with its end.
-                    if let Some(stream) = Box::pin(shake_hands(&port, &tls, connection)).await {
-                        connection::serve(&port, stream).await;
-                    }
+    }
+}
+
+/// After an accept that failed.
+async fn rest(core: &Rc<Core>, error: &std::io::Error) {
+    if !matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::ENOTCONN | libc::EINTR)) {
+        tracing::warn!(%error, "the data port cannot accept connections");
+        core.sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+/// Serves a connection that was accepted, unless there are too many. `guard` lives as long as it does.
+fn begin(
+    core: &Rc<Core>,
+    port: &Arc<Port>,
+    tls: Option<&Arc<ServerTls>>,
+    connection: Connection,
+    guard: impl Sized + 'static,
+) {
+    let open = OpenConnection::new(port);
+    if open.number() > port.settings.connections_limit.load(Ordering::Relaxed) {
+        port.counters.refused_connections.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
+    let (port, tls) = (Arc::clone(port), tls.cloned());
+    core.spawn(async move {
+        match tls {
+            None => connection::serve(&port, connection).await,
+            Some(tls) => {
+                // Apart from what lasts: a handshake's state goes with its end.
+                if let Some(stream) = Box::pin(shake_hands(&port, &tls, connection)).await {
+                    connection::serve(&port, stream).await;
                 }
             }
-            drop(open);
-        });
-    }
+        }
+        drop((open, guard));
+    });
 }
 
 /// Speaks TLS with a client, or tells it in plain words that it must.

@@ -8,6 +8,7 @@ use penstock_door_proto::v1;
 use thiserror::Error;
 
 use crate::checksum::{Algorithm, AlgorithmSet, Checksum};
+use crate::marking::Wish;
 
 mod third_party;
 
@@ -102,8 +103,8 @@ pub struct TransferRequest {
     pub rate_limit_bytes_per_second: Option<NonZeroU64>,
     /// It fails when it has not ended by then.
     pub deadline_at: Option<SystemTime>,
-    /// SciTag of the packets: 0 is explicitly unmarked, `None` the pool's default.
-    pub scitag: Option<u16>,
+    /// How its packets are marked.
+    pub marking: Wish,
     /// W3C trace context; may be empty.
     pub traceparent: String,
     /// What to do.
@@ -300,7 +301,7 @@ impl TryFrom<v1::TransferRequest> for TransferRequest {
             storage_class: text("storage_class", request.storage_class)?,
             rate_limit_bytes_per_second: NonZeroU64::new(request.rate_limit_bytes_per_second),
             deadline_at: request.deadline_at.map(|at| time("deadline_at", at)).transpose()?,
-            scitag: request.marking.map(|marking| scitag(marking.scitag)).transpose()?,
+            marking: request.marking.map_or(Ok(Wish::Unsaid), |marking| wish(marking.scitag))?,
             traceparent: text("traceparent", request.traceparent)?,
             kind: kind(request.kind)?,
         })
@@ -447,11 +448,8 @@ fn time(field: &'static str, at: prost_types::Timestamp) -> Result<SystemTime, R
 }
 
 /// `experiment << 6 | activity`: 0 or 65 to 65535.
-fn scitag(tag: u32) -> Result<u16, RequestError> {
-    match u16::try_from(tag) {
-        Ok(tag @ (0 | 65..)) => Ok(tag),
-        _ => Err(wrong("marking.scitag", "must be 0 or 65 to 65535")),
-    }
+fn wish(scitag: u32) -> Result<Wish, RequestError> {
+    Wish::try_from(scitag).map_err(|_| wrong("marking.scitag", "must be 0 or 65 to 65535"))
 }
 
 fn expected(field: &'static str, checksums: Vec<v1::Checksum>) -> Result<Vec<Checksum>, RequestError> {
@@ -496,7 +494,7 @@ mod tests {
         assert_eq!(request.queue, DEFAULT_QUEUE);
         assert_eq!(request.billing_path, "/atlas/data 1.root");
         assert_eq!(request.rate_limit_bytes_per_second, None);
-        assert_eq!(request.scitag, None);
+        assert_eq!(request.marking, Wish::Unsaid);
         let request = TransferRequest::try_from(put(v1::Put::default())).unwrap();
         let Kind::Put(put) = request.kind else { panic!("not a PUT") };
         assert_eq!((put.size, put.maximum_size, put.success_status), (None, None, 201));

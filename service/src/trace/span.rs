@@ -52,8 +52,8 @@ impl Span {
 
     /// Adds a text.
     pub fn text(&mut self, key: &str, value: &str) {
-        let end = value.floor_char_boundary(TEXT_MAX_BYTES);
-        self.attributes.push(json!({ "key": key, "value": { "stringValue": &value[..end] } }));
+        let value = crate::beginning(value, TEXT_MAX_BYTES);
+        self.attributes.push(json!({ "key": key, "value": { "stringValue": value } }));
     }
 
     /// Adds a number.
@@ -69,7 +69,7 @@ impl Span {
         };
         let status = match failure {
             None => json!({}),
-            Some(text) => json!({ "code": 2, "message": &text[..text.floor_char_boundary(TEXT_MAX_BYTES)] }),
+            Some(text) => json!({ "code": 2, "message": crate::beginning(text, TEXT_MAX_BYTES) }),
         };
         let mut span = json!({
             "traceId": format!("{:032x}", self.context.trace),

@@ -18,6 +18,7 @@ mod index;
 mod interchange;
 mod interruption;
 mod local_copies;
+mod marking;
 mod operations;
 mod ranges;
 mod readme;

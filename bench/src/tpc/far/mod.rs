@@ -101,7 +101,7 @@ impl Server {
             server.ports.push((*scheme, listener.local_addr().with_context(failed)?));
             let config = match scheme {
                 Scheme::Http => None,
-                Scheme::Https => Some(tls.clone().context("https needs --cert and --key")?),
+                Scheme::Https => Some(tls.clone().context("https needs --server-cert and --server-key")?),
             };
             let shared = Arc::clone(&server.shared);
             std::thread::Builder::new()

@@ -10,8 +10,6 @@ use crate::metrics::Direction;
 
 /// Most range requests at once that a client may ask for.
 const MAX_STREAMS: i64 = 100;
-/// Valid tags of packet marking: experiment << 6 | activity, neither 0.
-const SCITAGS: std::ops::RangeInclusive<u32> = 65..=65535;
 
 /// What a COPY asks for besides direction, remote side and handed-on headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +22,6 @@ pub struct Wishes {
     pub no_head: bool,
     /// Range requests at once, 1 to 100.
     pub streams: u32,
-    /// The tag of packet marking.
-    pub scitag: Option<u32>,
 }
 
 /// Which way, and the URL of the other side as the client wrote it.
@@ -41,8 +37,8 @@ pub fn direction(headers: &HeaderMap) -> Result<(Direction, &str), Refusal> {
 }
 
 impl Wishes {
-    /// Reads them. `scitag_parameter` is the value of `?scitag.flow=`.
-    pub fn read(headers: &HeaderMap, scitag_parameter: Option<&str>) -> Result<Self, Refusal> {
+    /// Reads them.
+    pub fn read(headers: &HeaderMap) -> Result<Self, Refusal> {
         check_credential(single(headers, "credential")?)?;
         let flags = single(headers, "copy-flags")?.unwrap_or_default();
         Ok(Self {
@@ -50,7 +46,6 @@ impl Wishes {
             require_checksum: require_checksum(single(headers, "requirechecksumverification")?)?,
             no_head: flags.split(',').any(|flag| flag.trim().eq_ignore_ascii_case("nohead")),
             streams: streams(single(headers, "x-number-of-streams")?)?,
-            scitag: scitag(single(headers, "scitag")?.or(scitag_parameter)),
         })
     }
 }
@@ -115,16 +110,6 @@ fn streams(value: Option<&str>) -> Result<u32, Refusal> {
     }
 }
 
-/// A tag that is none marks nothing: a transfer does not fail for it.
-fn scitag(value: Option<&str>) -> Option<u32> {
-    let value = value?;
-    let tag = value.parse().ok().filter(|tag| SCITAGS.contains(tag));
-    if tag.is_none() {
-        tracing::warn!("the SciTag of a COPY is not a number from 65 to 65535; its packets are not marked");
-    }
-    tag
-}
-
 fn bad(text: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, text)
 }
@@ -142,17 +127,15 @@ mod tests {
     }
 
     fn wishes(lines: &[(&'static str, &'static str)]) -> Result<Wishes, u16> {
-        Wishes::read(&headers(lines), None).map_err(|refusal| refusal.status().as_u16())
+        Wishes::read(&headers(lines)).map_err(|refusal| refusal.status().as_u16())
     }
 
-    const USUAL: Wishes =
-        Wishes { overwrite: true, require_checksum: true, no_head: false, streams: 1, scitag: None };
+    const USUAL: Wishes = Wishes { overwrite: true, require_checksum: true, no_head: false, streams: 1 };
 
     #[test]
     fn what_is_not_said_has_its_usual_meaning_and_an_empty_value_says_nothing() {
         assert_eq!(wishes(&[]), Ok(USUAL));
-        let empty =
-            ["overwrite", "credential", "requirechecksumverification", "x-number-of-streams", "scitag"];
+        let empty = ["overwrite", "credential", "requirechecksumverification", "x-number-of-streams"];
         for name in empty {
             assert_eq!(wishes(&[(name, "")]), Ok(USUAL), "{name}");
         }
@@ -160,7 +143,7 @@ mod tests {
 
     #[test]
     fn each_header_is_read_as_clients_write_it() {
-        let table: [(&[(&str, &str)], Wishes); 13] = [
+        let table: [(&[(&str, &str)], Wishes); 10] = [
             (&[("overwrite", "T")], USUAL),
             (&[("overwrite", "f")], Wishes { overwrite: false, ..USUAL }),
             (&[("credential", "none")], USUAL),
@@ -169,9 +152,6 @@ mod tests {
             (&[("x-number-of-streams", "0")], USUAL),
             (&[("x-number-of-streams", "100")], Wishes { streams: 100, ..USUAL }),
             (&[("copy-flags", "Other, NoHead")], Wishes { no_head: true, ..USUAL }),
-            (&[("scitag", "66")], Wishes { scitag: Some(66), ..USUAL }),
-            (&[("scitag", "64")], USUAL),
-            (&[("scitag", "atlas")], USUAL),
             (
                 &[("overwrite", "F"), ("overwrite", ""), ("overwrite", "F")],
                 Wishes { overwrite: false, ..USUAL },
@@ -182,7 +162,6 @@ mod tests {
             let lines: Vec<_> = lines.iter().map(|(name, value)| (leak(name), leak(value))).collect();
             assert_eq!(wishes(&lines), Ok(expected), "{lines:?}");
         }
-        assert_eq!(Wishes::read(&headers(&[]), Some("67")).unwrap().scitag, Some(67));
     }
 
     fn leak(text: &str) -> &'static str {

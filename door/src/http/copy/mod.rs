@@ -53,7 +53,7 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     if exchange.has_body() {
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a COPY with a body is not known"));
     }
-    let wishes = Wishes::read(exchange.headers(), exchange.query_parameter("scitag.flow"))?;
+    let wishes = Wishes::read(exchange.headers())?;
     let remote = remote_end(exchange, direction, &url, &wishes)?;
     let copy = match direction {
         Direction::Pull => pull(exchange, &wishes, remote).await?,
@@ -78,7 +78,6 @@ fn remote_end(
     let headers = handed_on::read(exchange.headers())?;
     Ok(RemoteEnd {
         origin: remote_url.origin(),
-        scitag: wishes.scitag,
         remote: proto::Remote {
             url: remote_url.as_str().to_owned(),
             headers,
@@ -106,8 +105,10 @@ async fn pull(exchange: &Exchange, wishes: &Wishes, source: RemoteEnd) -> Result
     locked::check_name(exchange, &exchange.path, existing.is_some(), &shown).await?;
     // What is promised by Overwrite must hold when the bytes are there, too.
     let expects = if wishes.overwrite { expects } else { Expectation::Absent };
+    let client = exchange.client();
     let upload = UploadRequest {
-        client: exchange.client(),
+        marking: exchange.marking(&client),
+        client,
         view_path: exchange.view_path.clone(),
         path: exchange.path.clone(),
         size_bytes: None,

@@ -198,6 +198,8 @@ impl Copying<'_> {
     ) -> Option<LocalCopyRequest> {
         let file = entry.file()?;
         let upload = UploadRequest {
+            // No packet carries it.
+            marking: None,
             client: exchange.client(),
             view_path: view_to.clone(),
             path: to.clone(),

@@ -18,19 +18,11 @@ pub struct RemoteEnd {
     pub remote: proto::Remote,
     /// Scheme, host and port of its URL, for the log.
     pub origin: String,
-    /// The flow label's tag, if the client gave a valid one.
-    pub scitag: Option<u32>,
 }
 
 impl fmt::Debug for RemoteEnd {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("RemoteEnd").field("origin", &self.origin).finish_non_exhaustive()
-    }
-}
-
-impl RemoteEnd {
-    fn marking(&self) -> Option<proto::Marking> {
-        self.scitag.map(|scitag| proto::Marking { scitag })
     }
 }
 
@@ -63,7 +55,6 @@ impl PullRequest {
         door: &proto::DoorIdentity,
     ) -> proto::TransferRequest {
         proto::TransferRequest {
-            marking: self.source.marking(),
             kind: Some(Kind::Pull(proto::Pull {
                 remote: Some(self.source.remote.clone()),
                 size: None,
@@ -80,7 +71,6 @@ impl PullRequest {
 impl PushRequest {
     pub(super) fn to_proto(&self, transfer: &str, door: &proto::DoorIdentity) -> proto::TransferRequest {
         proto::TransferRequest {
-            marking: self.destination.marking(),
             kind: Some(Kind::Push(proto::Push { remote: Some(self.destination.remote.clone()) })),
             ..self.download.to_proto(transfer, door)
         }

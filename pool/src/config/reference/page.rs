@@ -1,6 +1,6 @@
 //! The reference as text: a configuration with everything commented out, and the page docs/configuration.md.
 
-use super::{Default, KEYS, Key};
+use super::{Default, KEYS, Key, LISTS};
 
 /// Longest line of comments.
 const LINE: usize = 100;
@@ -43,13 +43,13 @@ pub fn commented() -> String {
     let mut table = "";
     for key in KEYS {
         // A table after others would belong to the last of them: these two come behind all.
-        if matches!(key.name, "queues" | "doors") {
+        if key.name == "doors" || LISTS.contains(&key.name) {
             continue;
         }
         if key.table() != table {
             table = key.table();
             // A list of tables begins anew with each header.
-            let header = if table == "queues" { format!("#[[{table}]]") } else { format!("[{table}]") };
+            let header = if key.in_list() { format!("#[[{table}]]") } else { format!("[{table}]") };
             text.push_str(&format!("\n{header}\n"));
         }
         text.push('\n');
@@ -78,7 +78,7 @@ pub fn markdown() -> String {
     for table in tables {
         let title = match table {
             "" => "At the top".to_owned(),
-            "queues" => "`[[queues]]`".to_owned(),
+            table if LISTS.contains(&table) => format!("`[[{table}]]`"),
             table => format!("`[{table}]`"),
         };
         page.push_str(&format!(

@@ -3,6 +3,7 @@
 
 mod admin;
 mod health;
+mod marking;
 mod pool;
 mod records;
 mod registry;

@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use socket2::SockAddr;
 
-use super::Connection;
+use super::socket::SocketHandle;
+use super::{Connection, flow_label};
 use crate::engine::core::Core;
 use crate::engine::op::Late;
 use crate::engine::ring::{Memory, Op};
@@ -17,6 +18,16 @@ use crate::engine::ring::{Memory, Op};
 pub struct ConnectOptions {
     /// The address of this machine that the other side is to see; `None`: as the routes have it.
     pub source: Option<IpAddr>,
+    /// The IPv6 flow label of its packets; 0: none. IPv4 has none.
+    pub flow_label: u32,
+}
+
+impl ConnectOptions {
+    /// The label of a connection to `peer`.
+    #[must_use]
+    pub(in crate::engine) fn label_of(&self, peer: SocketAddr) -> u32 {
+        if flow_label::with_label(peer, self.flow_label) == peer { 0 } else { self.flow_label }
+    }
 }
 
 /// A peer's address as the kernel takes it, at an address in memory that does not change.
@@ -54,11 +65,12 @@ impl Connection {
         options: &ConnectOptions,
     ) -> io::Result<Connection> {
         let socket = core.open_socket(peer, options)?;
-        let address = Peer(Box::new(peer.into()));
-        let op = Op::Connect { socket: socket.raw(), address: address.memory() };
-        // SAFETY: socket and address belong to the operation.
-        let operation = unsafe { core.start(op, (address, Rc::clone(&socket)), Late::Ignore) };
-        let connected = operation.await.0;
+        let labelled = flow_label::with_label(peer, options.flow_label);
+        let mut connected = attempt(core, &socket, labelled).await;
+        if connected.as_ref().is_err_and(flow_label::needs_lease) && socket.flow_label() != 0 {
+            socket.lease_label()?;
+            connected = attempt(core, &socket, labelled).await;
+        }
         let connection = Connection::new(Rc::clone(core), socket);
         match connected {
             Ok(_) => Ok(connection),
@@ -73,6 +85,15 @@ impl Connection {
             Err(error) => Err(error),
         }
     }
+}
+
+/// One attempt to connect a socket.
+async fn attempt(core: &Rc<Core>, socket: &Rc<dyn SocketHandle>, peer: SocketAddr) -> io::Result<u32> {
+    let address = Peer(Box::new(peer.into()));
+    let op = Op::Connect { socket: socket.raw(), address: address.memory() };
+    // SAFETY: socket and address belong to the operation.
+    let operation = unsafe { core.start(op, (address, Rc::clone(socket)), Late::Ignore) };
+    operation.await.0
 }
 
 #[cfg(test)]
@@ -111,7 +132,7 @@ mod tests {
             (question, client)
         });
         let (answer, peer, local) = on_a_shard(move |core| async move {
-            let options = ConnectOptions { source: Some("127.0.0.9".parse().unwrap()) };
+            let options = ConnectOptions { source: Some("127.0.0.9".parse().unwrap()), ..Default::default() };
             let connection = Connection::connect(&core, address, &options).await.unwrap();
             let patience = Duration::from_secs(10);
             connection.send_all(b"ping".to_vec(), false, patience).await.0.unwrap();
@@ -123,6 +144,27 @@ mod tests {
         assert_eq!((&answer[..], &question[..]), (&b"pong"[..], &b"ping"[..]));
         assert_eq!((peer, local), (address, client));
         assert_eq!(local.ip(), "127.0.0.9".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn the_other_side_sees_the_label_of_a_connection_over_ipv6_and_none_over_ipv4() {
+        use std::os::fd::AsFd;
+        for (listen, seen) in [("[::1]:0", 0x2_0004), ("127.0.0.1:0", 0)] {
+            let Ok(listener) = std::net::TcpListener::bind(listen) else {
+                println!("skipped: no IPv6 here");
+                continue;
+            };
+            let address = listener.local_addr().unwrap();
+            let own = on_a_shard(move |core| async move {
+                let options = ConnectOptions { flow_label: 0x2_0004, ..Default::default() };
+                Connection::connect(&core, address, &options).await.unwrap().flow_label()
+            });
+            assert_eq!(own, seen);
+            let (server, _) = listener.accept().unwrap();
+            if seen != 0 {
+                assert_eq!(flow_label::of_peer(server.as_fd()).unwrap(), seen);
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod connect;
+pub mod flow_label;
 pub mod listener;
 pub mod socket;
 pub mod zero_copy;
@@ -10,7 +11,7 @@ use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -30,6 +31,17 @@ pub struct Connection {
     core: Rc<Core>,
     socket: Rc<dyn SocketHandle>,
     zero_copy: Rc<ZeroCopy>,
+}
+
+/// A connection that somebody else has.
+#[derive(Clone)]
+pub struct Watched(Weak<dyn SocketHandle>);
+
+impl Watched {
+    /// What the kernel knows of the path; `None` once the connection is closed.
+    pub fn tcp_facts(&self) -> Option<TcpFacts> {
+        self.0.upgrade()?.tcp_facts()
+    }
 }
 
 /// How a receive ended that was not to hold its buffer for long.
@@ -68,6 +80,16 @@ impl Connection {
     /// What the kernel knows of the path.
     pub fn tcp_facts(&self) -> Option<TcpFacts> {
         self.socket.tcp_facts()
+    }
+
+    /// The IPv6 flow label that its packets carry; 0: none that we know of.
+    pub fn flow_label(&self) -> u32 {
+        self.socket.flow_label()
+    }
+
+    /// Looks at it without keeping it open.
+    pub fn watch(&self) -> Watched {
+        Watched(Rc::downgrade(&self.socket))
     }
 
     /// Limits how fast the kernel sends (SO_MAX_PACING_RATE).

@@ -3,13 +3,14 @@
 
 use std::cell::OnceCell;
 use std::io;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::connect::ConnectOptions;
+use super::flow_label;
 
 /// What `TCP_INFO` tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +25,14 @@ pub struct TcpFacts {
     pub bytes_acknowledged: u64,
     /// Congestion window in segments.
     pub congestion_window: u32,
+    /// Bytes that came in, in order.
+    pub bytes_received: u64,
+    /// Bytes that were handed to the kernel and went out, or wait to; those sent again count once.
+    pub bytes_given: u64,
+    /// How much round trips differ.
+    pub rtt_variance: Duration,
+    /// The shortest round trip of late.
+    pub least_rtt: Duration,
 }
 
 /// An open socket: something the ring can name by number. Dropping the last handle closes it.
@@ -40,6 +49,14 @@ pub trait SocketHandle {
     fn limit_send_rate(&self, bytes_per_second: u64) -> io::Result<()>;
     /// Half close.
     fn shutdown_send(&self);
+    /// The IPv6 flow label that its packets carry; 0: none that we know of.
+    fn flow_label(&self) -> u32 {
+        0
+    }
+    /// Takes a lease of that label, before it is connected; see [`flow_label::lease`].
+    fn lease_label(&self) -> io::Result<()> {
+        Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
     /// What the socket has failed with since it was last asked (SO_ERROR).
     fn take_error(&self) -> io::Result<Option<io::Error>>;
 }
@@ -50,6 +67,7 @@ pub struct KernelSocket {
     peer: SocketAddr,
     /// Known once it is connected, and asked for then.
     local: OnceCell<SocketAddr>,
+    flow_label: u32,
 }
 
 impl KernelSocket {
@@ -60,11 +78,17 @@ impl KernelSocket {
             socket.set_tcp_nodelay(true)?;
             socket.peer_addr()?.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?
         };
-        let socket = KernelSocket { descriptor, peer: plain(peer), local: OnceCell::new() };
+        let socket = KernelSocket { descriptor, peer: plain(peer), local: OnceCell::new(), flow_label: 0 };
         // A connection that is gone already is found here, not in the middle of its first answer.
         let local = socket.ask_local()?;
         let _ = socket.local.set(local);
         Ok(socket)
+    }
+
+    /// The same, knowing what its packets carry: only IPv6 has labels.
+    #[must_use]
+    pub fn carrying(self, label: u32) -> KernelSocket {
+        KernelSocket { flow_label: if self.peer.is_ipv6() { label } else { 0 }, ..self }
     }
 
     /// A socket that is to be connected to `peer`.
@@ -77,7 +101,16 @@ impl KernelSocket {
         if let Some(source) = options.source {
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }
-        Ok(KernelSocket { descriptor: socket.into(), peer: plain(peer), local: OnceCell::new() })
+        if options.label_of(peer) != 0 {
+            flow_label::take_from_address(socket.as_fd())?;
+        }
+        let socket = KernelSocket {
+            descriptor: socket.into(),
+            peer: plain(peer),
+            local: OnceCell::new(),
+            flow_label: 0,
+        };
+        Ok(socket.carrying(options.label_of(peer)))
     }
 
     fn ask_local(&self) -> io::Result<SocketAddr> {
@@ -127,6 +160,11 @@ impl SocketHandle for KernelSocket {
             delivery_rate: info.tcpi_delivery_rate,
             bytes_acknowledged: info.tcpi_bytes_acked,
             congestion_window: info.tcpi_snd_cwnd,
+            bytes_received: info.tcpi_bytes_received,
+            bytes_given: (info.tcpi_bytes_sent.saturating_sub(info.tcpi_bytes_retrans))
+                .saturating_add(info.tcpi_notsent_bytes.into()),
+            rtt_variance: Duration::from_micros(info.tcpi_rttvar.into()),
+            least_rtt: Duration::from_micros(info.tcpi_min_rtt.into()),
         })
     }
 
@@ -148,6 +186,17 @@ impl SocketHandle for KernelSocket {
     fn shutdown_send(&self) {
         // ENOTCONN: the other side was faster.
         let _ = SockRef::from(&self.descriptor).shutdown(Shutdown::Write);
+    }
+
+    fn flow_label(&self) -> u32 {
+        self.flow_label
+    }
+
+    fn lease_label(&self) -> io::Result<()> {
+        match self.peer.ip() {
+            IpAddr::V6(peer) => flow_label::lease(self.descriptor.as_fd(), peer, self.flow_label),
+            IpAddr::V4(_) => Err(io::Error::from(io::ErrorKind::InvalidInput)),
+        }
     }
 
     fn take_error(&self) -> io::Result<Option<io::Error>> {

@@ -25,6 +25,7 @@ use super::source::ReadError;
 use super::{Claim, Failure, FailureCode, Outcome, Side};
 use crate::checksum::Checksum;
 use crate::http1::{self, Condition, HttpDate, Method, Ranges, ResponseHead, Validators};
+use crate::marking::Supplier;
 use crate::store::Replica;
 
 /// The rate of a connection that no transfer limits (SO_MAX_PACING_RATE: no limit).
@@ -59,6 +60,7 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> After {
         let _ = claim.finish(reply.outcome(false));
         return after;
     }
+    exchange.begin_flow(&claim, Supplier::Here);
     let limit = claim.transfer().request().rate_limit_bytes_per_second;
     if let Some(limit) = limit {
         let _ = exchange.input.connection().limit_send_rate(limit.get());
@@ -70,7 +72,11 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> After {
     exchange.note_tcp(&claim);
     match sent {
         Ok(()) => {
-            let _ = claim.finish(reply.outcome(matches!(reply.content, Content::Whole)));
+            let whole = matches!(reply.content, Content::Whole);
+            let _ = claim.finish(reply.outcome(whole));
+            if whole {
+                exchange.complete_flow();
+            }
             After::Next
         }
         Err(broken) => {

@@ -44,7 +44,8 @@ pub(super) async fn run(
 ) -> Result<Done, Failure> {
     let remotes = &third_party.remotes;
     let guard = Guard::new(core, claim, &remotes.settings, Far::SOURCE);
-    let source = Source::new(Client::new(core, remotes, &pull.remote.url, &pull.remote.headers), pull);
+    let client = Client::new(core, remotes, &pull.remote.url, &pull.remote.headers);
+    let source = Source::new(client.marked(claim.transfer().mark()), pull);
     let job = Job { third_party, core, claim, pull, guard: &guard, source: &source };
     job.run().await
 }

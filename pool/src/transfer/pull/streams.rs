@@ -51,6 +51,7 @@ impl Streams<'_> {
         let digests = Digests::new(self.algorithms, self.port.digests.as_ref());
         let mut landing = Landing::new(self.ground, digests, 0, size);
         self.fetch(&mut landing, Some(reply), strand).await?;
+        strand.end_flow();
         let (size, checksums, blocks) = landing.close(strand).await?;
         Ok(Arrived { size, checksums, blocks })
     }
@@ -110,6 +111,7 @@ impl Streams<'_> {
                 None => match hall.hand_out(self) {
                     Some(landing) => (landing, None),
                     None => {
+                        strand.end_flow();
                         hall.alive.set(hall.alive.get() - 1);
                         return Ok(());
                     }

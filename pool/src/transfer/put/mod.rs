@@ -33,6 +33,7 @@ use crate::checksum::{Checksum, mismatch, mismatch_text};
 use crate::engine::arena::SLOT_BYTES;
 use crate::engine::file::IoMode;
 use crate::http1::{self, ResponseHead};
+use crate::marking::Supplier;
 use crate::store::{Admission, Commit, StoreError};
 
 /// Uploads up to that size are received whole and then stored in one go: for them the disk's own latency counts, not
@@ -56,7 +57,10 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> After {
     };
     exchange.note_tcp(&claim);
     match stored {
-        Ok((plan, checksums)) => settle(exchange, &claim, &plan, &checksums).await,
+        Ok((plan, checksums)) => {
+            exchange.complete_flow();
+            settle(exchange, &claim, &plan, &checksums).await
+        }
         Err(failure) => {
             claim.fail(failure.clone());
             match failure.code {
@@ -96,6 +100,7 @@ async fn upload(
         sent.map_err(|error| Failure::connection_lost(format!("the client went away: {error}")))?;
     }
     claim.started(exchange.connection_info()).map_err(|_| stopped())?;
+    exchange.begin_flow(claim, Supplier::There);
     if let Some(length) = plan.length {
         claim.transfer().progress().set_requested(length);
     }

@@ -104,7 +104,12 @@ fn a_door_takes_new_keys_and_refuses_tokens_of_the_old_ones() {
     let pair = Pair::start("");
     let ask = |token: &str| {
         let url = format!("http://{}/", pair.door_address());
-        penstock_tests::curl::Curl::new(url).token(Some(token)).method("PROPFIND").run().status
+        penstock_tests::curl::Curl::new(url)
+            .token(Some(token))
+            .method("PROPFIND")
+            .header("Depth", "0")
+            .run()
+            .status
     };
     assert_eq!(ask(&pair.token), 207);
     let (keys, token) = (pair.directory().join("macaroon.keys"), pair.directory().join("token"));
@@ -150,7 +155,9 @@ fn a_door_whose_certificate_has_ended_reaches_its_pools_again_with_a_new_one() {
 fn a_site_on_one_machine_takes_what_anybody_may_do_from_its_file() {
     let room = Room::new();
     let site = Plan::new().room(room).config("anonymous = \"none\"\n").start();
-    let ask = || penstock_tests::curl::Curl::new(site.url("/")).method("PROPFIND").run().status;
+    let ask = || {
+        penstock_tests::curl::Curl::new(site.url("/")).method("PROPFIND").header("Depth", "0").run().status
+    };
     assert_eq!(ask(), 401);
     change(&site.room().join("penstock.toml"), "none", "read");
 

@@ -17,7 +17,13 @@ fn while_the_door_is_restarted_clients_wait_at_its_socket() {
     let address = listener.local_addr().unwrap();
     let config = pair.directory().join("door.toml");
     let arguments: [&Path; 2] = [Path::new("--config"), &config];
-    let ask = || Curl::new(format!("http://{address}/")).token(Some(&pair.token)).method("PROPFIND").start();
+    let ask = || {
+        Curl::new(format!("http://{address}/"))
+            .token(Some(&pair.token))
+            .method("PROPFIND")
+            .header("Depth", "0")
+            .start()
+    };
 
     let early = ask();
     std::thread::sleep(Duration::from_millis(300));

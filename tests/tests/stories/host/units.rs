@@ -1,11 +1,15 @@
 //! The units, as systemd's own tools see them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use penstock_tests::binaries::binary;
+use penstock_tests::files::{self, MIB};
 use penstock_tests::room::Room;
+use penstock_tests::site::Plan;
+use rustix::process::Signal;
 
 /// What `systemd-analyze security` may give at most.
 const EXPOSURE_MAX: f64 = 1.5;
@@ -83,6 +87,85 @@ fn each_unit_is_closed_as_far_as_it_can_be() {
         assert!(exposure <= EXPOSURE_MAX, "{name}: {exposure}\n{said}");
         assert!(output.status.success(), "{name}: beyond the threshold\n{said}");
     }
+}
+
+/// The system calls of one of systemd's sets, and of the sets in it.
+fn system_calls(set: &str) -> BTreeSet<String> {
+    let output =
+        Command::new("systemd-analyze").args(["syscall-filter", "--no-pager", set]).output().unwrap();
+    let mut calls = BTreeSet::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines().skip(1).map(str::trim) {
+        if line.starts_with('@') {
+            calls.extend(system_calls(line));
+        } else if !line.is_empty() && !line.starts_with('#') {
+            calls.insert(line.to_owned());
+        }
+    }
+    calls
+}
+
+/// What a unit lets through: its lines in their order (systemd.exec(5), SystemCallFilter).
+fn let_through(unit: &str) -> BTreeSet<String> {
+    let mut calls = system_calls("@default");
+    for line in settings(unit).into_iter().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        let (forbids, names) = line.strip_prefix('~').map_or((false, line), |names| (true, names));
+        for name in names.split(' ') {
+            let named = if name.starts_with('@') { system_calls(name) } else { [name.to_owned()].into() };
+            if forbids {
+                calls.retain(|call| !named.contains(call));
+            } else {
+                calls.extend(named);
+            }
+        }
+    }
+    calls
+}
+
+#[test]
+fn every_system_call_that_a_site_makes_is_let_through_by_its_unit() {
+    if !has_systemd_analyze() {
+        return;
+    }
+    let room = Room::for_everyone();
+    let program = room.join("penstock");
+    std::fs::copy(binary("penstock"), &program).unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    let counts = room.join("counts");
+    let mut wrapper = Vec::new();
+    if rustix::process::geteuid().is_root() {
+        // Some libraries do more for root.
+        wrapper.extend(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"].map(str::to_owned));
+    }
+    wrapper.extend(["strace", "-f", "-c", "-o"].map(str::to_owned));
+    wrapper.push(counts.display().to_string());
+    let mut site = Plan::new().through(wrapper).program(program).room(room).start();
+    for size in [100, 3 * MIB + 1] {
+        let file = files::file(site.room(), "in", size, size);
+        let path = format!("/file{size}");
+        let _ = site.put(&path, &file).expect(201);
+        assert!(site.get(&path).expect(200).body == std::fs::read(&file).unwrap());
+        let _ = site.curl(&path).method("DELETE").run().expect(204);
+    }
+    let _ = site.metrics();
+    // strace hands the signals on, and writes its table when the daemon has ended.
+    let children = format!("/proc/{0}/task/{0}/children", site.daemon.id());
+    let daemon = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
+    let daemon = rustix::process::Pid::from_raw(daemon).unwrap();
+    for signal in [Signal::HUP, Signal::TERM] {
+        rustix::process::kill_process(daemon, signal).unwrap();
+    }
+    let _ = site.daemon.ended();
+
+    let counts = std::fs::read_to_string(&counts).unwrap();
+    let rows = counts.lines().filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit()));
+    let made: BTreeSet<_> =
+        rows.filter_map(|row| row.split_whitespace().last()).filter(|name| *name != "total").collect();
+    assert!(made.contains("io_uring_enter") && made.len() > 30, "{counts}");
+    let allowed = let_through(&unit("penstock.service"));
+    let forbidden: Vec<_> = made.iter().filter(|call| !allowed.contains(**call)).collect();
+    assert!(forbidden.is_empty(), "{forbidden:?}");
+    let pool = let_through(&unit("penstock-pool.service"));
+    assert_eq!(pool, allowed, "a pool alone may do the same");
 }
 
 #[test]

@@ -5,10 +5,14 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use penstock_tests::binaries::binary;
 use penstock_tests::certificates::Authority;
+use penstock_tests::cluster::make_keys;
 use penstock_tests::curl::Curl;
+use penstock_tests::daemon::Daemon;
 use penstock_tests::files;
 use penstock_tests::lone_pool::LonePool;
+use penstock_tests::ports;
 use penstock_tests::room::Room;
 use penstock_tests::site::Site;
 
@@ -52,6 +56,28 @@ fn promtool_finds_nothing_to_complain_of_in_door_and_pool() {
     let _ = site.get("/file").expect(200);
     let text = Curl::new(format!("{}/metrics", site.admin)).run().expect(200).text();
     assert!(text.contains("penstock_door_copies_total"), "the site's one port tells of both");
+    promtool(&["check", "metrics"], &text);
+}
+
+#[test]
+fn promtool_finds_nothing_to_complain_of_in_a_door_alone() {
+    let room = Room::new();
+    let pool = LonePool::start("");
+    let [listen, admin] = ports::free();
+    let config = room.join("door.toml");
+    let text = format!(
+        "listen = \"{listen}\"\nadmin_listen = \"{admin}\"\nnamespace = \"{0}/names\"\nmacaroon_keys = \"{0}/keys\"\n\
+         [[pools]]\nname = \"pool01\"\nsocket = \"{1}\"\n",
+        room.path().display(),
+        pool.socket().display()
+    );
+    std::fs::write(&config, text).unwrap();
+    make_keys(&config, &room.join("token"));
+    let mut command = Command::new(binary("penstock-door"));
+    let mut door = Daemon::spawn("penstock-door", command.arg("--config").arg(&config));
+    let _ = door.line("penstock-door ready: ");
+    let text = Curl::new(format!("http://{admin}/metrics")).run().expect(200).text();
+    assert!(samples(&text).contains("penstock_door_broken_files"), "{text}");
     promtool(&["check", "metrics"], &text);
 }
 

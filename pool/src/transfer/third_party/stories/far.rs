@@ -111,7 +111,12 @@ struct FarState {
 impl Far {
     /// Answers every request by the script.
     pub(crate) fn new(script: impl Fn(&Request, &mut Line) -> Then + Send + Sync + 'static) -> Far {
-        Far::open(None, script)
+        Far::open("127.0.0.1:0", None, script)
+    }
+
+    /// The same on this machine's IPv6.
+    pub(crate) fn over_ipv6(script: impl Fn(&Request, &mut Line) -> Then + Send + Sync + 'static) -> Far {
+        Far::open("[::1]:0", None, script)
     }
 
     /// The same with TLS.
@@ -125,15 +130,16 @@ impl Far {
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(read_chain(&files.cert).unwrap(), read_key(&files.key).unwrap());
-        Far::open(Some(Arc::new(config.unwrap())), script)
+        Far::open("127.0.0.1:0", Some(Arc::new(config.unwrap())), script)
     }
 
     fn open(
+        listen: &str,
         tls: Option<Arc<rustls::ServerConfig>>,
         script: impl Fn(&Request, &mut Line) -> Then + Send + Sync + 'static,
     ) -> Far {
         let secure = tls.is_some();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind(listen).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(FarState::default());
         let (theirs, script): (_, Script) = (Arc::clone(&state), Arc::new(script));
