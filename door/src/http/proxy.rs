@@ -19,7 +19,7 @@ use super::digest;
 /// How long connecting to a data port may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Frames are read in pieces of up to this many bytes.
-const BUFFER_BYTES: usize = 64 * 1024;
+const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Headers of the pool's answer that the client sees.
 static HANDED_BACK: [&HeaderName; 9] = [
