@@ -41,7 +41,7 @@ fn files_come_from_another_site_with_a_token_that_allows_no_more_than_that() {
     let denied = token_for(&there, "LIST");
     let pull = here.pull("/denied", &there.url("/data/1"));
     let text = failed(pull.header("TransferHeaderAuthorization", &format!("Bearer {denied}")).run());
-    assert_eq!(text, "rejected GET: 403 Forbidden");
+    assert_eq!(text, "rejected GET: 403 Permission denied: the token does not allow this activity");
     assert_eq!(failed(here.pull("/denied", &there.url("/data/1")).run()), "rejected GET: 401 Unauthorized");
     assert_eq!(here.pair.get("/denied").status, 404);
     here.is_at_rest();
@@ -72,7 +72,7 @@ fn files_go_to_another_site_which_verifies_them_before_it_gives_them_a_name() {
     }
     let push = here.push("/1", &there.url("/elsewhere"));
     let text = failed(push.header("TransferHeaderAuthorization", &format!("Bearer {token}")).run());
-    assert_eq!(text, "rejected PUT: 403 Forbidden");
+    assert_eq!(text, "rejected PUT: 403 Permission denied: the token does not reach this path");
     assert_eq!(there.get("/elsewhere").status, 404);
     here.is_at_rest();
 }
