@@ -76,6 +76,7 @@ impl Pair {
              namespace = \"{}\"\n\
              macaroon_keys = \"{}\"\n\
              copy.allow_loopback = true\n\
+             timeouts.drain = \"10 s\"\n\
              {door_more}\
              [[pools]]\n\
              name = \"pool01\"\n\
