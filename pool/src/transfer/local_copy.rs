@@ -157,7 +157,7 @@ impl Job<'_> {
     ) -> Result<Made, Failure> {
         let port = &self.third_party.port;
         let uncached = port.settings.io_mode == IoMode::Dontcache;
-        let writes = Writes::new(self.core, upload.file(), uncached, self.claim.transfer());
+        let writes = Writes::new(self.core, upload.file(), uncached, self.claim.transfer(), &port.store);
         let moved = self.guard.run(self.blocks(&writes, upload.direct(), wanted)).await;
         // Whatever happened: only when the disk is done with the slots may the file be committed, or go.
         let written = writes.settled().await;

@@ -313,7 +313,10 @@ async fn over_tls_it_is_no_different() {
 
 /// The labels of a far server's connections, by the requests that came on them.
 #[derive(Clone, Default)]
-struct Labels(Arc<Mutex<Vec<(String, Option<u32>)>>>);
+struct Labels(Arc<Mutex<Vec<Labelled>>>);
+
+/// What a connection was for, and the label of its packets.
+type Labelled = (String, Option<u32>);
 
 impl Labels {
     fn note(&self, method: &str, line: &Line) {

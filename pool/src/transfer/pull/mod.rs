@@ -172,7 +172,13 @@ impl Job<'_> {
         let uncached = self.third_party.port.settings.io_mode == IoMode::Dontcache;
         Ok(Ground {
             core: Rc::clone(self.core),
-            writes: Writes::new(self.core, upload.file(), uncached, self.claim.transfer()),
+            writes: Writes::new(
+                self.core,
+                upload.file(),
+                uncached,
+                self.claim.transfer(),
+                &self.third_party.port.store,
+            ),
             direct: upload.direct(),
             upload: RefCell::new(Some(upload)),
             maximum_size: self.pull.maximum_size.map(u64::from),

@@ -160,7 +160,7 @@ async fn receive_large(
     let upload =
         core.blocking(move || admission.open()).await.map_err(lost)?.map_err(|error| failure_of(&error))?;
     let uncached = exchange.port.settings.io_mode == IoMode::Dontcache;
-    let writes = Writes::new(&core, upload.file(), uncached, claim.transfer());
+    let writes = Writes::new(&core, upload.file(), uncached, claim.transfer(), &exchange.port.store);
     let mut digests = Digests::new(plan.algorithms, exchange.port.digests.as_ref());
     let body = match plan.length {
         Some(length) => Body::Length(length),
@@ -184,9 +184,6 @@ async fn receive_large(
     drop(receiving);
     // Whatever happened: only when the disk is done with the slots may the file be committed, or go.
     let written = writes.settled().await;
-    if let Err(error) = &written {
-        exchange.port.store.note_write_error(error);
-    }
     let (Ok(size), Ok(()), Some(upload)) = (&received, &written, upload) else {
         let failure = match (received, written) {
             (Err(failure), _) => failure,

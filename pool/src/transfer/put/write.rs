@@ -14,6 +14,7 @@ use crate::engine::arena::Slot;
 use crate::engine::core::Core;
 use crate::engine::disk::File;
 use crate::engine::file;
+use crate::store::Store;
 use crate::transfer::Transfer;
 
 /// Slots of one upload on their way to the disk. More gain nothing on one disk (docs/performance.md), and would
@@ -30,6 +31,7 @@ pub struct Writes {
 
 struct Shared {
     transfer: Arc<Transfer>,
+    store: Arc<Store>,
     in_flight: Cell<usize>,
     failed: RefCell<Option<io::Error>>,
     /// Of every stream of the transfer that waits.
@@ -45,10 +47,17 @@ impl Shared {
 }
 
 impl Writes {
-    /// None yet. `uncached`: leave nothing of it in the page cache.
-    pub fn new(core: &Rc<Core>, file: &File, uncached: bool, transfer: &Arc<Transfer>) -> Writes {
+    /// None yet. `uncached`: leave nothing of it in the page cache. The store hears when one fails.
+    pub fn new(
+        core: &Rc<Core>,
+        file: &File,
+        uncached: bool,
+        transfer: &Arc<Transfer>,
+        store: &Arc<Store>,
+    ) -> Writes {
         let shared = Shared {
             transfer: Arc::clone(transfer),
+            store: Arc::clone(store),
             in_flight: Cell::new(0),
             failed: RefCell::new(None),
             waiting: RefCell::default(),
@@ -73,7 +82,12 @@ impl Writes {
             match result {
                 Ok(()) => progress.moved(payload as u64),
                 Err(error) => {
-                    shared.failed.borrow_mut().get_or_insert(error);
+                    let mut failed = shared.failed.borrow_mut();
+                    // One upload counts once, however many of its writes were under way.
+                    if failed.is_none() {
+                        shared.store.note_write_error(&error);
+                        *failed = Some(error);
+                    }
                 }
             }
             shared.in_flight.set(shared.in_flight.get() - 1);

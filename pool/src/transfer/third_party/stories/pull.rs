@@ -1,5 +1,8 @@
 //! Pulls from servers that mean well, each in its own way.
 
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_door_proto::v1;
@@ -8,6 +11,9 @@ use v1::transfer_request::Kind;
 use super::far::{Far, Line, Request, Then, serve_file};
 use super::{Stage, adler32, bytes, remote};
 use crate::checksum::Algorithm;
+use crate::engine::core::Core;
+use crate::engine::disk::{Disk as _, KernelDisk};
+use crate::transfer::put::write::Writes;
 use crate::transfer::state::StateName;
 use crate::transfer::{FailureCode, Limit, Side};
 
@@ -369,4 +375,29 @@ fn calling_off_at_any_point_leaves_nothing() {
         stage.no_replica_is_left();
         stage.nothing_is_left_in_use();
     }
+}
+
+#[test]
+fn a_disk_that_refuses_the_bytes_of_three_in_a_row_makes_the_pool_read_only() {
+    let stage = Stage::new();
+    let far = Far::serving(bytes(1));
+    let transfer = stage.pull(&far);
+    stage.succeeds(&transfer);
+    for number in 1..=3 {
+        assert!(stage.store.health().read_only.is_none(), "before the {number}. failure");
+        let (store, transfer) = (Arc::clone(&stage.store), Arc::clone(&transfer));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let write = move |core: Rc<Core>| async move {
+            // A file that answers EIO: nothing is mapped where this process's memory begins.
+            let file = KernelDisk.lock(Path::new("/proc/self/mem")).unwrap();
+            let writes = Writes::new(&core, &file, false, &transfer, &store);
+            for _ in 0..2 {
+                writes.start(Rc::new(core.arena().take().await), 4096, 4096, 0);
+            }
+            sender.send(writes.settled().await.unwrap_err().raw_os_error()).unwrap();
+        };
+        stage.shard.submit(write).unwrap();
+        assert_eq!(receiver.recv().unwrap(), Some(libc::EIO));
+    }
+    assert!(stage.store.health().read_only.is_some());
 }
