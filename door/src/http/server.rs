@@ -16,7 +16,7 @@ use super::connection::{Connection, Side};
 use super::current::Current;
 
 /// Most that one connection buffers, in bytes: bodies pass in pieces of this size.
-const BUFFER_BYTES: usize = 64 * 1024;
+const BUFFER_BYTES: usize = 256 * 1024;
 /// After an accept that failed (no file descriptors, say), so that the failure does not take the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
