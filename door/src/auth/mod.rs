@@ -3,6 +3,7 @@
 //! * [`macaroon`]: the token format; [`keys`]: what it is signed with; [`issue`]: making tokens.
 //! * [`caveat`], [`activity`], [`network`]: what a token's restrictions mean.
 //! * [`bearer`]: where a request carries its token.
+//! * [`identity`]: who somebody is, whatever the scheme that proved it.
 //! * [`decision`]: the one function that allows or refuses.
 //!
 //! Other schemes (passwords, certificates, WLCG tokens) end in the same [`Access`], so that there stays one decision.
@@ -17,6 +18,7 @@ pub mod activity;
 pub mod bearer;
 pub mod caveat;
 pub mod decision;
+pub mod identity;
 pub mod issue;
 pub mod keys;
 pub mod macaroon;
