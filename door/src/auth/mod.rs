@@ -3,7 +3,7 @@
 //! * [`macaroon`]: the token format; [`keys`]: what it is signed with; [`issue`]: making tokens.
 //! * [`caveat`], [`activity`], [`network`]: what a token's restrictions mean.
 //! * [`bearer`]: where a request carries its token.
-//! * [`identity`]: who somebody is, whatever the scheme that proved it.
+//! * [`identity`]: who somebody is, whatever the scheme that proved it. [`certificate`], [`password`]: two of these.
 //! * [`decision`]: the one function that allows or refuses.
 //!
 //! Other schemes (passwords, certificates, WLCG tokens) end in the same [`Access`], so that there stays one decision.
@@ -17,12 +17,14 @@ use jiff::Timestamp;
 pub mod activity;
 pub mod bearer;
 pub mod caveat;
+pub mod certificate;
 pub mod decision;
 pub mod identity;
 pub mod issue;
 pub mod keys;
 pub mod macaroon;
 pub mod network;
+pub mod password;
 pub mod secret;
 
 pub use decision::{Access, Anonymous, Decision, Operation, decide};
