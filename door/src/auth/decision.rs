@@ -4,6 +4,7 @@
 
 use super::activity::Activity;
 use super::caveat::Grant;
+use super::known::Known;
 use crate::namespace::{NsPath, PathError};
 
 /// What those may do who show no token.
@@ -26,6 +27,9 @@ pub enum Access {
     Anonymous(Anonymous),
     /// With a verified token.
     Token(Box<Grant>),
+    /// With an identity that was proved: its rights are those of the site's policy and, for a token with capability
+    /// scopes, only those that the token names as well.
+    Known(Box<Known>),
 }
 
 /// What is asked.
@@ -70,13 +74,14 @@ impl Access {
         match self {
             Access::Anonymous(_) => "anonymous",
             Access::Token(grant) => &grant.identity.name,
+            Access::Known(known) => &known.identity.name,
         }
     }
 
     /// The real path of one that the client named.
     pub fn real_path(&self, view: &NsPath) -> Result<NsPath, PathError> {
         match self {
-            Access::Anonymous(_) => Ok(view.clone()),
+            Access::Anonymous(_) | Access::Known(_) => Ok(view.clone()),
             Access::Token(grant) => grant.root.join(view),
         }
     }
@@ -84,7 +89,7 @@ impl Access {
     /// The largest upload in bytes.
     pub fn max_upload(&self) -> Option<u64> {
         match self {
-            Access::Anonymous(_) => None,
+            Access::Anonymous(_) | Access::Known(_) => None,
             Access::Token(grant) => grant.max_upload,
         }
     }
@@ -95,6 +100,7 @@ pub fn decide(access: &Access, operation: Operation, path: &NsPath) -> Decision 
     match access {
         Access::Anonymous(mode) => decide_anonymous(*mode, operation),
         Access::Token(grant) => decide_grant(grant, operation, path),
+        Access::Known(_) => Decision::Forbidden("the site's policy does not allow it"),
     }
 }
 

@@ -22,6 +22,7 @@ pub mod decision;
 pub mod identity;
 pub mod issue;
 pub mod keys;
+pub mod known;
 pub mod macaroon;
 pub mod network;
 pub mod password;
@@ -31,7 +32,9 @@ pub use decision::{Access, Anonymous, Decision, Operation, decide};
 
 use bearer::BearerError;
 use caveat::CaveatError;
+use identity::Identity;
 use keys::KeyRing;
+use known::Known;
 use macaroon::{Macaroon, MacaroonError};
 
 /// Why a request's credentials are refused.
@@ -49,6 +52,24 @@ pub enum AuthError {
     /// The token is ours but not for this client, or not any more: 401.
     #[error(transparent)]
     Caveat(#[from] CaveatError),
+    /// The certificate of the connection is no good: 401.
+    #[error("the certificate of this connection is not accepted: {0}")]
+    Certificate(String),
+}
+
+/// What a request shows of who makes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Credentials<'a> {
+    /// Its headers, of which `Authorization` is looked at.
+    pub headers: &'a HeaderMap,
+    /// Its query, which may hold `authz`.
+    pub query: Option<&'a str>,
+    /// Where it came from.
+    pub client: IpAddr,
+    /// Over TLS. Passwords are refused without.
+    pub encrypted: bool,
+    /// What the TLS handshake showed; `Err`: a certificate was shown that is no good, and why.
+    pub certificate: Option<Result<&'a Identity, &'a (dyn std::error::Error + Send + Sync + 'static)>>,
 }
 
 /// Turns the credentials of requests into [`Access`].
@@ -64,20 +85,22 @@ impl Authenticator {
         Self { keys, anonymous }
     }
 
-    /// Who makes a request. A token that is shown must be good, even where none is needed.
-    pub fn authenticate(
+    /// Who makes a request. What is shown must be good, even where nothing is needed.
+    pub async fn authenticate(
         &self,
-        headers: &HeaderMap,
-        query: Option<&str>,
-        client: IpAddr,
+        credentials: &Credentials<'_>,
         now: Timestamp,
     ) -> Result<Access, AuthError> {
-        let Some(token) = bearer::find(headers, query)? else {
-            return Ok(Access::Anonymous(self.anonymous));
+        let Some(token) = bearer::find(credentials.headers, credentials.query)? else {
+            return match credentials.certificate {
+                Some(Ok(identity)) => Ok(Access::Known(Box::new(Known::new(identity.clone())))),
+                Some(Err(error)) => Err(AuthError::Certificate(error.to_string())),
+                None => Ok(Access::Anonymous(self.anonymous)),
+            };
         };
         let macaroon = Macaroon::decode(token.expose())?;
         let key = self.keys.find(macaroon.identifier()).ok_or(MacaroonError::BadSignature)?;
         macaroon.verify(key)?;
-        Ok(Access::Token(Box::new(caveat::evaluate(macaroon.caveats(), client, now)?)))
+        Ok(Access::Token(Box::new(caveat::evaluate(macaroon.caveats(), credentials.client, now)?)))
     }
 }

@@ -12,7 +12,7 @@ use penstock_door_proto::v1 as proto;
 use super::answer::Refusal;
 use super::connection::Connection;
 use super::service::Service;
-use crate::auth::{Access, AuthError, Decision, Operation, decide};
+use crate::auth::{Access, AuthError, Credentials, Decision, Operation, decide};
 use crate::marking;
 use crate::namespace::{Entry, Lookup, NsPath};
 
@@ -39,18 +39,22 @@ pub struct Exchange {
 
 impl Exchange {
     /// Authenticates a request and reads its path.
-    pub fn open(
+    pub async fn open(
         service: Arc<Service>,
         connection: Arc<Connection>,
         head: Parts,
         body: Incoming,
     ) -> Result<Self, Refusal> {
         check_host(&head)?;
-        let client = connection.peer().ip();
-        let access = service
-            .authenticator
-            .authenticate(&head.headers, head.uri.query(), client, Timestamp::now())
-            .map_err(|error| refuse_credentials(&service, &error))?;
+        let credentials = Credentials {
+            headers: &head.headers,
+            query: head.uri.query(),
+            client: connection.peer().ip(),
+            encrypted: false,
+            certificate: None,
+        };
+        let access = service.authenticator.authenticate(&credentials, Timestamp::now()).await;
+        let access = access.map_err(|error| refuse_credentials(&service, &error))?;
         let view_path = NsPath::from_url(head.uri.path())?;
         let path = access.real_path(&view_path)?;
         Ok(Self { service, connection, head, body: Some(body), access, view_path, path })
@@ -168,7 +172,7 @@ fn check_host(head: &Parts) -> Result<(), Refusal> {
 fn refuse_credentials(service: &Service, error: &AuthError) -> Refusal {
     match error {
         AuthError::Request(error) => Refusal::new(StatusCode::BAD_REQUEST, error.to_string()),
-        AuthError::Scheme => Refusal::new(StatusCode::UNAUTHORIZED, error.to_string())
+        AuthError::Scheme | AuthError::Certificate(_) => Refusal::new(StatusCode::UNAUTHORIZED, error.to_string())
             .header(header::WWW_AUTHENTICATE, challenge(service, None)),
         AuthError::Macaroon(_) | AuthError::Caveat(_) => {
             Refusal::new(StatusCode::UNAUTHORIZED, error.to_string())

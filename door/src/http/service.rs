@@ -117,7 +117,7 @@ impl Service {
             // Before the token and the path are looked at: it may be "*", and tells nothing of either.
             (options::handle(), false)
         } else {
-            match self.open(Arc::clone(&connection), head, body) {
+            match self.open(Arc::clone(&connection), head, body).await {
                 Err(refusal) => (refusal.into_answer(wording), false),
                 Ok(mut exchange) => {
                     exchange.access.subject().clone_into(subject);
@@ -136,7 +136,7 @@ impl Service {
         answer
     }
 
-    fn open(
+    async fn open(
         self: Arc<Self>,
         connection: Arc<Connection>,
         head: Parts,
@@ -154,7 +154,7 @@ impl Service {
                 format!("the request's head is longer than {} bytes", self.limits.head_bytes.0),
             ));
         }
-        Exchange::open(self, connection, head, body)
+        Exchange::open(self, connection, head, body).await
     }
 }
 
