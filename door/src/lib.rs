@@ -4,6 +4,7 @@
 //!
 //! * [`adopt`]: names for what lies in a pool already, as a command.
 //! * [`http`]: HTTP and WebDAV: one file for each method.
+//! * [`tls`]: https: handshakes, and the connections of which they are the beginning.
 //! * [`transfers`]: giving work to pools, following it, settling it.
 //! * [`pools`]: connections to pools, their state, the choice among them.
 //! * [`audit`]: what was refused and changed, for the site's records.
@@ -26,6 +27,7 @@ pub mod metrics;
 pub mod namespace;
 pub mod pools;
 pub mod running;
+pub mod tls;
 pub mod transfers;
 
 pub use auth::Anonymous;

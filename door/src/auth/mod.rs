@@ -5,7 +5,8 @@
 //! * [`macaroon`]: the door's own tokens; [`keys`]: what they are signed with; [`issue`], [`request`]: making them.
 //! * [`caveat`], [`activity`], [`network`]: what their restrictions mean.
 //! * [`token`]: signed tokens of issuers that the site trusts.
-//! * [`identity`]: who somebody is, whatever the scheme that proved it. [`policy`]: what the site gives them;
+//! * [`identity`]: who somebody is, whatever the scheme that proved it: [`certificate`],
+//!   [`password`], [`token`]. [`policy`]: what the site gives them;
 //!   [`rights`], [`known`]: as rights at paths.
 //! * [`decision`]: the one function that allows or refuses.
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 pub mod activity;
 pub mod attempts;
 pub mod caveat;
+pub mod certificate;
 pub mod clients;
 pub mod decision;
 pub mod identity;
@@ -27,6 +29,7 @@ pub mod keys;
 pub mod known;
 pub mod macaroon;
 pub mod network;
+pub mod password;
 pub mod policy;
 pub mod request;
 pub mod rights;
