@@ -1,14 +1,14 @@
 //! Who asks, and what they may do.
 //!
 //! * [`shown`]: what a request carries. [`attempts`]: those who carry wrong things again and again; [`clients`]: a
-//!   bounded table of who they are.
+//!   bounded table of who they are. [`basic`]: a name and a password.
 //! * [`macaroon`]: the door's own tokens; [`keys`]: what they are signed with; [`issue`], [`request`]: making them.
 //! * [`caveat`], [`activity`], [`network`]: what their restrictions mean.
 //! * [`token`]: signed tokens of issuers that the site trusts.
 //! * [`identity`]: who somebody is, whatever the scheme that proved it: [`certificate`],
 //!   [`password`], [`token`]. [`policy`]: what the site gives them;
 //!   [`rights`], [`known`]: as rights at paths.
-//! * [`decision`]: the one function that allows or refuses.
+//! * [`setup`]: all of this from the configuration. [`decision`]: the one function that allows or refuses.
 #![forbid(unsafe_code)]
 
 use std::net::IpAddr;
@@ -19,6 +19,7 @@ use jiff::Timestamp;
 
 pub mod activity;
 pub mod attempts;
+pub mod basic;
 pub mod caveat;
 pub mod certificate;
 pub mod clients;
@@ -34,6 +35,7 @@ pub mod policy;
 pub mod request;
 pub mod rights;
 pub mod secret;
+pub mod setup;
 pub mod shown;
 pub mod token;
 
@@ -44,6 +46,7 @@ use identity::Identity;
 use keys::KeyRing;
 use known::Known;
 use macaroon::{Macaroon, MacaroonError};
+use password::{PasswordError, Passwords};
 use policy::Policy;
 use shown::{Shown, ShownError};
 use token::{Issuers, TokenError};
@@ -66,6 +69,12 @@ pub enum AuthError {
     /// A signed token is no good: 401.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// A user name or a password: 401. Too many at once: 503.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// A password without TLS: 403. Whoever has sent it should change it.
+    #[error("a password was sent unencrypted, where everybody on the way can read it: use https, and change the password")]
+    InTheClear,
     /// The certificate of the connection is no good: 401.
     #[error("the certificate of this connection is not accepted: {0}")]
     Certificate(String),
@@ -76,7 +85,10 @@ impl AuthError {
     pub fn status(&self) -> StatusCode {
         match self {
             AuthError::Request(_) => StatusCode::BAD_REQUEST,
-            AuthError::Scheme
+            AuthError::InTheClear => StatusCode::FORBIDDEN,
+            AuthError::Password(PasswordError::Busy) => StatusCode::SERVICE_UNAVAILABLE,
+            AuthError::Password(PasswordError::Wrong)
+            | AuthError::Scheme
             | AuthError::Macaroon(_)
             | AuthError::Caveat(_)
             | AuthError::Token(_)
@@ -123,14 +135,11 @@ pub struct Authenticator {
     pub issuers: Arc<Issuers>,
     /// What the site gives to whom.
     pub policy: Arc<Policy>,
+    /// Users with passwords.
+    pub passwords: Option<Arc<Passwords>>,
 }
 
 impl Authenticator {
-    /// Macaroons only.
-    pub fn new(keys: KeyRing, anonymous: Anonymous) -> Self {
-        Self { keys, anonymous, issuers: Arc::new(Issuers::none()), policy: Arc::default() }
-    }
-
     /// Who makes a request. What is shown must be good, even where nothing is needed. What stands in the request goes
     /// before what the connection has shown: a client with a certificate may use a token.
     pub async fn authenticate(
@@ -157,7 +166,15 @@ impl Authenticator {
                 grant.macaroon = Some(macaroon);
                 Ok(Access::Token(Box::new(grant)))
             }
-            Shown::Basic(_) | Shown::Negotiate(_) | Shown::Other => Err(AuthError::Scheme),
+            Shown::Basic(encoded) => {
+                let passwords = self.passwords.as_ref().ok_or(AuthError::Scheme)?;
+                if !credentials.encrypted {
+                    return Err(AuthError::InTheClear);
+                }
+                let (user, password) = basic::parse(&encoded).ok_or(PasswordError::Wrong)?;
+                Ok(self.known(passwords.verify(&user, &password).await?))
+            }
+            Shown::Negotiate(_) | Shown::Other => Err(AuthError::Scheme),
             Shown::Nothing => match credentials.certificate {
                 Some(Ok(identity)) => Ok(self.known(identity.clone())),
                 Some(Err(error)) => Err(AuthError::Certificate(error.to_string())),
@@ -168,9 +185,13 @@ impl Authenticator {
 
     /// The schemes that are on, as challenges (RFC 9110 §11.6.1); `encrypted`: over TLS.
     pub fn challenges(&self, realm: &str, encrypted: bool, error: Option<&str>) -> Vec<String> {
-        let _ = encrypted;
         let error = error.map(|error| format!(", error=\"{error}\"")).unwrap_or_default();
-        vec![format!("Bearer realm=\"{realm}\"{error}")]
+        let mut challenges = vec![format!("Bearer realm=\"{realm}\"{error}")];
+        if self.passwords.is_some() && encrypted {
+            // RFC 7617 §2.1.
+            challenges.push(format!("Basic realm=\"{realm}\", charset=\"UTF-8\""));
+        }
+        challenges
     }
 
     /// Somebody whose identity is all that counts.

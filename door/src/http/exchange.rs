@@ -63,8 +63,8 @@ impl Exchange {
             headers: &head.headers,
             query: head.uri.query(),
             client: connection.peer().ip(),
-            encrypted: false,
-            certificate: None,
+            encrypted: connection.encrypted(),
+            certificate: connection.certificate().map(|shown| shown.map_err(|error| error as _)),
         };
         let access = authenticate(&service, &credentials).await?;
         let view_path = NsPath::from_url(head.uri.path())?;
@@ -177,7 +177,12 @@ impl Exchange {
         marking::of_request(self.headers(), parameter, &self.service.marking, client, &self.path, granted)
     }
 
-    /// What a pool is told of the client.
+    /// What a pool is told of a client that is sent to it: the redirect is by https when the client has come by it.
+    pub fn redirected_client(&self) -> proto::Client {
+        proto::Client { secure: self.connection.encrypted(), ..self.client() }
+    }
+
+    /// What a pool is told of the client; the bytes go through the door, which speaks plain HTTP with pools.
     pub fn client(&self) -> proto::Client {
         let peer = self.connection.peer();
         let (identity, name) = (self.access.identity(), self.access.subject().to_owned());
