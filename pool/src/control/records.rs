@@ -14,11 +14,8 @@ use crate::config::RecordTarget;
 /// Version of the schema in docs/records.md: changes when a field goes or means something else, not when one is added.
 pub const SCHEMA_VERSION: u32 = 1;
 
-const NAMING: Naming = Naming {
-    identifier: "penstock-pool",
-    what: "records",
-    lost_metric: "penstock_records_lost_total",
-};
+const NAMING: Naming =
+    Naming { identifier: "penstock-pool", what: "records", lost_metric: "penstock_records_lost_total" };
 
 /// Writes records until it is ended.
 #[derive(Debug)]
@@ -28,7 +25,7 @@ impl Records {
     /// Opens the target and starts the thread. `pool` is the pool's name, which every record holds.
     pub fn start(target: &RecordTarget, pool: &str) -> Result<Records, RecordsError> {
         let pool = pool.to_owned();
-        records::Records::start(target, NAMING, move |entry| record(&entry, &pool)).map(Records)
+        records::Records::start(target, NAMING, move |entry: Arc<Entry>| record(&entry, &pool)).map(Records)
     }
 
     /// A transfer has ended. Never blocks.
