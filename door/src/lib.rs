@@ -31,4 +31,4 @@ pub mod transfers;
 pub use auth::Anonymous;
 pub use auth::issue::{init_first_token, init_keys};
 pub use config::{Config, PoolAccess, PoolConfig};
-pub use running::{Door, ReloadError, RunningDoor, StartError};
+pub use running::{Door, ReloadError, RunningDoor, Sockets, StartError};

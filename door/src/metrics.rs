@@ -25,6 +25,39 @@ struct PoolLabels {
     pool: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HandshakeLabels {
+    outcome: &'static str,
+}
+
+/// How a TLS handshake ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// With all its parts.
+    Full,
+    /// The client came with a ticket.
+    Resumed,
+    /// Not at all.
+    Failed,
+    /// Not in time.
+    Late,
+}
+
+impl Handshake {
+    const ALL: [Handshake; 4] = [Handshake::Full, Handshake::Resumed, Handshake::Failed, Handshake::Late];
+
+    const fn labels(self) -> HandshakeLabels {
+        HandshakeLabels {
+            outcome: match self {
+                Handshake::Full => "full",
+                Handshake::Resumed => "resumed",
+                Handshake::Failed => "failed",
+                Handshake::Late => "late",
+            },
+        }
+    }
+}
+
 /// Where the bytes of a third-party copy go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -78,6 +111,7 @@ struct Inner {
     copies_running: Family<DirectionLabels, Gauge>,
     broken_files: Family<PoolLabels, Gauge>,
     broken_reads: Family<PoolLabels, Counter>,
+    handshakes: Family<HandshakeLabels, Counter>,
 }
 
 impl fmt::Debug for Metrics {
@@ -107,13 +141,16 @@ impl Metrics {
                     .get_or_create(&DirectionLabels { direction: direction.as_str() }),
             );
         }
+        for outcome in Handshake::ALL {
+            drop(metrics.inner.handshakes.get_or_create(&outcome.labels()));
+        }
         metrics
     }
 
     /// Puts the families into a registry whose prefix is `penstock`: the door's own, or that of a pool in the same
     /// process.
     pub fn register(&self, registry: &mut Registry) {
-        let Inner { copies, copies_running, broken_files, broken_reads } = &*self.inner;
+        let Inner { copies, copies_running, broken_files, broken_reads, handshakes } = &*self.inner;
         registry.register(
             "door_copies",
             "Third-party copies that ended, by direction and outcome",
@@ -133,6 +170,11 @@ impl Metrics {
             "door_broken_reads",
             "Downloads and pushes that ended because the replica is damaged",
             broken_reads.clone(),
+        );
+        registry.register(
+            "door_tls_handshakes",
+            "TLS handshakes with clients, by how they ended",
+            handshakes.clone(),
         );
     }
 
@@ -157,6 +199,11 @@ impl Metrics {
     pub fn copy_ended(&self, direction: Direction, outcome: CopyOutcome) {
         let labels = CopyLabels { direction: direction.as_str(), outcome: outcome.as_str() };
         self.inner.copies.get_or_create(&labels).inc();
+    }
+
+    /// Counts a TLS handshake.
+    pub fn handshake(&self, outcome: Handshake) {
+        self.inner.handshakes.get_or_create(&outcome.labels()).inc();
     }
 
     /// The families of a pool that the door gives work to, at zero.

@@ -50,8 +50,8 @@ impl Exchange {
             headers: &head.headers,
             query: head.uri.query(),
             client: connection.peer().ip(),
-            encrypted: false,
-            certificate: None,
+            encrypted: connection.encrypted(),
+            certificate: connection.certificate().map(|shown| shown.map_err(|error| error as _)),
         };
         let access = service.authenticator.authenticate(&credentials, Timestamp::now()).await;
         let access = access.map_err(|error| refuse_credentials(&service, &error))?;
@@ -137,7 +137,12 @@ impl Exchange {
         marking::of_request(self.headers(), parameter, &self.service.marking, client, &self.path)
     }
 
-    /// What a pool is told of the client.
+    /// What a pool is told of a client that is sent to it: the redirect is by https when the client has come by it.
+    pub fn redirected_client(&self) -> proto::Client {
+        proto::Client { secure: self.connection.encrypted(), ..self.client() }
+    }
+
+    /// What a pool is told of the client; the bytes go through the door, which speaks plain HTTP with pools.
     pub fn client(&self) -> proto::Client {
         let peer = self.connection.peer();
         let header = |name: &str| {
@@ -172,8 +177,10 @@ fn check_host(head: &Parts) -> Result<(), Refusal> {
 fn refuse_credentials(service: &Service, error: &AuthError) -> Refusal {
     match error {
         AuthError::Request(error) => Refusal::new(StatusCode::BAD_REQUEST, error.to_string()),
-        AuthError::Scheme | AuthError::Certificate(_) => Refusal::new(StatusCode::UNAUTHORIZED, error.to_string())
-            .header(header::WWW_AUTHENTICATE, challenge(service, None)),
+        AuthError::Scheme | AuthError::Certificate(_) => {
+            Refusal::new(StatusCode::UNAUTHORIZED, error.to_string())
+                .header(header::WWW_AUTHENTICATE, challenge(service, None))
+        }
         AuthError::Macaroon(_) | AuthError::Caveat(_) => {
             Refusal::new(StatusCode::UNAUTHORIZED, error.to_string())
                 .header(header::WWW_AUTHENTICATE, challenge(service, Some("invalid_token")))

@@ -251,7 +251,11 @@ async fn body<T: serde::de::DeserializeOwned>(exchange: &mut Exchange) -> Result
 fn base(exchange: &Exchange) -> String {
     let host = exchange.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     match (exchange.service.own_url.as_str(), host) {
-        ("", Some(host)) => format!("http://{host}"),
+        ("", Some(host)) => format!("{}://{host}", exchange.connection.scheme()),
+        // Nobody is led from https to plain HTTP.
+        (own, Some(host)) if exchange.connection.encrypted() && own.starts_with("http://") => {
+            format!("https://{host}")
+        }
         (own, _) => own.trim_end_matches('/').to_owned(),
     }
 }

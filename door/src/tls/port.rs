@@ -18,11 +18,8 @@ use super::stream::TlsStream;
 use crate::auth::certificate::{Authorities, CertificateError};
 use crate::auth::identity::Identity;
 use crate::config::TlsConfig;
-use crate::http::client_limit::Clients;
 use crate::metrics::{Handshake, Metrics};
 
-/// A client has at most this part of all handshakes: so a single one cannot keep out the others.
-const SHARE_OF_ONE_CLIENT: u32 = 4;
 /// How often files are looked at for changes.
 pub const LOOK_PERIOD: Duration = Duration::from_secs(10);
 
@@ -33,7 +30,6 @@ pub struct SecurePort {
     authorities: Option<Arc<Authorities>>,
     handshake_time: Duration,
     handshakes: Semaphore,
-    clients: Arc<Clients>,
     metrics: Metrics,
 }
 
@@ -58,7 +54,11 @@ pub enum Beginning {
 
 impl SecurePort {
     /// Reads certificate and key. Clients are asked for certificates when there are authorities to believe. Blocks.
-    pub fn load(config: &TlsConfig, authorities: Option<Arc<Authorities>>, metrics: Metrics) -> Result<Self, FileError> {
+    pub fn load(
+        config: &TlsConfig,
+        authorities: Option<Arc<Authorities>>,
+        metrics: Metrics,
+    ) -> Result<Self, FileError> {
         let clients: Arc<dyn ClientCertVerifier> =
             if authorities.is_some() { Arc::new(AskClients) } else { Arc::new(NoClientAuth) };
         let identity = Arc::new(ServerIdentity::load_with(config.files(), clients)?);
@@ -67,7 +67,6 @@ impl SecurePort {
             authorities,
             handshake_time: config.handshake_timeout.0,
             handshakes: Semaphore::new(config.handshakes as usize),
-            clients: Clients::new((config.handshakes / SHARE_OF_ONE_CLIENT).max(1)),
             metrics,
         })
     }
@@ -79,7 +78,7 @@ impl SecurePort {
 
     /// Shakes hands with a client, for a bounded time.
     pub async fn begin(&self, tcp: TcpStream, peer: SocketAddr) -> Beginning {
-        match timeout(self.handshake_time, self.shake_hands(tcp, peer)).await {
+        match timeout(self.handshake_time, self.shake_hands(tcp)).await {
             Ok(Ok(Beginning::Secure { stream, shown })) => {
                 let resumed = stream.is_resumed();
                 self.metrics.handshake(if resumed { Handshake::Resumed } else { Handshake::Full });
@@ -104,7 +103,7 @@ impl SecurePort {
         }
     }
 
-    async fn shake_hands(&self, tcp: TcpStream, peer: SocketAddr) -> io::Result<Beginning> {
+    async fn shake_hands(&self, tcp: TcpStream) -> io::Result<Beginning> {
         // Whoever says nothing takes no place of those who do.
         let mut first = [0];
         if tcp.peek(&mut first).await? == 0 {
@@ -114,9 +113,6 @@ impl SecurePort {
         if first[0].is_ascii_uppercase() {
             return Ok(Beginning::Plain(tcp));
         }
-        let Some(_place) = self.clients.admit(peer.ip()) else {
-            return Err(io::Error::other("too many handshakes of this client at once"));
-        };
         let _permit = self.handshakes.acquire().await.map_err(io::Error::other)?;
         let stream = Box::new(TlsStream::accept(tcp, self.identity.config()).await?);
         let shown = self
@@ -161,7 +157,10 @@ impl SecurePort {
     fn tell_certificate(&self) {
         let now = SystemTime::now();
         let left = self.identity.ends_at().and_then(|ends_at| ends_at.duration_since(now).ok());
-        tracing::info!(days_left = left.map(|left| left.as_secs() / 86_400), "the door's certificate was read");
+        tracing::info!(
+            days_left = left.map(|left| left.as_secs() / 86_400),
+            "the door's certificate was read"
+        );
         if let Some(problem) = self.identity.worry(now) {
             tracing::warn!(problem, "the door's certificate");
         }
