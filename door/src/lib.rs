@@ -7,6 +7,7 @@
 //! * [`tls`]: https: handshakes, and the connections of which they are the beginning.
 //! * [`transfers`]: giving work to pools, following it, settling it.
 //! * [`pools`]: connections to pools, their state, the choice among them.
+//! * [`audit`]: what was refused and changed, for the site's records.
 //! * [`auth`]: who asks, and what they may do.
 //! * [`namespace`]: which names there are, in SQLite.
 //! * [`marking`]: whose traffic a transfer is.
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adopt;
+pub mod audit;
 pub mod auth;
 pub mod checksum;
 pub mod config;

@@ -5,17 +5,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use penstock_door_proto::v1 as proto;
+use penstock_service::records::RecordsError;
 use penstock_service::trace::Tracer;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::auth::Authenticator;
+use crate::auth::attempts::Attempts;
 use crate::auth::certificate::Authorities;
-use crate::auth::keys::{KeyError, KeyRing};
 use crate::auth::password::{PasswordFileError, Passwords};
-use crate::config::{Config, ConfigError, CopyRules, Limits, Timeouts};
+use crate::auth::setup::SetupError;
+use crate::config::{Authentication, Config, ConfigError, CopyRules, Limits, Timeouts};
 use crate::http::Service;
 use crate::http::admin::{self, AdminPort};
 use crate::http::current::Current;
@@ -37,9 +40,12 @@ pub enum StartError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The macaroon keys.
+    /// The macaroon keys, the policy, or the authorities of issuers.
     #[error(transparent)]
-    Keys(#[from] KeyError),
+    Authentication(#[from] SetupError),
+    /// The audit.
+    #[error(transparent)]
+    Audit(#[from] RecordsError),
     /// The pools' certificates.
     #[error(transparent)]
     Pools(#[from] ConnectError),
@@ -70,9 +76,9 @@ pub enum StartError {
 /// Why a new configuration is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// The macaroon keys.
+    /// The macaroon keys, the policy, or the authorities of issuers.
     #[error(transparent)]
-    Keys(#[from] KeyError),
+    Authentication(#[from] SetupError),
     /// The pools' certificates.
     #[error(transparent)]
     Pools(#[from] ConnectError),
@@ -90,7 +96,7 @@ pub struct Sockets {
 
 /// What a configuration's files hold.
 struct Prepared {
-    keys: KeyRing,
+    authenticator: Authenticator,
     pools: Pools,
     metrics: Metrics,
     secure: Option<Arc<SecurePort>>,
@@ -115,7 +121,7 @@ impl Door {
 
     /// The same on sockets that are open already.
     pub async fn start_on(config: Config, sockets: Sockets) -> Result<RunningDoor, StartError> {
-        let Prepared { keys, pools, metrics, secure, passwords } = Self::prepare(&config)?;
+        let Prepared { authenticator, pools, metrics, secure, passwords } = Self::prepare(&config)?;
         let namespace = Namespace::open(&config.namespace).await?;
         if secure.is_none() && !sockets.secure.is_empty() {
             return Err(StartError::NoTls);
@@ -156,10 +162,16 @@ impl Door {
             marker_period: config.copy.marker_period.0,
         };
         pools.iter().for_each(|pool| metrics.know_pool(pool.name()));
-        let transfers = Transfers::new(namespace.clone(), pools, rules, metrics.clone());
+        let audit = Arc::new(Audit::start(config.authentication.audit.as_ref(), config.name.as_str())?);
+        metrics.know_audit(Arc::clone(&audit));
+        authenticator.issuers.keep();
+        let transfers = Transfers::new(namespace.clone(), pools, rules, metrics.clone(), Arc::clone(&audit));
         transfers.keep_pools();
         let current = Current::new(Service {
-            authenticator: Authenticator::new(keys, config.anonymous),
+            authenticator,
+            attempts: Attempts::default(),
+            audit: Arc::clone(&audit),
+            lifetimes: config.authentication.lifetimes(),
             namespace: namespace.clone(),
             transfers: Arc::clone(&transfers),
             redirect: config.redirect.clone(),
@@ -209,6 +221,7 @@ impl Door {
             tls_address,
             admin_address,
             files,
+            audit,
             namespace,
             transfers,
             metrics,
@@ -231,14 +244,10 @@ impl Door {
                 Some(Arc::new(port))
             }
         };
-        let passwords = authentication.passwords.as_deref().map(Passwords::load).transpose()?;
-        Ok(Prepared {
-            keys: KeyRing::load(&config.macaroon_keys)?,
-            pools: Pools::new(&config.pools)?,
-            metrics,
-            secure,
-            passwords: passwords.map(Arc::new),
-        })
+        let passwords = authentication.passwords.as_deref().map(Passwords::load).transpose()?.map(Arc::new);
+        let authenticator = Authenticator::read(config, passwords.clone(), None)?;
+        authenticator.warn_of_gaps(config);
+        Ok(Prepared { authenticator, pools: Pools::new(&config.pools)?, metrics, secure, passwords })
     }
 }
 
@@ -348,6 +357,7 @@ pub struct RunningDoor {
     ending: Ending,
     current: Arc<Current>,
     files: Files,
+    audit: Arc<Audit>,
     config: Mutex<Config>,
     /// One for each listener.
     accepting: Vec<JoinHandle<()>>,
@@ -421,17 +431,25 @@ impl RunningDoor {
     /// what has to wait for one is said. All of it or, when something is wrong, nothing.
     pub async fn reload(&self, new: Config) -> Result<(), ReloadError> {
         self.files.reload(true).await;
-        let reading = new.macaroon_keys.clone();
-        let keys = tokio::task::spawn_blocking(move || KeyRing::load(&reading)).await;
+        self.audit.reopen();
+        let (reading, before) = (new.clone(), self.current.get().authenticator.clone());
+        let read = move || Authenticator::read(&reading, before.passwords.clone(), Some(&before));
+        let authenticator = tokio::task::spawn_blocking(read).await;
         // Only the end of the runtime interrupts it.
-        let Ok(keys) = keys else { return Ok(()) };
-        let authenticator = Authenticator::new(keys?, new.anonymous);
+        let Ok(authenticator) = authenticator else { return Ok(()) };
+        let authenticator = authenticator?;
         let other_pools = self.transfers.pools().renew(&new.pools)?;
         let old = self.config().clone();
         let running = Config {
             log: new.log.clone(),
             anonymous: new.anonymous,
             macaroon_keys: new.macaroon_keys.clone(),
+            authentication: Authentication {
+                authorities: old.authentication.authorities.clone(),
+                passwords: old.authentication.passwords.clone(),
+                audit: old.authentication.audit.clone(),
+                ..new.authentication.clone()
+            },
             redirect: new.redirect.clone(),
             copy: CopyRules {
                 transfers: old.copy.transfers,
@@ -448,8 +466,11 @@ impl RunningDoor {
             pools: if other_pools { old.pools.clone() } else { new.pools.clone() },
             ..old
         };
+        authenticator.warn_of_gaps(&running);
+        authenticator.issuers.keep();
         let service = Service {
             authenticator,
+            lifetimes: running.authentication.lifetimes(),
             redirect: running.redirect.clone(),
             copy: running.copy.clone(),
             limits: running.limits,
@@ -512,5 +533,8 @@ impl RunningDoor {
         self.ending.connections.wait().await;
         self.transfers.stop().await;
         self.namespace.close().await;
+        let audit = Arc::clone(&self.audit);
+        // It waits for a disk.
+        let _ = tokio::task::spawn_blocking(move || audit.end()).await;
     }
 }

@@ -5,6 +5,7 @@
 //! * [`notify`]: the service manager's socket. [`watchdog`]: what it wants to hear, and how often.
 //! * [`activation`]: listeners that it has opened beforehand. [`signals`]: what admins say.
 //! * [`exposition`]: the text formats in which Prometheus reads metrics.
+//! * [`records`]: lines of JSON of what has happened.
 //! * [`trace`]: traces for OpenTelemetry.
 //! * [`complaint`]: the last words of a daemon that cannot go on.
 //!
@@ -17,6 +18,7 @@ pub mod exposition;
 pub mod life;
 pub mod log;
 pub mod notify;
+pub mod records;
 pub mod signals;
 pub mod trace;
 pub mod watchdog;

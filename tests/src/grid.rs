@@ -49,7 +49,8 @@ impl Grid {
         let grid = Grid { directory, hash: String::new() };
         let (certificate, key) = (grid.path("ca.pem"), grid.path("ca.key"));
         let extensions = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign"];
-        let mut words = vec!["req", "-x509", "-new", "-nodes", "-newkey", "rsa:2048", "-sha256", "-days", "30"];
+        let mut words =
+            vec!["req", "-x509", "-new", "-nodes", "-newkey", "rsa:2048", "-sha256", "-days", "30"];
         words.extend(["-config", "/dev/null", "-subj", AUTHORITY]);
         words.extend(extensions.iter().flat_map(|extension| ["-addext", extension]));
         openssl(words.iter().map(OsStr::new).chain([
@@ -58,7 +59,9 @@ impl Grid {
             OsStr::new("-out"),
             certificate.as_os_str(),
         ]));
-        let hash = openssl(["x509", "-noout", "-hash", "-in"].map(OsStr::new).into_iter().chain([certificate.as_os_str()]));
+        let hash = openssl(
+            ["x509", "-noout", "-hash", "-in"].map(OsStr::new).into_iter().chain([certificate.as_os_str()]),
+        );
         let grid = Grid { hash: hash.trim().to_owned(), ..grid };
         fs::copy(&certificate, grid.trusted("0")).expect("the file can be copied");
         grid.limit_names("/C=XX/O=Grid/*");
@@ -121,7 +124,8 @@ impl Grid {
     pub fn self_signed(&self, name: &str) -> Credential {
         let subject = format!("/C=XX/O=Grid/CN={name}");
         let (key, certificate) = (self.path(&format!("{name}.key")), self.path(&format!("{name}.cert")));
-        let words = ["req", "-x509", "-new", "-nodes", "-newkey", "rsa:2048", "-days", "30", "-config", "/dev/null"];
+        let words =
+            ["req", "-x509", "-new", "-nodes", "-newkey", "rsa:2048", "-days", "30", "-config", "/dev/null"];
         openssl(words.map(OsStr::new).into_iter().chain([
             OsStr::new("-subj"),
             OsStr::new(&subject),
@@ -182,7 +186,8 @@ impl Grid {
     #[must_use]
     pub fn tool(&self, tool: &str, of: &Credential, words: &[&str]) -> Credential {
         let file = self.path(&format!("{}.{tool}{}", of.name, words.join("")));
-        let (certificate, key) = (self.path(&format!("{}.cert", of.name)), self.path(&format!("{}.key", of.name)));
+        let (certificate, key) =
+            (self.path(&format!("{}.cert", of.name)), self.path(&format!("{}.key", of.name)));
         let output = Command::new(tool)
             .args(words)
             .arg("-cert")
@@ -221,7 +226,8 @@ impl Grid {
             self.path(&format!("{name}.ext")),
         );
         fs::write(&wishes, extensions).expect("the file can be written");
-        let words = ["req", "-new", "-nodes", "-newkey", "rsa:2048", "-config", "/dev/null", "-subj", subject];
+        let words =
+            ["req", "-new", "-nodes", "-newkey", "rsa:2048", "-config", "/dev/null", "-subj", subject];
         openssl(words.map(OsStr::new).into_iter().chain([
             OsStr::new("-keyout"),
             key.as_os_str(),
@@ -282,7 +288,8 @@ fn fnv(name: &str) -> u32 {
 }
 
 fn openssl<'a>(words: impl IntoIterator<Item = &'a OsStr>) -> String {
-    let output = Command::new("openssl").args(words).output().expect("openssl is installed (Debian: openssl)");
+    let output =
+        Command::new("openssl").args(words).output().expect("openssl is installed (Debian: openssl)");
     assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

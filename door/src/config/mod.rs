@@ -220,6 +220,9 @@ impl Config {
         if let Some(text) = self.marking.contradiction() {
             return Some(text);
         }
+        if let Some(text) = self.authentication.contradiction(self.url.as_ref()) {
+            return Some(text);
+        }
         let needs_tls = [
             ("authentication.authorities", self.authentication.authorities.is_some()),
             ("authentication.passwords", self.authentication.passwords.is_some()),

@@ -47,7 +47,7 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         }
         ready => ready?,
     };
-    tracing::Span::current().record("transfer", &ready.transfer);
+    exchange.note_transfer(&ready.transfer);
     if redirects(exchange) {
         return redirect(&ready);
     }

@@ -73,7 +73,7 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     };
     let mut ready = exchange.service.transfers.upload(&request).await?;
     if redirects(exchange) {
-        tracing::Span::current().record("transfer", &ready.transfer);
+        exchange.note_transfer(&ready.transfer);
         return get::redirect(&ready);
     }
     if std::mem::take(&mut request.client.secure) {
@@ -82,7 +82,7 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         exchange.service.transfers.cancel(&ready, "the client sends the body to the door").await;
         ready = exchange.service.transfers.upload(&request).await?;
     }
-    tracing::Span::current().record("transfer", &ready.transfer);
+    exchange.note_transfer(&ready.transfer);
     // From here the body is read, which makes hyper send the 100 that the client may wait for.
     let Some(body) = exchange.body.take() else {
         return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the body was read before"));

@@ -18,7 +18,8 @@ impl Site {
         let room = Room::new();
         let grid = Grid::new(room.path());
         let policy = room.join("policy.toml");
-        let rules = "[[rules]]\ndn = \"/C=XX/O=Grid/CN=*\"\nprefix = \"/grid\"\nrights = [\"modify\", \"read\"]\n";
+        let rules =
+            "[[rules]]\ndn = \"/C=XX/O=Grid/CN=*\"\nprefix = \"/grid\"\nrights = [\"modify\", \"read\"]\n";
         std::fs::write(&policy, rules).unwrap();
         let tables = format!(
             "[authentication]\nauthorities = \"{}\"\npolicy = \"{}\"\n",

@@ -62,8 +62,11 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as tcp:
 
 fn run(program: &str, site: &SecureSite, more: &str) -> String {
     let address = site.tls_address();
-    let arguments =
-        [address.ip().to_string(), address.port().to_string(), site.authority.certificate().display().to_string()];
+    let arguments = [
+        address.ip().to_string(),
+        address.port().to_string(),
+        site.authority.certificate().display().to_string(),
+    ];
     python::run(program, arguments.into_iter().chain([more.to_owned()])).trim().to_owned()
 }
 
@@ -81,7 +84,11 @@ fn clients_of_https_stay_on_https_and_those_of_http_on_http() {
     assert_eq!(fetched.body, std::fs::read(&file).unwrap());
     let plain = Curl::new(format!("http://{}/file", site.plain_address())).token(Some(&site.token));
     let redirect = plain.run().expect(307);
-    assert!(redirect.redirect_url.starts_with("http://"), "{}", redirect.redirect_url.split('?').next().unwrap());
+    assert!(
+        redirect.redirect_url.starts_with("http://"),
+        "{}",
+        redirect.redirect_url.split('?').next().unwrap()
+    );
 }
 
 #[test]

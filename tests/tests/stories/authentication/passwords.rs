@@ -88,7 +88,8 @@ fn over_plain_http_a_password_is_refused_be_it_right_or_wrong() {
 #[test]
 fn a_changed_password_counts_without_a_restart_and_a_weak_hash_changes_nothing() {
     let (site, passwords) = start();
-    let status = |user: &str| as_user(&site, user, "/users/").method("PROPFIND").header("Depth", "0").run().status;
+    let status =
+        |user: &str| as_user(&site, user, "/users/").method("PROPFIND").header("Depth", "0").run().status;
     assert_eq!(status("paul:hunter2"), 404);
 
     htpasswd(&passwords, "paul", "hunter3", &["-B"]);
