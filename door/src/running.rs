@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::auth::Authenticator;
-use crate::auth::certificate::Authorities;
 use crate::auth::attempts::Attempts;
+use crate::auth::certificate::Authorities;
 use crate::auth::password::{PasswordFileError, Passwords};
 use crate::auth::setup::SetupError;
 use crate::config::{Authentication, Config, ConfigError, CopyRules, Limits, Timeouts};
@@ -56,7 +56,9 @@ pub enum StartError {
     #[error(transparent)]
     Passwords(#[from] PasswordFileError),
     /// A socket for https came from the service manager, and nothing to serve it with.
-    #[error("the service manager hands over a socket named \"https\": add a [tls] table, or disable that socket")]
+    #[error(
+        "the service manager hands over a socket named \"https\": add a [tls] table, or disable that socket"
+    )]
     NoTls,
     /// The namespace.
     #[error(transparent)]
@@ -245,13 +247,7 @@ impl Door {
         let passwords = authentication.passwords.as_deref().map(Passwords::load).transpose()?.map(Arc::new);
         let authenticator = Authenticator::read(config, passwords.clone(), None)?;
         authenticator.warn_of_gaps(config);
-        Ok(Prepared {
-            authenticator,
-            pools: Pools::new(&config.pools)?,
-            metrics,
-            secure,
-            passwords,
-        })
+        Ok(Prepared { authenticator, pools: Pools::new(&config.pools)?, metrics, secure, passwords })
     }
 }
 

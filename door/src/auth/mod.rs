@@ -58,7 +58,9 @@ pub enum AuthError {
     #[error(transparent)]
     Request(#[from] ShownError),
     /// It carries another scheme than the door takes: 401.
-    #[error("this door does not take this scheme of authentication; the header WWW-Authenticate names those that it does")]
+    #[error(
+        "this door does not take this scheme of authentication; the header WWW-Authenticate names those that it does"
+    )]
     Scheme,
     /// The token is no good: 401.
     #[error(transparent)]
@@ -73,7 +75,9 @@ pub enum AuthError {
     #[error(transparent)]
     Password(#[from] PasswordError),
     /// A password without TLS: 403. Whoever has sent it should change it.
-    #[error("a password was sent unencrypted, where everybody on the way can read it: use https, and change the password")]
+    #[error(
+        "a password was sent unencrypted, where everybody on the way can read it: use https, and change the password"
+    )]
     InTheClear,
     /// The certificate of the connection is no good: 401.
     #[error("the certificate of this connection is not accepted: {0}")]

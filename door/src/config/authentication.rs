@@ -88,7 +88,10 @@ impl Authentication {
         }
         for (index, issuer) in self.issuers.iter().enumerate() {
             if self.issuers[..index].iter().any(|other| other.url == issuer.url) {
-                return Some(format!("authentication.issuers: two have the url \"{}\": remove one", issuer.url));
+                return Some(format!(
+                    "authentication.issuers: two have the url \"{}\": remove one",
+                    issuer.url
+                ));
             }
             // The profiles have an audience of their own that is for every service.
             if issuer.audiences.is_empty() && door.is_none() && issuer.profile == Profile::Oidc {

@@ -19,8 +19,8 @@ use super::{
     copy, delete, get, head, lock, macaroon, mkcol, oauth, options, propfind, proppatch, put, rename, tape,
     unlock,
 };
-use crate::audit::record::{Happening, Request as Asked, Who};
 use crate::audit::Audit;
+use crate::audit::record::{Happening, Request as Asked, Who};
 use crate::auth::Authenticator;
 use crate::auth::attempts::Attempts;
 use crate::auth::request::Lifetimes;
@@ -159,10 +159,8 @@ impl Service {
     /// Tells the audit of a request that somebody may not make. What is refused for other reasons is in the log.
     fn tell_refusal(&self, who: Who, method: String, path: String, refusal: &Refusal) {
         let status = refusal.status();
-        if matches!(
-            status,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
-        ) {
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS)
+        {
             let request = Asked { method, path, status: status.as_u16() };
             self.audit.tell(who, Happening::Refused { request, why: refusal.text().to_owned() });
         }

@@ -117,11 +117,7 @@ impl Authorities {
     }
 
     /// Whose a chain of certificates is, as a client has shown it: its own first, the others in any order.
-    pub fn verify(
-        &self,
-        chain: &[CertificateDer<'_>],
-        now: Timestamp,
-    ) -> Result<Identity, CertificateError> {
+    pub fn verify(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> Result<Identity, CertificateError> {
         path::verify(&self.current(), chain, now)
     }
 
@@ -138,8 +134,7 @@ impl Trust {
 
     fn read(place: &Path) -> Result<Self, FileError> {
         let mut trust = Self::default();
-        let is_directory =
-            std::fs::metadata(place).map_err(|error| FileError::read(place, error))?.is_dir();
+        let is_directory = std::fs::metadata(place).map_err(|error| FileError::read(place, error))?.is_dir();
         if is_directory {
             trust.read_directory(place)?;
         } else {

@@ -179,12 +179,14 @@ async fn connect(host: &Host<&str>, port: u16) -> std::io::Result<(TcpStream, Se
             let server = ServerName::try_from((*name).to_owned()).map_err(std::io::Error::other)?;
             Ok((TcpStream::connect((*name, port)).await?, server))
         }
-        Host::Ipv4(address) => {
-            Ok((TcpStream::connect((*address, port)).await?, ServerName::from(std::net::IpAddr::from(*address))))
-        }
-        Host::Ipv6(address) => {
-            Ok((TcpStream::connect((*address, port)).await?, ServerName::from(std::net::IpAddr::from(*address))))
-        }
+        Host::Ipv4(address) => Ok((
+            TcpStream::connect((*address, port)).await?,
+            ServerName::from(std::net::IpAddr::from(*address)),
+        )),
+        Host::Ipv6(address) => Ok((
+            TcpStream::connect((*address, port)).await?,
+            ServerName::from(std::net::IpAddr::from(*address)),
+        )),
     }
 }
 

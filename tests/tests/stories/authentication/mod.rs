@@ -1,0 +1,5 @@
+//! Who clients are, and what they may.
+
+mod certificates;
+mod https;
+mod passwords;
