@@ -17,6 +17,7 @@ pub mod damage;
 pub mod davix;
 pub mod files;
 pub mod grid;
+pub mod issuer;
 pub mod lone_pool;
 pub mod macaroon;
 pub mod manager;
