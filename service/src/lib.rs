@@ -6,6 +6,7 @@
 //! * [`activation`]: listeners that it has opened beforehand. [`signals`]: what admins say.
 //! * [`exposition`]: the text formats in which Prometheus reads metrics.
 //! * [`trace`]: traces for OpenTelemetry.
+//! * [`watch`]: files that are read again when they have changed.
 //! * [`complaint`]: the last words of a daemon that cannot go on.
 //!
 //! Knows nothing of pools and doors; both binaries and the one that is both use it.
@@ -19,6 +20,7 @@ pub mod log;
 pub mod notify;
 pub mod signals;
 pub mod trace;
+pub mod watch;
 pub mod watchdog;
 
 pub use life::{Daemon, live};
