@@ -261,7 +261,7 @@ activity = 4
             assert_eq!(tag, Some(experiment << 6 | activity), "{subject} {issuer} {groups:?} {path}");
         }
         assert_eq!(
-            MarkingRules::default().tag(&client("a", "", &["/atlas"]), &NsPath::parse("/x").unwrap()),
+            MarkingRules::default().tag(&client("a", "", &["/atlas"]), &NsPath::parse("/x").unwrap(), None),
             None
         );
     }
