@@ -14,11 +14,8 @@ use crate::config::RecordTarget;
 /// Version of the schema in docs/records.md: changes when a field goes or means something else, not when one is added.
 pub const SCHEMA_VERSION: u32 = 1;
 
-const NAMING: Naming = Naming {
-    identifier: "penstock-pool",
-    what: "records",
-    lost_metric: "penstock_records_lost_total",
-};
+const NAMING: Naming =
+    Naming { identifier: "penstock-pool", what: "records", lost_metric: "penstock_records_lost_total" };
 
 /// Writes records until it is ended.
 #[derive(Debug)]

@@ -31,7 +31,7 @@ pub(crate) mod tests;
 pub mod wire;
 
 pub use client::ClientTls;
-pub use penstock_trust::{certificate, directory, watch};
+pub use penstock_trust::{certificate, directory};
 pub use server::ServerTls;
 pub use stream::{HandshakeError, TlsFacts, TlsStream};
 pub use wire::Wire;

@@ -8,8 +8,8 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-pub use penstock_trust::{ServerFiles, provider};
 use penstock_trust::ServerIdentity;
+pub use penstock_trust::{ServerFiles, provider};
 use rustls::server::UnbufferedServerConnection;
 
 use super::certificate::CertificateError;

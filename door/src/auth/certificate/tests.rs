@@ -17,7 +17,7 @@ use crate::auth::identity::{Identity, Scheme};
 
 const INHERIT_ALL: &[u8] = &[0x06, 8, 0x2b, 6, 1, 5, 5, 7, 21, 1];
 const INDEPENDENT: &[u8] = &[0x06, 8, 0x2b, 6, 1, 5, 5, 7, 21, 2];
-const LIMITED: &[u8] = &[0x06, 10, 0x2b, 6, 1, 4, 1, 0x9b, 0x50, 1, 1, 1, 9];
+const LIMITED: &[u8] = &[0x06, 11, 0x2b, 6, 1, 4, 1, 0x9b, 0x50, 1, 1, 1, 9];
 /// The serial number of the user who is revoked.
 const REVOKED: u64 = 0x00c0_ffee;
 
