@@ -48,8 +48,7 @@ pub enum Handshake {
 }
 
 impl Handshake {
-    const ALL: [Handshake; 4] =
-        [Handshake::Full, Handshake::Resumed, Handshake::Failed, Handshake::Late];
+    const ALL: [Handshake; 4] = [Handshake::Full, Handshake::Resumed, Handshake::Failed, Handshake::Late];
 
     const fn labels(self) -> HandshakeLabels {
         HandshakeLabels {

@@ -7,6 +7,7 @@
 //! * [`exposition`]: the text formats in which Prometheus reads metrics.
 //! * [`records`]: lines of JSON of what has happened.
 //! * [`trace`]: traces for OpenTelemetry.
+//! * [`watch`]: files that are read again when they have changed.
 //! * [`complaint`]: the last words of a daemon that cannot go on.
 //!
 //! Knows nothing of pools and doors; both binaries and the one that is both use it.
@@ -21,6 +22,7 @@ pub mod notify;
 pub mod records;
 pub mod signals;
 pub mod trace;
+pub mod watch;
 pub mod watchdog;
 
 pub use life::{Daemon, live};

@@ -52,10 +52,7 @@ pub fn kind(path: &Path) -> Option<Kind> {
 }
 
 /// Calls `each` with the files of a directory that mean something there.
-pub fn each_file(
-    directory: &Path,
-    mut each: impl FnMut(Kind, &Path),
-) -> Result<(), CertificateError> {
+pub fn each_file(directory: &Path, mut each: impl FnMut(Kind, &Path)) -> Result<(), CertificateError> {
     let unreadable = |error| CertificateError::read(directory, error);
     for (number, entry) in std::fs::read_dir(directory).map_err(unreadable)?.enumerate() {
         if number >= MOST_FILES {

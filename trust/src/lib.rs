@@ -4,13 +4,11 @@
 //! * [`certificate`]: PEM files of certificates and keys, and when a certificate ends.
 //! * [`directory`]: a directory of authorities and revocation lists as grids have it.
 //! * [`server`]: a server's certificate and key, read again when they change.
-//! * [`watch`]: notices that files have changed.
 #![forbid(unsafe_code)]
 
 pub mod certificate;
 pub mod directory;
 pub mod server;
-pub mod watch;
 
 pub use certificate::CertificateError;
 pub use server::{ServerFiles, ServerIdentity, provider};

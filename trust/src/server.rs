@@ -1,16 +1,16 @@
 //! A server's certificate and key, read again when they change.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use penstock_service::watch::{Look, Watched};
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, NoServerSessionStorage, ProducesTickets};
 
 use crate::certificate::{self, CertificateError};
-use crate::watch::Look;
 
 /// A certificate that ends so soon is warned of.
 const WARN_BEFORE_END: Duration = Duration::from_secs(7 * 86_400);
@@ -35,7 +35,7 @@ pub struct ServerIdentity {
     clients: Arc<dyn ClientCertVerifier>,
     /// Encrypts tickets; its keys change by themselves, and outlive a change of the certificate.
     tickets: Arc<dyn ProducesTickets>,
-    current: Mutex<Current>,
+    watched: Watched<Current>,
 }
 
 impl std::fmt::Debug for ServerIdentity {
@@ -46,7 +46,6 @@ impl std::fmt::Debug for ServerIdentity {
 
 struct Current {
     config: Arc<ServerConfig>,
-    look: Look,
     ends_at: Option<SystemTime>,
 }
 
@@ -77,38 +76,24 @@ impl ServerIdentity {
         clients: Arc<dyn ClientCertVerifier>,
     ) -> Result<ServerIdentity, CertificateError> {
         let tickets = aws_lc_rs::Ticketer::new().map_err(CertificateError::SetUp)?;
-        let current = read(&files, &clients, &tickets)?;
-        Ok(ServerIdentity { files, clients, tickets, current: Mutex::new(current) })
+        let watched = Watched::new(look(&files), || read(&files, &clients, &tickets))?;
+        Ok(ServerIdentity { files, clients, tickets, watched })
     }
 
     /// Reads them again if their files have changed, or anyway when `force` is set; an error leaves those in use that
     /// were read before. True when there are new ones.
     pub fn reload(&self, force: bool) -> Result<bool, CertificateError> {
-        let look = look(&self.files);
-        if !force && self.current().look == look {
-            return Ok(false);
-        }
-        match read(&self.files, &self.clients, &self.tickets) {
-            Ok(current) => {
-                *self.current() = current;
-                Ok(true)
-            }
-            Err(error) => {
-                // Told once, not at every look.
-                self.current().look = look;
-                Err(error)
-            }
-        }
+        self.watched.reload(force, look(&self.files), || read(&self.files, &self.clients, &self.tickets))
     }
 
     /// What is in use now.
     pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current().config)
+        Arc::clone(&self.watched.current().config)
     }
 
     /// When the certificate ends, as far as that can be told.
     pub fn ends_at(&self) -> Option<SystemTime> {
-        self.current().ends_at
+        self.watched.current().ends_at
     }
 
     /// What there is to worry about: a certificate that has ended or ends within days.
@@ -125,10 +110,6 @@ impl ServerIdentity {
             Ok(_) => None,
         }
     }
-
-    fn current(&self) -> std::sync::MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 fn look(files: &ServerFiles) -> Look {
@@ -140,8 +121,6 @@ fn read(
     clients: &Arc<dyn ClientCertVerifier>,
     tickets: &Arc<dyn ProducesTickets>,
 ) -> Result<Current, CertificateError> {
-    // Looked at first: what changes while it is read is read again.
-    let look = look(files);
     let chain = certificate::read_chain(&files.cert)?;
     let key = certificate::read_key(&files.key)?;
     let ends_at = chain.first().and_then(|first| certificate::not_after(first).ok());
@@ -161,5 +140,5 @@ fn read(
     config.send_tls13_tickets = TICKETS;
     // Everything that resuming needs is in the ticket.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(Current { config: Arc::new(config), look, ends_at })
+    Ok(Current { config: Arc::new(config), ends_at })
 }

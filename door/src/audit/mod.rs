@@ -19,11 +19,8 @@ pub use record::{Event, Happening, Who};
 
 use limit::Limit;
 
-const NAMING: Naming = Naming {
-    identifier: "penstock-door",
-    what: "audit",
-    lost_metric: "penstock_door_audit_lost_total",
-};
+const NAMING: Naming =
+    Naming { identifier: "penstock-door", what: "audit", lost_metric: "penstock_door_audit_lost_total" };
 
 /// Writes the audit, where one is configured.
 #[derive(Debug)]

@@ -268,10 +268,7 @@ mod tests {
                     transfer: Some("t".into()),
                 },
             ),
-            record(
-                Who::unknown(client()),
-                Happening::Issued { request: request("/"), issued: "i".into() },
-            ),
+            record(Who::unknown(client()), Happening::Issued { request: request("/"), issued: "i".into() }),
             record(Who::door(), Happening::Named { transfer: "t".into(), pool: "p".into(), size: 5 }),
         ];
         for event in &events {

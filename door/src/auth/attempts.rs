@@ -111,7 +111,11 @@ mod tests {
         assert_eq!(attempts.failed(other, start).pause, Duration::ZERO);
         let later = start + FORGET_AFTER;
         assert_eq!(attempts.may_guess(one, later - Duration::from_secs(1)), Ok(()));
-        assert_eq!(attempts.failed(one, later).pause, Duration::ZERO, "a good login does not keep them alive");
+        assert_eq!(
+            attempts.failed(one, later).pause,
+            Duration::ZERO,
+            "a good login does not keep them alive"
+        );
     }
 
     #[test]

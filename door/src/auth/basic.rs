@@ -27,9 +27,13 @@ mod tests {
 
     #[test]
     fn a_name_ends_at_the_first_colon() {
-        for (text, name, password) in
-            [("a:b", "a", "b"), ("a:b:c", "a", "b:c"), ("ä:", "ä", ""), (":x", "", "x"), ("a:\u{0}", "a", "\u{0}")]
-        {
+        for (text, name, password) in [
+            ("a:b", "a", "b"),
+            ("a:b:c", "a", "b:c"),
+            ("ä:", "ä", ""),
+            (":x", "", "x"),
+            ("a:\u{0}", "a", "\u{0}"),
+        ] {
             let (found, secret) = parse(&Secret::new(STANDARD.encode(text))).unwrap();
             assert_eq!((found.as_str(), secret.expose()), (name, password.as_bytes()));
         }

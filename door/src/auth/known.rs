@@ -78,12 +78,7 @@ mod tests {
 
     fn known(scopes: Option<Vec<Reach>>, granted: &[Reach], anonymous: Anonymous) -> Known {
         let granted = granted.iter().map(|reach| Granted { reach: reach.clone(), experiment: None });
-        Known {
-            identity: Identity::new(Scheme::Token, "x"),
-            scopes,
-            granted: granted.collect(),
-            anonymous,
-        }
+        Known { identity: Identity::new(Scheme::Token, "x"), scopes, granted: granted.collect(), anonymous }
     }
 
     fn decide(known: &Known, operation: Operation, path: &str) -> Result<(), Missing> {
@@ -117,6 +112,8 @@ mod tests {
         let person = known(None, &[reach("/a/b", &[Right::Read])], Anonymous::None);
         let path = |text| NsPath::parse(text).unwrap();
         assert_eq!(person.decide(Operation::List, &path("/a")), Ok(()));
-        assert!(!person.covers(Operation::List, &path("/a")) && person.covers(Operation::List, &path("/a/b")));
+        assert!(
+            !person.covers(Operation::List, &path("/a")) && person.covers(Operation::List, &path("/a/b"))
+        );
     }
 }

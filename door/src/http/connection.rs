@@ -221,9 +221,7 @@ impl AsyncWrite for Side {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.0.transport {
-            Transport::Plain(stream) => {
-                Poll::Ready(socket2::SockRef::from(stream).shutdown(Shutdown::Write))
-            }
+            Transport::Plain(stream) => Poll::Ready(socket2::SockRef::from(stream).shutdown(Shutdown::Write)),
             Transport::Tls(stream) => stream.poll_shutdown(context),
         }
     }

@@ -65,7 +65,8 @@ pub fn issue(exchange: &Exchange, path: &NsPath, wish: &Wish) -> Result<Issued, 
     let service = &exchange.service;
     let keys = &service.authenticator.keys;
     let location = tape::base(exchange);
-    let issued = request::issue(keys, &location, &exchange.access, path, wish, service.lifetimes, Timestamp::now());
+    let issued =
+        request::issue(keys, &location, &exchange.access, path, wish, service.lifetimes, Timestamp::now());
     let issued = issued.map_err(|error| refuse(exchange, &error))?;
     exchange.note_issue(&issued.issue_id);
     Ok(issued)
@@ -110,7 +111,9 @@ fn duration(text: &str) -> Result<Duration, String> {
     span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok())
         .and_then(|duration| Duration::try_from(duration).ok())
         .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| "the validity is not a length of time in ISO 8601, like \"PT5M\" or \"P1D\"".to_owned())
+        .ok_or_else(|| {
+            "the validity is not a length of time in ISO 8601, like \"PT5M\" or \"P1D\"".to_owned()
+        })
 }
 
 #[cfg(test)]

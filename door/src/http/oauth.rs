@@ -129,7 +129,8 @@ fn scopes(text: &str) -> Result<(NsPath, Option<Activities>), FormError> {
             scope.split_once(':').ok_or(bad("a scope is an activity, a colon and a path: DOWNLOAD:/path"))?;
         let known = named(word).ok_or(bad("a scope names an activity that this door does not know"))?;
         activities.extend_from_slice(known);
-        let place = NsPath::parse(place).map_err(|_| bad("the path of a scope is not absolute and normal"))?;
+        let place =
+            NsPath::parse(place).map_err(|_| bad("the path of a scope is not absolute and normal"))?;
         if path.as_ref().is_some_and(|path| *path != place) {
             return Err(bad("all scopes of a request must be for one path"));
         }
@@ -171,7 +172,10 @@ mod tests {
                 "grant_type=client_credentials&expire_in=300&scopes=LIST%3A%2Fa%20b%2Fc%20DOWNLOAD%3A%2Fa%20b%2Fc",
                 None,
             ),
-            ("grant_type=client_credentials&expire_in=300&scopes=LIST%3A%2Fa%20DOWNLOAD%3A%2Fa", Some(("/a", 300))),
+            (
+                "grant_type=client_credentials&expire_in=300&scopes=LIST%3A%2Fa%20DOWNLOAD%3A%2Fa",
+                Some(("/a", 300)),
+            ),
             ("grant_type=client_credentials&expires_in=300&scope=storage.read:/a&x=y", Some(("/a", 300))),
         ];
         for (form, expected) in table {

@@ -113,7 +113,9 @@ pub async fn serve(port: Port, current: Arc<Current>, bounds: Bounds, ending: En
             };
             let attending = async {
                 match secure {
-                    None => serve_one(&builder, Connection::new(stream, peer), current, None, &until.drain).await,
+                    None => {
+                        serve_one(&builder, Connection::new(stream, peer), current, None, &until.drain).await
+                    }
                     Some(secure) => {
                         let client = (stream, peer);
                         serve_secure(&builder, &secure, client, &handshakes, current, &until.drain).await;

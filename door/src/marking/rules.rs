@@ -133,12 +133,7 @@ impl<'de> Deserialize<'de> for PathKey {
 impl MarkingRules {
     /// The tag of a client's transfer; `None` when no rule fits, the site's policy names no experiment (`granted`), and
     /// there is no default.
-    pub fn tag(
-        &self,
-        client: &proto::Client,
-        path: &NsPath,
-        granted: Option<ExperimentKey>,
-    ) -> Option<u32> {
+    pub fn tag(&self, client: &proto::Client, path: &NsPath, granted: Option<ExperimentKey>) -> Option<u32> {
         let rule = self.experiments.iter().find(|rule| rule.fits(client, path));
         let Some(experiment) = rule.map(|rule| rule.experiment).or(granted) else {
             return self.default_tag.map(|tag| tag.0);
@@ -266,7 +261,7 @@ activity = 4
             assert_eq!(tag, Some(experiment << 6 | activity), "{subject} {issuer} {groups:?} {path}");
         }
         assert_eq!(
-            MarkingRules::default().tag(&client("a", "", &["/atlas"]), &NsPath::parse("/x").unwrap()),
+            MarkingRules::default().tag(&client("a", "", &["/atlas"]), &NsPath::parse("/x").unwrap(), None),
             None
         );
     }

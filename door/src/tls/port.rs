@@ -54,7 +54,11 @@ pub enum Beginning {
 
 impl SecurePort {
     /// Reads certificate and key. Clients are asked for certificates when there are authorities to believe. Blocks.
-    pub fn load(config: &TlsConfig, authorities: Option<Arc<Authorities>>, metrics: Metrics) -> Result<Self, FileError> {
+    pub fn load(
+        config: &TlsConfig,
+        authorities: Option<Arc<Authorities>>,
+        metrics: Metrics,
+    ) -> Result<Self, FileError> {
         let clients: Arc<dyn ClientCertVerifier> =
             if authorities.is_some() { Arc::new(AskClients) } else { Arc::new(NoClientAuth) };
         let identity = Arc::new(ServerIdentity::load_with(config.files(), clients)?);
@@ -153,7 +157,10 @@ impl SecurePort {
     fn tell_certificate(&self) {
         let now = SystemTime::now();
         let left = self.identity.ends_at().and_then(|ends_at| ends_at.duration_since(now).ok());
-        tracing::info!(days_left = left.map(|left| left.as_secs() / 86_400), "the door's certificate was read");
+        tracing::info!(
+            days_left = left.map(|left| left.as_secs() / 86_400),
+            "the door's certificate was read"
+        );
         if let Some(problem) = self.identity.worry(now) {
             tracing::warn!(problem, "the door's certificate");
         }

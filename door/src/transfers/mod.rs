@@ -87,7 +87,13 @@ pub struct TransferRules {
 
 impl Transfers {
     /// Nothing runs yet: see [`Transfers::keep_pools`].
-    pub fn new(namespace: Namespace, pools: Pools, rules: TransferRules, metrics: Metrics, audit: Arc<Audit>) -> Arc<Self> {
+    pub fn new(
+        namespace: Namespace,
+        pools: Pools,
+        rules: TransferRules,
+        metrics: Metrics,
+        audit: Arc<Audit>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             namespace,
             pools,

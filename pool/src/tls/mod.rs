@@ -34,7 +34,7 @@ pub mod wire;
 
 pub use client::ClientTls;
 pub use credential::{Credential, CredentialError, Fingerprint};
-pub use penstock_trust::{certificate, directory, watch};
+pub use penstock_trust::{certificate, directory};
 pub use server::ServerTls;
 pub use stream::{HandshakeError, TlsFacts, TlsStream};
 pub use wire::Wire;

@@ -4,13 +4,12 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::Timestamp;
+use penstock_service::watch::{Look, Watched};
 use penstock_trust::CertificateError as FileError;
 use penstock_trust::certificate::read_chain;
 use penstock_trust::directory::{self, Kind};
-use penstock_trust::watch::Look;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 
@@ -28,8 +27,7 @@ const MAX_POLICY_BYTES: u64 = 1 << 20;
 /// The authorities of the site.
 pub struct Authorities {
     place: PathBuf,
-    current: RwLock<Arc<Trust>>,
-    look: Mutex<Look>,
+    watched: Watched<Trust>,
     changes: watch::Sender<u64>,
 }
 
@@ -73,32 +71,18 @@ impl std::fmt::Debug for Authorities {
 impl Authorities {
     /// Reads them. Blocks.
     pub fn load(place: &Path) -> Result<Self, FileError> {
-        let look = Look::at([place]);
-        let trust = Trust::read(place)?;
-        Ok(Self {
-            place: place.to_owned(),
-            current: RwLock::new(Arc::new(trust)),
-            look: Mutex::new(look),
-            changes: watch::Sender::new(0),
-        })
+        let watched = Watched::new(look(place), || Trust::read(place))?;
+        Ok(Self { place: place.to_owned(), watched, changes: watch::Sender::new(0) })
     }
 
     /// Reads them again if something has changed, or anyway when `force` is set; an error leaves in use what was read
     /// before, and is told once. True when there is something new. Blocks.
     pub fn reload(&self, force: bool) -> Result<bool, FileError> {
-        let look = Look::at([self.place.as_path()]);
-        let changed = {
-            let mut known = self.look.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *known, look.clone()) != look
-        };
-        if !changed && !force {
-            return Ok(false);
+        let is_new = self.watched.reload(force, look(&self.place), || Trust::read(&self.place))?;
+        if is_new {
+            self.changes.send_modify(|generation| *generation += 1);
         }
-        let trust = Arc::new(Trust::read(&self.place)?);
-        // Replaced as a whole.
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = trust;
-        self.changes.send_modify(|generation| *generation += 1);
-        Ok(true)
+        Ok(is_new)
     }
 
     /// Where they are.
@@ -108,7 +92,7 @@ impl Authorities {
 
     /// How much was read.
     pub fn stock(&self) -> Stock {
-        self.current().stock.clone()
+        self.watched.current().stock.clone()
     }
 
     /// Changes when they were read again: who was believed before may not be now.
@@ -117,17 +101,13 @@ impl Authorities {
     }
 
     /// Whose a chain of certificates is, as a client has shown it: its own first, the others in any order.
-    pub fn verify(
-        &self,
-        chain: &[CertificateDer<'_>],
-        now: Timestamp,
-    ) -> Result<Identity, CertificateError> {
-        path::verify(&self.current(), chain, now)
+    pub fn verify(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> Result<Identity, CertificateError> {
+        path::verify(&self.watched.current(), chain, now)
     }
+}
 
-    fn current(&self) -> Arc<Trust> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
-    }
+fn look(place: &Path) -> Look {
+    Look::at([place])
 }
 
 impl Trust {
@@ -138,8 +118,7 @@ impl Trust {
 
     fn read(place: &Path) -> Result<Self, FileError> {
         let mut trust = Self::default();
-        let is_directory =
-            std::fs::metadata(place).map_err(|error| FileError::read(place, error))?.is_dir();
+        let is_directory = std::fs::metadata(place).map_err(|error| FileError::read(place, error))?.is_dir();
         if is_directory {
             trust.read_directory(place)?;
         } else {

@@ -30,7 +30,10 @@ impl NameConstraints {
         let subtrees = |list: &Option<Vec<x509_parser::extensions::GeneralSubtree<'_>>>| {
             list.iter().flatten().map(|subtree| Subtree::new(&subtree.base)).collect()
         };
-        Self { permitted: subtrees(&parsed.permitted_subtrees), excluded: subtrees(&parsed.excluded_subtrees) }
+        Self {
+            permitted: subtrees(&parsed.permitted_subtrees),
+            excluded: subtrees(&parsed.excluded_subtrees),
+        }
     }
 
     /// Whether a certificate below such an authority may have the names that it has.

@@ -34,10 +34,14 @@ pub enum CertificateError {
         at: Timestamp,
     },
     /// It has ended while the connection was open.
-    #[error("the certificate of this connection has ended: get a new one, or make a new proxy, and connect again")]
+    #[error(
+        "the certificate of this connection has ended: get a new one, or make a new proxy, and connect again"
+    )]
     EndedMeanwhile,
     /// Nobody known has signed it.
-    #[error("the certificate of {subject} is signed by {issuer}, which is no authority that this site trusts")]
+    #[error(
+        "the certificate of {subject} is signed by {issuer}, which is no authority that this site trusts"
+    )]
     UnknownAuthority {
         /// Whose.
         subject: String,
@@ -53,7 +57,9 @@ pub enum CertificateError {
         issuer: String,
     },
     /// A way to sign that can be forged, or that is unknown here.
-    #[error("the certificate of {subject} is signed with {algorithm}, which is not accepted: use SHA-256 or better")]
+    #[error(
+        "the certificate of {subject} is signed with {algorithm}, which is not accepted: use SHA-256 or better"
+    )]
     Algorithm {
         /// Whose.
         subject: String,
@@ -75,7 +81,9 @@ pub enum CertificateError {
         issuer: String,
     },
     /// The authority's list of what it has taken back is too old to go by.
-    #[error("the revocation list of {issuer} has ended, so nothing of it is believed: the site must fetch a new one")]
+    #[error(
+        "the revocation list of {issuer} has ended, so nothing of it is believed: the site must fetch a new one"
+    )]
     ListEnded {
         /// Whose list.
         issuer: String,
@@ -111,7 +119,9 @@ pub enum CertificateError {
         purpose: &'static str,
     },
     /// Something in it must be understood, and is not.
-    #[error("the certificate of {subject} demands that extension {extension} is understood, which this door does not")]
+    #[error(
+        "the certificate of {subject} demands that extension {extension} is understood, which this door does not"
+    )]
     Critical {
         /// Whose.
         subject: String,

@@ -188,12 +188,9 @@ mod tests {
 
     #[test]
     fn what_looks_like_another_name_is_noticed() {
-        for (value, ambiguous) in [
-            ("host/www.example.org", false),
-            ("a=b", false),
-            ("me/CN=root", true),
-            ("x/2.5.4.3=root", true),
-        ] {
+        for (value, ambiguous) in
+            [("host/www.example.org", false), ("a=b", false), ("me/CN=root", true), ("x/2.5.4.3=root", true)]
+        {
             assert_eq!(name(&[(DnType::CommonName, text(value))]).is_ambiguous(), ambiguous, "{value}");
         }
     }

@@ -37,7 +37,11 @@ impl Namespaces {
                     }
                 }
             }
-            Err(_) => own.iter().for_each(|issuer| drop(self.statements.entry(canonical(issuer)).or_default())),
+            Err(_) => {
+                for issuer in own {
+                    self.statements.entry(canonical(issuer)).or_default();
+                }
+            }
         }
     }
 
@@ -50,7 +54,11 @@ impl Namespaces {
                     subjects.extend(policy.subjects.iter().map(|subject| canonical(subject)));
                 }
             }
-            Err(_) => own.iter().for_each(|issuer| drop(self.policies.entry(canonical(issuer)).or_default())),
+            Err(_) => {
+                for issuer in own {
+                    self.policies.entry(canonical(issuer)).or_default();
+                }
+            }
         }
     }
 

@@ -80,8 +80,7 @@ impl<'a> Walk<'a> {
         let mut below: u32 = 0;
         let mut kind_below = None;
         while let Some(kind) = proxy::kind(current) {
-            let refused =
-                |problem| CertificateError::Proxy { subject: current.subject.to_string(), problem };
+            let refused = |problem| CertificateError::Proxy { subject: current.subject.to_string(), problem };
             self.check(current)?;
             if !current.for_clients {
                 return Err(not_for_clients(current));

@@ -27,7 +27,8 @@ pub fn parse(text: &str) -> Result<Vec<SigningPolicy>, PolicyError> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let (keyword, rest) = line.split_once(char::is_whitespace).ok_or_else(|| wrong("a word stands alone"))?;
+        let (keyword, rest) =
+            line.split_once(char::is_whitespace).ok_or_else(|| wrong("a word stands alone"))?;
         let (authority, value) =
             rest.trim().split_once(char::is_whitespace).ok_or_else(|| wrong("a value is missing"))?;
         let value = value.trim();
@@ -38,13 +39,18 @@ pub fn parse(text: &str) -> Result<Vec<SigningPolicy>, PolicyError> {
             }
             ("pos_rights", "globus") if unquoted(value) == Some("CA:sign") => {}
             ("cond_subjects", "globus") => {
-                let policy =
-                    policies.last_mut().ok_or_else(|| wrong("cond_subjects stands before any access_id_CA"))?;
+                let policy = policies
+                    .last_mut()
+                    .ok_or_else(|| wrong("cond_subjects stands before any access_id_CA"))?;
                 let list = unquoted(value).ok_or_else(|| wrong("a quotation mark is missing"))?;
                 policy.subjects.extend(patterns(list).ok_or_else(|| wrong("a quotation mark is missing"))?);
             }
             // Rights that are taken away, and conditions of other kinds, cannot be passed over.
-            _ => return Err(wrong("it is neither access_id_CA, pos_rights nor cond_subjects as Globus has them")),
+            _ => {
+                return Err(wrong(
+                    "it is neither access_id_CA, pos_rights nor cond_subjects as Globus has them",
+                ));
+            }
         }
     }
     Ok(policies)
@@ -124,7 +130,10 @@ mod tests {
         let policies = parse(TWO).unwrap();
         assert_eq!(policies[0].issuer, "/C=XX/CN=Some CA");
         assert_eq!(policies[0].subjects, ["/C=XX/O=Site/*", "/O=Other/*"]);
-        assert_eq!(policies[1], SigningPolicy { issuer: "/CN=Second".into(), subjects: vec!["/CN=one".into()] });
+        assert_eq!(
+            policies[1],
+            SigningPolicy { issuer: "/CN=Second".into(), subjects: vec!["/CN=one".into()] }
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::auth::identity::{Identity, Scheme};
 
 const INHERIT_ALL: &[u8] = &[0x06, 8, 0x2b, 6, 1, 5, 5, 7, 21, 1];
 const INDEPENDENT: &[u8] = &[0x06, 8, 0x2b, 6, 1, 5, 5, 7, 21, 2];
-const LIMITED: &[u8] = &[0x06, 10, 0x2b, 6, 1, 4, 1, 0x9b, 0x50, 1, 1, 1, 9];
+const LIMITED: &[u8] = &[0x06, 11, 0x2b, 6, 1, 4, 1, 0x9b, 0x50, 1, 1, 1, 9];
 /// The serial number of the user who is revoked.
 const REVOKED: u64 = 0x00c0_ffee;
 
@@ -135,7 +135,9 @@ impl Site {
     }
 
     fn list(&self, name: &str, signer: &Signer, next_update: Timestamp) {
-        let second = |time: Timestamp| rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(time.as_second().unsigned_abs());
+        let second = |time: Timestamp| {
+            rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(time.as_second().unsigned_abs())
+        };
         let list = CertificateRevocationListParams {
             this_update: second(Timestamp::now() - SignedDuration::from_hours(48)),
             next_update: second(next_update),
@@ -222,7 +224,10 @@ fn proxies_of_the_old_kind_are_known_by_their_names() {
 fn a_proxy_that_breaks_a_rule_is_refused() {
     type Change = fn(&mut CertificateParams);
     let cases: [(Change, &str); 9] = [
-        (|params| params.custom_extensions = vec![proxy_info(None, INDEPENDENT)], "none of its owner's rights"),
+        (
+            |params| params.custom_extensions = vec![proxy_info(None, INDEPENDENT)],
+            "none of its owner's rights",
+        ),
         (
             |params| params.custom_extensions = vec![proxy_info(None, &[0x06, 2, 0x2a, 3])],
             "does not understand",
@@ -358,7 +363,10 @@ fn name_constraints_of_an_authority_hold() {
     base.push(DnType::CountryName, "XX");
     base.push(DnType::OrganizationName, "Users");
     params.name_constraints = Some(NameConstraints {
-        permitted_subtrees: vec![GeneralSubtree::DirectoryName(base), GeneralSubtree::Rfc822Name("example.org".into())],
+        permitted_subtrees: vec![
+            GeneralSubtree::DirectoryName(base),
+            GeneralSubtree::Rfc822Name("example.org".into()),
+        ],
         excluded_subtrees: Vec::new(),
     });
     let narrow = Signer::self_signed(params, key()).unwrap();
@@ -452,7 +460,9 @@ fn a_list_that_has_ended_is_not_gone_by_and_a_forged_one_does_not_count() {
 fn an_authority_certifies_only_the_names_that_the_site_believes_it() {
     let site = Site::new();
     let policy = |pattern: &str| {
-        format!("access_id_CA X509 '/C=XX/CN=CA'\npos_rights globus CA:sign\ncond_subjects globus '\"{pattern}\"'\n")
+        format!(
+            "access_id_CA X509 '/C=XX/CN=CA'\npos_rights globus CA:sign\ncond_subjects globus '\"{pattern}\"'\n"
+        )
     };
     fs::write(site.file("0123abcd.signing_policy"), policy("/C=XX/O=Users/*")).unwrap();
     let proxy = site.proxy(|_| ());
@@ -502,9 +512,10 @@ fn too_many_certificates_and_nonsense_are_refused_without_a_panic() {
     // Twenty issuers of one name, none of which is it: bounded work.
     let proxy = site.proxy(|_| ());
     let mut chain = vec![proxy.der().clone()];
-    chain.extend((0..20).map(|_| {
-        Signer::signed_by(user_params("paul"), key(), &site.authority).unwrap().der().clone()
-    }));
+    chain.extend(
+        (0..20)
+            .map(|_| Signer::signed_by(user_params("paul"), key(), &site.authority).unwrap().der().clone()),
+    );
     assert!(authorities.verify(&chain, now).is_err());
     assert!(matches!(authorities.verify(&[], now), Err(CertificateError::Malformed { number: 1, .. })));
     for length in (0..own.len()).step_by(7) {

@@ -42,7 +42,8 @@ impl Cache {
     /// What stands for them.
     pub fn fingerprint(&self, user: &str, password: &Secret) -> Fingerprint {
         // RFC 2104 §2.
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.expose()).expect("HMAC takes a key of any length");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.key.expose()).expect("HMAC takes a key of any length");
         // With its length before it, no name can run over into a password.
         mac.update(&(user.len() as u64).to_be_bytes());
         mac.update(user.as_bytes());

@@ -8,10 +8,10 @@
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use penstock_trust::watch::Look;
+use penstock_service::watch::{Look, Watched};
 use tokio::sync::Semaphore;
 
 pub mod cache;
@@ -49,8 +49,7 @@ pub enum PasswordError {
 #[derive(Debug)]
 pub struct Passwords {
     path: PathBuf,
-    current: RwLock<Arc<Users>>,
-    look: Mutex<Look>,
+    watched: Watched<Users>,
     cache: Mutex<Cache>,
     /// Threads that check.
     places: Arc<Semaphore>,
@@ -60,14 +59,12 @@ pub struct Passwords {
 impl Passwords {
     /// Reads the file. Blocks.
     pub fn load(path: &Path) -> Result<Self, PasswordFileError> {
-        let look = look(path);
-        let users = Users::read(path)?;
+        let watched = Watched::new(look(path), || Users::read(path))?;
         // Half of the processors: the others go on serving.
         let places = std::thread::available_parallelism().map_or(1, |processors| processors.get() / 2).max(1);
         Ok(Self {
             path: path.to_owned(),
-            current: RwLock::new(Arc::new(users)),
-            look: Mutex::new(look),
+            watched,
             cache: Mutex::new(Cache::new().map_err(PasswordFileError::Random)?),
             places: Arc::new(Semaphore::new(places)),
             waiting: Semaphore::new(MAX_WAITING),
@@ -92,7 +89,7 @@ impl Passwords {
         if let Some(identity) = self.remembered(user, &fingerprint) {
             return Ok(identity);
         }
-        let users = self.current();
+        let users = self.watched.current();
         let (checking, name, secret) = (Arc::clone(&users), user.to_owned(), password.clone());
         let checked = tokio::task::spawn_blocking(move || {
             let _place = place;
@@ -102,9 +99,12 @@ impl Passwords {
         if !checked.await.unwrap_or(false) {
             return Err(PasswordError::Wrong);
         }
-        // Not when the file has been read again meanwhile: the next request asks the new one.
-        if Arc::ptr_eq(&users, &self.current()) {
-            self.cache().remember(user, fingerprint, Instant::now());
+        {
+            // Not when the file has been read again meanwhile. Under the lock: after a new file the cache is emptied.
+            let mut cache = self.cache();
+            if Arc::ptr_eq(&users, &self.watched.current()) {
+                cache.remember(user, fingerprint, Instant::now());
+            }
         }
         identity(&users, user)
     }
@@ -124,32 +124,21 @@ impl Passwords {
 
     /// Says what is in use.
     pub fn tell(&self) {
-        tracing::info!(file = %self.path.display(), users = self.current().len(), "the passwords were read");
+        tracing::info!(file = %self.path.display(), users = self.watched.current().len(), "the passwords were read");
     }
 
     fn read_again(&self, force: bool) -> Result<bool, PasswordFileError> {
-        let look = look(&self.path);
-        let changed = {
-            let mut known = self.look.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *known, look.clone()) != look
-        };
-        if !changed && !force {
-            return Ok(false);
+        let is_new = self.watched.reload(force, look(&self.path), || Users::read(&self.path))?;
+        if is_new {
+            // Users that are gone, and passwords that were changed, count from now on.
+            self.cache().forget_all();
         }
-        let users = Arc::new(Users::read(&self.path)?);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = users;
-        // Users that are gone, and passwords that were changed, count from now on.
-        self.cache().forget_all();
-        Ok(true)
+        Ok(is_new)
     }
 
     fn remembered(&self, user: &str, fingerprint: &Fingerprint) -> Option<Identity> {
         let known = self.cache().knows(user, fingerprint, Instant::now());
-        known.then(|| identity(&self.current(), user).ok()).flatten()
-    }
-
-    fn current(&self) -> Arc<Users> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        known.then(|| identity(&self.watched.current(), user).ok()).flatten()
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {

@@ -50,11 +50,15 @@ impl Rule {
             patterns.as_ref().is_none_or(|named| text.as_ref().is_some_and(|text| named.name(text)))
         };
         // WLCG token profile: where a token says what it is for, its groups count for nothing.
-        let group = self.group.as_ref().is_none_or(|named| {
-            !capability && identity.groups.iter().any(|group| named.name(group))
-        });
-        let names_somebody =
-            capability || self.subject.is_some() || self.group.is_some() || self.dn.is_some() || self.user.is_some();
+        let group = self
+            .group
+            .as_ref()
+            .is_none_or(|named| !capability && identity.groups.iter().any(|group| named.name(group)));
+        let names_somebody = capability
+            || self.subject.is_some()
+            || self.group.is_some()
+            || self.dn.is_some()
+            || self.user.is_some();
         names_somebody
             && group
             && one(&self.issuer, &identity.issuer)
@@ -97,12 +101,14 @@ impl Rule {
         }
         if self.subject.is_some() && self.issuer.is_none() {
             return Some(
-                "the rule has a subject and no issuer: every issuer may call somebody so; add the issuer".into(),
+                "the rule has a subject and no issuer: every issuer may call somebody so; add the issuer"
+                    .into(),
             );
         }
         if of_token && (self.dn.is_some() || self.user.is_some()) {
             return Some(
-                "the rule names a token and a certificate or user, which nobody shows together: make two".into(),
+                "the rule names a token and a certificate or user, which nobody shows together: make two"
+                    .into(),
             );
         }
         if self.rights.is_empty() {

@@ -64,7 +64,11 @@ fn a_rule_fits_whom_all_of_its_conditions_name() {
     let none: [&str; 0] = [];
     assert_eq!(prefixes(&token(vo, "1", &[]), true), ["/vo"]);
     assert_eq!(prefixes(&token(vo, "1234", &[]), true), ["/vo", "/home/1234"]);
-    assert_eq!(prefixes(&token(vo, "1", &["/vo/prod"]), true), ["/vo"], "groups beside scopes count for nothing");
+    assert_eq!(
+        prefixes(&token(vo, "1", &["/vo/prod"]), true),
+        ["/vo"],
+        "groups beside scopes count for nothing"
+    );
     assert_eq!(prefixes(&token(vo, "1", &["/vo/prod"]), false), ["/vo/data", "/vo/scratch"]);
     assert_eq!(prefixes(&token(vo, "1", &["/vo", "/vo/ops/eu"]), false), ["/vo/data", "/vo/scratch"]);
     assert_eq!(prefixes(&token(vo, "1", &["/vo", "/vo/production"]), false), none);
@@ -80,7 +84,11 @@ fn a_rule_fits_whom_all_of_its_conditions_name() {
     assert_eq!(prefixes(&user, false), ["/pub"]);
     user.groups = vec!["/staff".into()];
     assert_eq!(prefixes(&user, false), ["/pub", "/staff"]);
-    assert_eq!(prefixes(&token(vo, "1", &["/staff"]), false), none, "no issuer can put somebody into another's group");
+    assert_eq!(
+        prefixes(&token(vo, "1", &["/staff"]), false),
+        none,
+        "no issuer can put somebody into another's group"
+    );
 }
 
 #[test]
@@ -95,13 +103,28 @@ fn a_rule_that_means_something_else_than_it_seems_is_refused_with_its_line() {
     let rest = "prefix = \"/\"\nrights = [\"read\"]\n";
     let table = [
         (format!("[[rules]]\n{rest}"), "policy.toml:1: the rule names nobody"),
-        (format!("[[rules]]\nsubject = \"a\"\n{rest}"), "policy.toml:1: the rule has a subject and no issuer"),
+        (
+            format!("[[rules]]\nsubject = \"a\"\n{rest}"),
+            "policy.toml:1: the rule has a subject and no issuer",
+        ),
         (format!("[[rules]]\nissuer = \"a\"\nuser = \"b\"\n{rest}"), "which nobody shows together"),
         ("[[rules]]\nuser = \"a\"\nprefix = \"/\"\nrights = []".to_owned(), "gives no rights"),
-        ("[[rules]]\nuser = \"a\"\nprefix = \"/\"\nrights = [\"fly\"]".to_owned(), "policy.toml:4: unknown variant"),
-        ("[[rules]]\nuser = \"a\"\nprefix = \"x\"\nrights = [\"read\"]".to_owned(), "policy.toml:3: prefix \"x\""),
-        ("[[rules]]\nuser = []\nprefix = \"/\"\nrights = [\"read\"]".to_owned(), "policy.toml:2: an empty list"),
-        ("[[rules]]\nuser = 1\nprefix = \"/\"\nrights = [\"read\"]".to_owned(), "policy.toml:2: expected a text"),
+        (
+            "[[rules]]\nuser = \"a\"\nprefix = \"/\"\nrights = [\"fly\"]".to_owned(),
+            "policy.toml:4: unknown variant",
+        ),
+        (
+            "[[rules]]\nuser = \"a\"\nprefix = \"x\"\nrights = [\"read\"]".to_owned(),
+            "policy.toml:3: prefix \"x\"",
+        ),
+        (
+            "[[rules]]\nuser = []\nprefix = \"/\"\nrights = [\"read\"]".to_owned(),
+            "policy.toml:2: an empty list",
+        ),
+        (
+            "[[rules]]\nuser = 1\nprefix = \"/\"\nrights = [\"read\"]".to_owned(),
+            "policy.toml:2: expected a text",
+        ),
         (format!("[[rules]]\nuser = \"a\"\ncolour = \"b\"\n{rest}"), "policy.toml:3: unknown field `colour`"),
         ("rules = 1".to_owned(), "policy.toml:1:"),
         ("[[rule]]\n".to_owned(), "unknown field `rule`"),

@@ -117,7 +117,10 @@ fn what_a_caveat_says_is_checked_before_it_is_signed() {
     assert!(ask(&keys, &access, "/", &["ip:198.51.100.1"]).is_ok(), "it may be for somebody else");
     assert!(matches!(ask(&keys, &access, "/", &["path:/a"; 65]), Err(RequestError::TooMany)));
     let long = format!("path:{}", "/aaaaaaa".repeat(500));
-    assert!(matches!(ask(&keys, &access, "/", &[&long; 5]), Err(RequestError::Caveat(_) | RequestError::TooLong)));
+    assert!(matches!(
+        ask(&keys, &access, "/", &[long.as_str(); 5]),
+        Err(RequestError::Caveat(_) | RequestError::TooLong)
+    ));
 }
 
 #[test]

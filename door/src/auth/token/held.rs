@@ -85,7 +85,8 @@ mod tests {
     use super::*;
 
     fn keys(id: &str) -> Jwks {
-        let text = format!("{{\"keys\":[{{\"kty\":\"RSA\",\"kid\":\"{id}\",\"n\":\"AQAB\",\"e\":\"AQAB\"}}]}}");
+        let text =
+            format!("{{\"keys\":[{{\"kty\":\"RSA\",\"kid\":\"{id}\",\"n\":\"AQAB\",\"e\":\"AQAB\"}}]}}");
         Jwks::parse(text.as_bytes()).unwrap()
     }
 
@@ -137,6 +138,10 @@ mod tests {
         held.asking(start + RETRY_AFTER);
         held.learn(keys("b"), start + RETRY_AFTER);
         assert!(matches!(held.judge("b", start + RETRY_AFTER + SECOND), Judgement::Use(_)));
-        assert_eq!(held.judge("a", start + RETRY_AFTER + SECOND), Judgement::Unknown, "the key was withdrawn");
+        assert_eq!(
+            held.judge("a", start + RETRY_AFTER + SECOND),
+            Judgement::Unknown,
+            "the key was withdrawn"
+        );
     }
 }

@@ -178,6 +178,7 @@ impl Issuers {
         tokio::spawn(async move {
             while let Some(all) = issuers.upgrade() {
                 for issuer in &all.issuers {
+                    let _turn = issuer.keys.asking.lock().await;
                     if issuer.keys.held().is_due(Instant::now()) {
                         issuer.keys.ask().await;
                     }
@@ -198,9 +199,9 @@ impl Issuer {
     /// The key of an id, asked for if need be.
     pub async fn key(&self, key_id: &str) -> Result<PublicKey, TokenError> {
         let mut judgement = self.keys.held().judge(key_id, Instant::now());
-        if judgement == Judgement::Ask {
+        if !matches!(judgement, Judgement::Use(_) | Judgement::UseAndRefresh(_)) {
+            // Whoever asks now, asks for all who wait here.
             let _turn = self.keys.asking.lock().await;
-            // Somebody else may have asked meanwhile.
             judgement = self.keys.held().judge(key_id, Instant::now());
             if judgement == Judgement::Ask {
                 self.keys.ask().await;
@@ -212,7 +213,10 @@ impl Issuer {
             Judgement::UseAndRefresh(key) => {
                 let keys = Arc::clone(&self.keys);
                 keys.held().asking(Instant::now());
-                tokio::spawn(async move { keys.ask().await });
+                tokio::spawn(async move {
+                    let _turn = keys.asking.lock().await;
+                    keys.ask().await;
+                });
                 Ok(key)
             }
             Judgement::Unknown => Err(TokenError::UnknownKey),
@@ -228,7 +232,7 @@ impl Keys {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the issuer; a failure leaves what is known.
+    /// Asks the issuer; a failure leaves what is known. Whoever calls holds `asking`.
     async fn ask(&self) {
         self.held().asking(Instant::now());
         match self.fetch().await {

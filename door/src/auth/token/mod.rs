@@ -66,11 +66,7 @@ pub fn is_jwt(token: &Secret) -> bool {
 }
 
 /// Checks a token.
-pub async fn verify(
-    issuers: &Issuers,
-    token: &Secret,
-    now: Timestamp,
-) -> Result<VerifiedToken, TokenError> {
+pub async fn verify(issuers: &Issuers, token: &Secret, now: Timestamp) -> Result<VerifiedToken, TokenError> {
     let unverified = Unverified::parse(token)?;
     // Believed only as far as to know which keys to check it with.
     let issuer = issuers.find(&claims::issuer_of(unverified.payload())?).ok_or(TokenError::Issuer)?;

@@ -56,9 +56,9 @@ async fn allows(profile: Profile, changes: &Value, ask: Ask) -> bool {
     let granted: Vec<Granted> = policy.grants(&verified.identity, verified.scopes.is_some());
     let (identity, scopes) = (verified.identity, verified.scopes);
     let access = Access::Known(Box::new(Known { identity, scopes, granted, anonymous: Anonymous::None }));
-    ask.operations().into_iter().all(|(operation, path)| {
-        decide(&access, operation, &NsPath::parse(path).unwrap()) == Decision::Allow
-    })
+    ask.operations()
+        .into_iter()
+        .all(|(operation, path)| decide(&access, operation, &NsPath::parse(path).unwrap()) == Decision::Allow)
 }
 
 #[tokio::test]

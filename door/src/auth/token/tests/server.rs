@@ -46,10 +46,12 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (pages, requests) = (Arc::new(Mutex::new(HashMap::new())), Arc::new(AtomicUsize::new(0)));
-        let server = Self { address, certificate, pages: Arc::clone(&pages), requests: Arc::clone(&requests) };
+        let server =
+            Self { address, certificate, pages: Arc::clone(&pages), requests: Arc::clone(&requests) };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, pages, requests) = (acceptor.clone(), Arc::clone(&pages), Arc::clone(&requests));
+                let (acceptor, pages, requests) =
+                    (acceptor.clone(), Arc::clone(&pages), Arc::clone(&requests));
                 tokio::spawn(async move {
                     let Ok(mut stream) = acceptor.accept(stream).await else { return };
                     let mut head = Vec::new();
@@ -96,8 +98,10 @@ impl Server {
 
     pub fn put_json(&self, path: &str, json: &Value) {
         let body = json.to_string().into_bytes();
-        let head =
-            format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
         self.put(path, Page::Answer(head, body));
     }
 
@@ -171,7 +175,10 @@ async fn an_issuer_that_gives_nothing_usable_is_asked_once_and_its_tokens_are_re
             server.put_json("/.well-known/openid-configuration", &description);
         }),
         ("no JSON", |server| {
-            server.put("/jwks", Page::Answer("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n".into(), b"x".to_vec()));
+            server.put(
+                "/jwks",
+                Page::Answer("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n".into(), b"x".to_vec()),
+            );
         }),
         ("no keys", |server| server.put_json("/jwks", &json!({ "keys": [] }))),
         ("huge", |server| {

@@ -3,7 +3,7 @@
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaPublicKeyComponents,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -32,10 +32,12 @@ impl Signer {
     pub fn jwks(&self) -> Value {
         let point = self.ec.public_key().as_ref();
         let (x, y) = point[1..].split_at(32);
-        let rsa = RsaPublicKeyComponents::<Vec<u8>>::from(self.rsa.public_key());
+        // RFC 8017 §A.1.1, of 2048 bits: a sequence of two integers, whose lengths are known.
+        let der = self.rsa.public_key().as_ref();
+        let (n, e) = (&der[9..265], &der[267..]);
         json!({ "keys": [
             { "kty": "EC", "crv": "P-256", "kid": "e", "alg": "ES256", "use": "sig", "x": encode(x), "y": encode(y) },
-            { "kty": "RSA", "kid": "r", "n": encode(rsa.n), "e": encode(rsa.e) },
+            { "kty": "RSA", "kid": "r", "n": encode(n), "e": encode(e) },
         ] })
     }
 
