@@ -30,7 +30,6 @@ pub mod patience;
 pub mod pool_client;
 pub mod ports;
 pub mod process;
-pub mod proxies;
 pub mod python;
 pub mod raw;
 pub mod remote;
