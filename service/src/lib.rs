@@ -6,17 +6,23 @@
 //! * [`activation`]: listeners that it has opened beforehand. [`signals`]: what admins say.
 //! * [`exposition`]: the text formats in which Prometheus reads metrics.
 //! * [`trace`]: traces for OpenTelemetry.
+//! * [`reference`](mod@reference): what its configuration can say, in words. [`check`]: whether it can run here. [`manual`]: completions, man pages.
+//! * [`certificate`]: when one ends.
 //! * [`complaint`]: the last words of a daemon that cannot go on.
 //!
 //! Knows nothing of pools and doors; both binaries and the one that is both use it.
 #![forbid(unsafe_code)]
 
 pub mod activation;
+pub mod certificate;
+pub mod check;
 pub mod complaint;
 pub mod exposition;
 pub mod life;
 pub mod log;
+pub mod manual;
 pub mod notify;
+pub mod reference;
 pub mod signals;
 pub mod trace;
 pub mod watchdog;
