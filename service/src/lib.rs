@@ -7,14 +7,12 @@
 //! * [`exposition`]: the text formats in which Prometheus reads metrics.
 //! * [`trace`]: traces for OpenTelemetry.
 //! * [`reference`](mod@reference): what its configuration can say, in words. [`check`]: whether it can run here. [`manual`]: completions, man pages.
-//! * [`certificate`]: when one ends.
 //! * [`complaint`]: the last words of a daemon that cannot go on.
 //!
 //! Knows nothing of pools and doors; both binaries and the one that is both use it.
 #![forbid(unsafe_code)]
 
 pub mod activation;
-pub mod certificate;
 pub mod check;
 pub mod complaint;
 pub mod exposition;

@@ -5,28 +5,20 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use rustix::fs::{Access, AtFlags, CWD};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 
 use super::Finding;
-use crate::certificate::not_after;
 
 /// A certificate that ends within so many days is told of.
 const WARN_DAYS: u64 = 14;
 const DAY_SECONDS: u64 = 86_400;
 
-/// When the first certificate of a PEM file ends.
+/// When the certificate of a file ends. `ends_at`: what was found there; an error in words, `None` where it cannot be told.
 #[must_use]
-pub fn dated(what: &'static str, path: &Path) -> Finding {
-    let first = match CertificateDer::from_pem_file(path) {
-        Ok(first) => first,
-        Err(error) => {
-            let found = format!("{} holds no certificate (PEM): {error}", path.display());
-            return Finding::failed(what, found, "correct the file or its path");
-        }
-    };
-    let Ok(ends_at) = not_after(&first) else {
-        return Finding::ok(what, format!("{}: its end cannot be told", path.display()));
+pub fn dated(what: &'static str, path: &Path, ends_at: Result<Option<SystemTime>, String>) -> Finding {
+    let ends_at = match ends_at {
+        Err(error) => return Finding::failed(what, error, "correct the file or its path"),
+        Ok(None) => return Finding::ok(what, format!("{}: its end cannot be told", path.display())),
+        Ok(Some(ends_at)) => ends_at,
     };
     match ends_at.duration_since(SystemTime::now()) {
         Err(_) => Finding::failed(what, format!("{} has ended", path.display()), "put a new one there"),
@@ -56,32 +48,27 @@ pub fn private(what: &'static str, path: &Path) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::Level;
     use super::*;
 
     #[test]
     fn a_certificate_is_good_ends_soon_or_has_ended() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("cert.pem");
-        let key = rcgen::KeyPair::generate().unwrap();
-        for (days, level) in [(300, Level::Ok), (3, Level::Warning), (-1, Level::Failed)] {
-            let mut parameters = rcgen::CertificateParams::new(vec!["pool01".to_owned()]).unwrap();
-            let now = jiff::Timestamp::now().as_second();
-            let at = |unix: i64| {
-                let date = jiff::Timestamp::from_second(unix).unwrap().to_zoned(jiff::tz::TimeZone::UTC);
-                rcgen::date_time_ymd(
-                    date.year().into(),
-                    date.month().cast_unsigned(),
-                    date.day().cast_unsigned(),
-                )
-            };
-            parameters.not_before = at(now - 10 * 86_400);
-            parameters.not_after = at(now + days * 86_400 + 60);
-            std::fs::write(&path, parameters.self_signed(&key).unwrap().pem()).unwrap();
-            assert_eq!(dated("x", &path).level, level, "{days} d");
+        let path = Path::new("/etc/penstock/cert.pem");
+        let now = SystemTime::now();
+        let day = Duration::from_secs(DAY_SECONDS);
+        for (ends_at, level, told) in [
+            (Ok(Some(now + day * 300)), Level::Ok, "good for 299 d"),
+            (Ok(Some(now + day * 3)), Level::Warning, "ends in 2 d"),
+            (Ok(Some(now - day)), Level::Failed, "has ended"),
+            (Ok(None), Level::Ok, "cannot be told"),
+            (Err("cannot read it".to_owned()), Level::Failed, "cannot read it"),
+        ] {
+            let finding = dated("x", path, ends_at);
+            assert_eq!(finding.level, level, "{told}");
+            assert!(finding.found.contains(told), "{finding:?}");
         }
-        std::fs::write(&path, "not a certificate").unwrap();
-        assert_eq!(dated("x", &path).level, Level::Failed);
     }
 
     #[test]

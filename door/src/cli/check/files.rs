@@ -6,15 +6,15 @@ use std::path::Path;
 use penstock_door::auth::keys::KeyRing;
 use penstock_door::{Config, PoolAccess};
 use penstock_service::check::Finding;
-use penstock_service::check::files::{dated, private, writable};
+use penstock_service::check::files::{private, writable};
 
 /// Looks at them.
 pub fn look(config: &Config) -> Vec<Finding> {
     let mut findings = vec![namespace(&config.namespace), keys(&config.macaroon_keys)];
     for pool in &config.pools {
         if let PoolAccess::Tls { files, .. } = &pool.access {
-            findings.push(dated("pools, TLS", &files.cert));
-            findings.push(dated("pools, CA", &files.ca));
+            findings.push(readable("pools, TLS", &files.cert));
+            findings.push(readable("pools, CA", &files.ca));
             findings.extend(private("pools, key", &files.key));
         }
     }
@@ -62,6 +62,16 @@ fn keys(path: &Path) -> Finding {
     match KeyRing::load(path) {
         Ok(_) => Finding::ok(WHAT, format!("{}: good", path.display())),
         Err(error) => Finding::failed(WHAT, error.to_string(), "as it says; tokens are signed with them"),
+    }
+}
+
+fn readable(what: &'static str, path: &Path) -> Finding {
+    match fs::read(path) {
+        Ok(_) => Finding::ok(what, path.display().to_string()),
+        Err(error) => {
+            let found = format!("{}: {error}", path.display());
+            Finding::failed(what, found, "correct the file or its path, or let the daemon's user read it")
+        }
     }
 }
 

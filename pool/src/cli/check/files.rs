@@ -4,10 +4,11 @@ use std::path::Path;
 
 use penstock_pool::config::{Config, GrpcEndpoint, RecordTarget};
 use penstock_pool::control::listen;
+use penstock_pool::tls::certificate::{not_after, read_chain};
 use penstock_pool::tls::client::{ClientFiles, ClientTls};
 use penstock_pool::tls::server::ServerTls;
 use penstock_service::check::Finding;
-use penstock_service::check::files::{dated, private, writable};
+use penstock_service::check::files::{private, writable};
 
 /// Looks at them.
 pub fn look(config: &Config) -> Vec<Finding> {
@@ -45,6 +46,12 @@ pub fn look(config: &Config) -> Vec<Finding> {
         findings.push(records(target));
     }
     findings
+}
+
+fn dated(what: &'static str, path: &Path) -> Finding {
+    let chain = read_chain(path).map_err(|error| error.to_string());
+    let ends_at = chain.map(|chain| chain.first().and_then(|first| not_after(first).ok()));
+    penstock_service::check::files::dated(what, path, ends_at)
 }
 
 fn socket(path: &Path) -> Finding {
