@@ -6,7 +6,9 @@
 //! * [`activation`]: listeners that it has opened beforehand. [`signals`]: what admins say.
 //! * [`exposition`]: the text formats in which Prometheus reads metrics.
 //! * [`trace`]: traces for OpenTelemetry.
-//! * [`reference`](mod@reference): what its configuration can say, in words. [`check`]: whether it can run here. [`manual`]: completions, man pages.
+//! * [`reference`](mod@reference): what a configuration can say, in words. [`check`]: whether a daemon can run here.
+//!   [`manual`]: completions, man pages.
+//! * [`watch`]: files that are read again when they have changed.
 //! * [`complaint`]: the last words of a daemon that cannot go on.
 //!
 //! Knows nothing of pools and doors; both binaries and the one that is both use it.
@@ -23,6 +25,7 @@ pub mod notify;
 pub mod reference;
 pub mod signals;
 pub mod trace;
+pub mod watch;
 pub mod watchdog;
 
 pub use life::{Daemon, live};

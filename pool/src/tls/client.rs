@@ -6,9 +6,10 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use penstock_service::watch::{Look, Watched};
 use rustls::client::{
     ClientSessionMemoryCache, Resumption, Tls12Resumption, UnbufferedClientConnection, WebPkiServerVerifier,
 };
@@ -20,7 +21,6 @@ use super::certificate::{self, CertificateError};
 use super::machine::Machine;
 use super::server::{ServerFiles, provider};
 use super::stream::{HandshakeError, TlsStream};
-use super::watch::Look;
 use crate::engine::net::Connection;
 
 /// Servers whose tickets are kept.
@@ -40,7 +40,7 @@ pub struct ClientFiles {
 /// Whom the pool believes as a client.
 pub struct ClientTls {
     files: ClientFiles,
-    current: Mutex<Current>,
+    watched: Watched<Current>,
 }
 
 impl std::fmt::Debug for ClientTls {
@@ -51,7 +51,6 @@ impl std::fmt::Debug for ClientTls {
 
 struct Current {
     config: Arc<ClientConfig>,
-    look: Look,
     trust: Trust,
 }
 
@@ -69,37 +68,24 @@ pub struct Trust {
 impl ClientTls {
     /// Reads the files. Blocks.
     pub fn load(files: ClientFiles) -> Result<ClientTls, CertificateError> {
-        let current = read(&files)?;
-        Ok(ClientTls { files, current: Mutex::new(current) })
+        let watched = Watched::new(look(&files), || read(&files))?;
+        Ok(ClientTls { files, watched })
     }
 
     /// Reads them again if they have changed, or anyway when `force` is set; an error leaves in use what was read
     /// before. True when something is new. Blocks.
     pub fn reload(&self, force: bool) -> Result<bool, CertificateError> {
-        let look = look(&self.files);
-        if !force && self.current().look == look {
-            return Ok(false);
-        }
-        match read(&self.files) {
-            Ok(current) => {
-                *self.current() = current;
-                Ok(true)
-            }
-            Err(error) => {
-                self.current().look = look;
-                Err(error)
-            }
-        }
+        self.watched.reload(force, look(&self.files), || read(&self.files))
     }
 
     /// How much was read.
     pub fn trust(&self) -> Trust {
-        self.current().trust.clone()
+        self.watched.current().trust.clone()
     }
 
     /// What is in use now.
     pub fn config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.current().config)
+        Arc::clone(&self.watched.current().config)
     }
 
     /// Speaks TLS over a connection that was made, with a server that proves to have that name.
@@ -111,10 +97,6 @@ impl ClientTls {
     ) -> Result<TlsStream, HandshakeError> {
         let client = UnbufferedClientConnection::new(self.config(), name)?;
         TlsStream::handshake(connection, Machine::Client(Box::new(client)), limit).await
-    }
-
-    fn current(&self) -> std::sync::MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,7 +114,6 @@ struct Found {
 }
 
 fn read(files: &ClientFiles) -> Result<Current, CertificateError> {
-    let look = look(files);
     let path = &files.authorities;
     let mut found = Found::default();
     let is_directory = std::fs::metadata(path).map_err(|error| CertificateError::read(path, error))?.is_dir();
@@ -195,7 +176,7 @@ fn read(files: &ClientFiles) -> Result<Current, CertificateError> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(TICKET_SERVERS)))
         .tls12_resumption(Tls12Resumption::SessionIdOrTickets);
-    Ok(Current { config: Arc::new(config), look, trust })
+    Ok(Current { config: Arc::new(config), trust })
 }
 
 fn read_directory(directory: &Path, found: &mut Found) -> Result<(), CertificateError> {

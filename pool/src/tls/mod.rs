@@ -10,7 +10,6 @@
 //! server       certificate and key of the data port, read again when they change
 //! client       whom the pool believes when it is the client; read again when it changes
 //! certificate  PEM files, and when a certificate ends
-//! watch        notices that files have changed
 //! ```
 //!
 //! A peer reads and writes TLS record by record (16 KiB); here a batch of records goes to the socket, or comes from
@@ -29,7 +28,6 @@ mod state;
 pub mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
-pub mod watch;
 pub mod wire;
 
 pub use client::ClientTls;

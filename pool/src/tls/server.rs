@@ -6,9 +6,10 @@
 //! ticket, which needs none.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use penstock_service::watch::{Look, Watched};
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{NoServerSessionStorage, ProducesTickets, UnbufferedServerConnection};
@@ -16,7 +17,6 @@ use rustls::server::{NoServerSessionStorage, ProducesTickets, UnbufferedServerCo
 use super::certificate::{self, CertificateError};
 use super::machine::Machine;
 use super::stream::{HandshakeError, TlsStream};
-use super::watch::Look;
 use crate::engine::net::Connection;
 
 /// A certificate that ends so soon is warned of.
@@ -40,7 +40,7 @@ pub struct ServerTls {
     files: ServerFiles,
     /// Encrypts tickets; its keys change by themselves, and outlive a change of the certificate.
     tickets: Arc<dyn ProducesTickets>,
-    current: Mutex<Current>,
+    watched: Watched<Current>,
 }
 
 impl std::fmt::Debug for ServerTls {
@@ -51,7 +51,6 @@ impl std::fmt::Debug for ServerTls {
 
 struct Current {
     config: Arc<ServerConfig>,
-    look: Look,
     ends_at: Option<SystemTime>,
 }
 
@@ -74,38 +73,24 @@ impl ServerTls {
     /// Reads certificate and key.
     pub fn load(files: ServerFiles) -> Result<ServerTls, CertificateError> {
         let tickets = aws_lc_rs::Ticketer::new().map_err(CertificateError::SetUp)?;
-        let current = read(&files, &tickets)?;
-        Ok(ServerTls { files, tickets, current: Mutex::new(current) })
+        let watched = Watched::new(look(&files), || read(&files, &tickets))?;
+        Ok(ServerTls { files, tickets, watched })
     }
 
     /// Reads them again if their files have changed, or anyway when `force` is set; an error leaves those in use that
     /// were read before. True when there are new ones.
     pub fn reload(&self, force: bool) -> Result<bool, CertificateError> {
-        let look = look(&self.files);
-        if !force && self.current().look == look {
-            return Ok(false);
-        }
-        match read(&self.files, &self.tickets) {
-            Ok(current) => {
-                *self.current() = current;
-                Ok(true)
-            }
-            Err(error) => {
-                // Told once, not at every look.
-                self.current().look = look;
-                Err(error)
-            }
-        }
+        self.watched.reload(force, look(&self.files), || read(&self.files, &self.tickets))
     }
 
     /// What is in use now.
     pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current().config)
+        Arc::clone(&self.watched.current().config)
     }
 
     /// When the certificate ends, as far as that can be told.
     pub fn ends_at(&self) -> Option<SystemTime> {
-        self.current().ends_at
+        self.watched.current().ends_at
     }
 
     /// What there is to worry about: a certificate that has ended or ends within days.
@@ -128,10 +113,6 @@ impl ServerTls {
         let server = UnbufferedServerConnection::new(self.config())?;
         TlsStream::handshake(connection, Machine::Server(Box::new(server)), limit).await
     }
-
-    fn current(&self) -> std::sync::MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 fn look(files: &ServerFiles) -> Look {
@@ -139,8 +120,6 @@ fn look(files: &ServerFiles) -> Look {
 }
 
 fn read(files: &ServerFiles, tickets: &Arc<dyn ProducesTickets>) -> Result<Current, CertificateError> {
-    // Looked at first: what changes while it is read is read again.
-    let look = look(files);
     let chain = certificate::read_chain(&files.cert)?;
     let key = certificate::read_key(&files.key)?;
     let ends_at = chain.first().and_then(|first| certificate::not_after(first).ok());
@@ -160,5 +139,5 @@ fn read(files: &ServerFiles, tickets: &Arc<dyn ProducesTickets>) -> Result<Curre
     config.send_tls13_tickets = TICKETS;
     // Everything that resuming needs is in the ticket.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(Current { config: Arc::new(config), look, ends_at })
+    Ok(Current { config: Arc::new(config), ends_at })
 }

@@ -8,6 +8,7 @@
 //! Whatever goes wrong before the commit leaves nothing. What the source says of the file is never taken for what
 //! arrived.
 
+mod growth;
 mod landing;
 mod pieces;
 mod source;
