@@ -53,7 +53,9 @@ fn written_again(element: &Element) {
     let alone = element.standalone();
     let again = read(&alone);
     same(element, &again);
-    assert_eq!(again.standalone(), alone);
+    // Declarations may stand in another order, and nothing is added each time.
+    assert_eq!(again.standalone().len(), alone.len());
+    same(element, &read(&again.standalone()));
     // As it stands among the properties of an answer, where other prefixes hold.
     let around = format!("<d:prop xmlns:d=\"DAV:\" xmlns=\"urn:x\" xml:lang=\"xx\">{alone}</d:prop>");
     let inside = read(&around);

@@ -46,10 +46,7 @@ async fn status(pool: &Pool) -> Result<proto::PoolStatus, String> {
     let period = Some(prost_types::Duration { seconds: PERIOD_SECONDS, nanos: 0 });
     // Without a door's name the pool does not take this for a door.
     let request = proto::WatchStatusRequest { period, door: None };
-    let words = |status: tonic::Status| {
-        let cause = std::error::Error::source(&status).map(|cause| format!(": {cause}"));
-        format!("{}{}", status.message(), cause.unwrap_or_default())
-    };
+    let words = |status: tonic::Status| status.message().to_owned();
     let mut stream = pool.client().watch_status(request).await.map_err(words)?.into_inner();
     stream.message().await.map_err(words)?.ok_or_else(|| "it says nothing".to_owned())
 }
