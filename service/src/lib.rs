@@ -6,6 +6,8 @@
 //! * [`activation`]: listeners that it has opened beforehand. [`signals`]: what admins say.
 //! * [`exposition`]: the text formats in which Prometheus reads metrics.
 //! * [`trace`]: traces for OpenTelemetry.
+//! * [`reference`](mod@reference): what a configuration can say, in words. [`check`]: whether a daemon can run here.
+//!   [`manual`]: completions, man pages.
 //! * [`watch`]: files that are read again when they have changed.
 //! * [`complaint`]: the last words of a daemon that cannot go on.
 //!
@@ -13,11 +15,14 @@
 #![forbid(unsafe_code)]
 
 pub mod activation;
+pub mod check;
 pub mod complaint;
 pub mod exposition;
 pub mod life;
 pub mod log;
+pub mod manual;
 pub mod notify;
+pub mod reference;
 pub mod signals;
 pub mod trace;
 pub mod watch;

@@ -16,6 +16,7 @@ use crate::marking::MarkingRules;
 pub mod copy;
 pub mod file;
 pub mod pool;
+pub mod reference;
 pub mod value;
 
 pub use copy::{CopyRules, PortRange};

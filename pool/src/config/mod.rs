@@ -23,6 +23,7 @@ use std::time::Duration;
 use penstock_service::{LogFilter, trace};
 
 pub use self::error::ConfigError;
+pub use self::marking::MarkingTable;
 use self::units::ByteSize;
 use crate::checksum::AlgorithmSet;
 use crate::engine::file::IoMode;
