@@ -3,7 +3,7 @@
 //! All of it is checked before anything is opened or bound.
 #![forbid(unsafe_code)]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,15 +13,19 @@ use serde::Deserialize;
 use crate::auth::Anonymous;
 use crate::marking::MarkingRules;
 
+pub mod authentication;
 pub mod copy;
 pub mod file;
 pub mod pool;
 pub mod reference;
+pub mod tls;
 pub mod value;
 
+pub use authentication::Authentication;
 pub use copy::{CopyRules, PortRange};
 pub use file::ConfigError;
 pub use pool::{PoolAccess, PoolConfig, TlsFiles};
+pub use tls::TlsConfig;
 
 use value::{ByteSize, Period, PublicUrl, SiteName};
 
@@ -32,9 +36,8 @@ pub struct Config {
     /// Unique in the site, stable over restarts: pools keep what they owe a door under this name.
     #[serde(default = "default_name")]
     pub name: SiteName,
-    /// Where clients are served. Default `127.0.0.1:2880`.
-    #[serde(default = "default_listen")]
-    pub listen: SocketAddr,
+    /// Where clients are served by plain HTTP. Default `127.0.0.1:2880`, and nowhere when there is `[tls]`.
+    pub listen: Option<SocketAddr>,
     /// What clients call this door: pools send lost clients back there. Default `http://` and the listening address,
     /// or nothing when that is every address.
     pub url: Option<PublicUrl>,
@@ -52,6 +55,11 @@ pub struct Config {
     /// An upload makes the directories above it that are missing. Default true.
     #[serde(default = "yes")]
     pub create_parents: bool,
+    /// https.
+    pub tls: Option<TlsConfig>,
+    /// Who clients are.
+    #[serde(default)]
+    pub authentication: Authentication,
     /// Which clients are sent to the pools.
     #[serde(default)]
     pub redirect: Redirect,
@@ -167,7 +175,7 @@ impl Config {
     pub fn new(namespace: PathBuf, macaroon_keys: PathBuf, pools: Vec<PoolConfig>) -> Self {
         Self {
             name: default_name(),
-            listen: default_listen(),
+            listen: None,
             url: None,
             namespace,
             macaroon_keys,
@@ -175,6 +183,8 @@ impl Config {
             log: None,
             anonymous: Anonymous::None,
             create_parents: true,
+            tls: None,
+            authentication: Authentication::default(),
             redirect: Redirect::default(),
             copy: CopyRules::default(),
             marking: MarkingRules::default(),
@@ -182,6 +192,19 @@ impl Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             tracing: trace::Settings::default(),
+        }
+    }
+
+    /// Where clients are served by plain HTTP, if anywhere.
+    pub fn plain_listen(&self) -> Option<SocketAddr> {
+        self.listen.or_else(|| self.tls.is_none().then_some(DEFAULT_LISTEN))
+    }
+
+    /// What clients call a door that has no name of its own: by the address of its first port.
+    pub fn first_address(&self) -> String {
+        match (self.plain_listen(), &self.tls) {
+            (None, Some(tls)) => format!("https://{}", tls.listen),
+            (plain, _) => format!("http://{}", plain.unwrap_or(DEFAULT_LISTEN)),
         }
     }
 
@@ -198,7 +221,20 @@ impl Config {
         if let Some(text) = self.marking.contradiction() {
             return Some(text);
         }
+        if let Some(text) = self.authentication.contradiction(self.url.as_ref()) {
+            return Some(text);
+        }
+        let needs_tls = [
+            ("authentication.authorities", self.authentication.authorities.is_some()),
+            ("authentication.passwords", self.authentication.passwords.is_some()),
+        ];
+        for (key, is_there) in needs_tls {
+            if is_there && self.tls.is_none() {
+                return Some(format!("{key}: has no effect without https: add a [tls] table"));
+            }
+        }
         let zero = [
+            ("tls.handshakes", self.tls.as_ref().map_or(1, |tls| tls.handshakes)),
             ("limits.connections", self.limits.connections),
             ("limits.connections_per_client", self.limits.connections_per_client),
             ("limits.transfers", self.limits.transfers),
@@ -212,9 +248,8 @@ fn default_name() -> SiteName {
     SiteName::DOOR
 }
 
-fn default_listen() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 2880))
-}
+/// Where a door listens that is told nothing.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2880);
 
 fn yes() -> bool {
     true
