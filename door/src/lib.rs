@@ -7,7 +7,7 @@
 //! * [`transfers`]: giving work to pools, following it, settling it.
 //! * [`pools`]: connections to pools, their state, the choice among them.
 //! * [`auth`]: who asks, and what they may do.
-//! * [`namespace`]: which names there are, in SQLite.
+//! * [`namespace`]: which names there are, in SQLite or PostgreSQL.
 //! * [`marking`]: whose traffic a transfer is.
 //! * [`config`], [`checksum`], [`metrics`]: what all of them speak of.
 //!

@@ -9,6 +9,7 @@ mod contract;
 mod copies;
 mod crash;
 mod digests;
+mod doors;
 mod environment;
 mod expectation;
 mod guide;
