@@ -144,7 +144,7 @@ impl Cluster {
         let text = text
             .replace("name = \"door01\"", &format!("name = \"{name}\""))
             .replace(&self.door_address.to_string(), &address.to_string());
-        let config = self.room.join(format!("{name}.toml"));
+        let config = self.room.join(&format!("{name}.toml"));
         fs::write(&config, text).expect("the room can be written");
         let door = Door { daemon: start_door(&config), url: format!("http://{address}") };
         self.wait_for_pools_at(&door.url);
