@@ -29,9 +29,13 @@ struct Options {
     /// Make the macaroon keys and a first token for everything, where they are missing, and end.
     #[arg(long, value_name = "FILE", conflicts_with = "check")]
     init_token: Option<PathBuf>,
+    /// Put a new macaroon key in front of the others, and end. A door that runs uses it after a reload (SIGHUP); the old
+    /// keys go on opening what they have signed, until somebody takes their lines out of the file.
+    #[arg(long, conflicts_with_all = ["check", "init_token"])]
+    rotate_keys: bool,
     /// Give names to the files that `penstock-pool import` has found in this pool, and end. The pool runs meanwhile; this
     /// door may.
-    #[arg(long, value_name = "POOL", conflicts_with_all = ["check", "init_token"])]
+    #[arg(long, value_name = "POOL", conflicts_with_all = ["check", "init_token", "rotate_keys"])]
     adopt: Option<String>,
 }
 
@@ -63,6 +67,11 @@ async fn run(options: &Options, log: &Log) -> anyhow::Result<ExitCode> {
         let location = config.url.as_ref().map_or_else(|| config.first_address(), |url| url.as_str().into());
         let made = penstock_door::init_first_token(token_file, &config.macaroon_keys, &location)?;
         println!("{}: {}", token_file.display(), if made { "made" } else { "still good" });
+        return Ok(ExitCode::SUCCESS);
+    }
+    if options.rotate_keys {
+        penstock_door::auth::keys::rotate(&config.macaroon_keys)?;
+        println!("{}: has a new first key; reload the door to use it", config.macaroon_keys.display());
         return Ok(ExitCode::SUCCESS);
     }
     if options.check {

@@ -15,6 +15,7 @@ use crate::marking::MarkingRules;
 
 pub mod authentication;
 pub mod copy;
+pub mod delegation;
 pub mod file;
 pub mod pool;
 pub mod tls;
@@ -22,6 +23,7 @@ pub mod value;
 
 pub use authentication::Authentication;
 pub use copy::{CopyRules, PortRange};
+pub use delegation::{DelegationRules, ExchangeRules};
 pub use file::ConfigError;
 pub use pool::{PoolAccess, PoolConfig, TlsFiles};
 pub use tls::TlsConfig;
@@ -65,6 +67,9 @@ pub struct Config {
     /// Third-party copies.
     #[serde(default)]
     pub copy: CopyRules,
+    /// How users lend this door credentials for third-party copies.
+    #[serde(default)]
+    pub delegation: DelegationRules,
     /// How transfers without a SciTag are marked.
     #[serde(default)]
     pub marking: MarkingRules,
@@ -186,6 +191,7 @@ impl Config {
             authentication: Authentication::default(),
             redirect: Redirect::default(),
             copy: CopyRules::default(),
+            delegation: DelegationRules::default(),
             marking: MarkingRules::default(),
             pools,
             limits: Limits::default(),
@@ -217,6 +223,9 @@ impl Config {
                 return Some(format!("pools: two have the name \"{}\": rename one", pool.name));
             }
         }
+        if let Some(text) = self.delegation.contradiction() {
+            return Some(text);
+        }
         if let Some(text) = self.marking.contradiction() {
             return Some(text);
         }
@@ -226,6 +235,7 @@ impl Config {
         let needs_tls = [
             ("authentication.authorities", self.authentication.authorities.is_some()),
             ("authentication.passwords", self.authentication.passwords.is_some()),
+            ("authentication.kerberos", self.authentication.kerberos.is_some()),
         ];
         for (key, is_there) in needs_tls {
             if is_there && self.tls.is_none() {

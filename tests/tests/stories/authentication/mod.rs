@@ -3,6 +3,7 @@
 mod audit;
 mod certificates;
 mod decisions;
+mod delegation;
 mod https;
 mod macaroons;
 mod passwords;
