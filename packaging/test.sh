@@ -113,7 +113,7 @@ on_the_copy() {
     done
     step "the units as installed"
     systemd-analyze verify --man=no /usr/lib/systemd/system/penstock{,-pool,-door}.service \
-        /usr/lib/systemd/system/penstock-pool@i.service /usr/lib/systemd/system/penstock-door.socket 2>&1 |
+        /usr/lib/systemd/system/penstock-pool@i.service /usr/lib/systemd/system/penstock-door{,-https}.socket 2>&1 |
         { ! grep penstock; } || fail "systemd-analyze verify complains"
 
     step "penstock.service, by its user"

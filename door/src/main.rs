@@ -52,10 +52,7 @@ async fn run(options: &Options, log: &Log) -> anyhow::Result<ExitCode> {
     };
     let config = Config::load(file)?;
     if let Some(token_file) = &options.init_token {
-        let location = config
-            .url
-            .as_ref()
-            .map_or_else(|| format!("http://{}", config.listen), |url| url.as_str().into());
+        let location = config.url.as_ref().map_or_else(|| config.first_address(), |url| url.as_str().into());
         let made = penstock_door::init_first_token(token_file, &config.macaroon_keys, &location)?;
         println!("{}: {}", token_file.display(), if made { "made" } else { "still good" });
         return Ok(ExitCode::SUCCESS);

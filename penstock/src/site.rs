@@ -141,7 +141,7 @@ fn door_settings(settings: &Settings, data: &Path) -> anyhow::Result<penstock_do
     let name = POOL_NAME.parse().map_err(anyhow::Error::msg)?;
     let pool = PoolConfig { name, access: PoolAccess::Socket(socket(data)) };
     let mut config = penstock_door::Config::new(data.join("names.sqlite"), data.join("keys"), vec![pool]);
-    config.listen = settings.listen;
+    config.listen = Some(settings.listen);
     config.url = settings.url.clone();
     config.anonymous = settings.anonymous;
     config.create_parents = settings.create_parents;

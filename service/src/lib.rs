@@ -5,6 +5,7 @@
 //! * [`notify`]: the service manager's socket. [`watchdog`]: what it wants to hear, and how often.
 //! * [`activation`]: listeners that it has opened beforehand. [`signals`]: what admins say.
 //! * [`exposition`]: the text formats in which Prometheus reads metrics.
+//! * [`records`]: lines of JSON of what has happened.
 //! * [`trace`]: traces for OpenTelemetry.
 //! * [`reference`](mod@reference): what a configuration can say, in words. [`check`]: whether a daemon can run here.
 //!   [`manual`]: completions, man pages.
@@ -23,6 +24,7 @@ pub mod log;
 pub mod manual;
 pub mod notify;
 pub mod reference;
+pub mod records;
 pub mod signals;
 pub mod trace;
 pub mod watch;

@@ -163,8 +163,8 @@ tls = { ca = "ca.pem", cert = "door.pem", key = "door.key" }
         let example = Config::parse(include_str!("../../door.example.toml"), Path::new("example")).unwrap();
         let defaults = Config::new(example.namespace.clone(), example.macaroon_keys.clone(), Vec::new());
         assert_eq!(
-            (example.name, example.listen, example.anonymous),
-            (defaults.name, defaults.listen, defaults.anonymous)
+            (&example.name, example.plain_listen(), example.anonymous),
+            (&defaults.name, defaults.plain_listen(), defaults.anonymous)
         );
         assert_eq!((example.redirect, example.create_parents), (defaults.redirect, defaults.create_parents));
         assert_eq!((example.limits, example.timeouts), (defaults.limits, defaults.timeouts));
@@ -210,6 +210,16 @@ tls = { ca = "ca.pem", cert = "door.pem", key = "door.key" }
             ("socket = \"/run/penstock/pool.sock\"", "", "door.toml:19: pools: pool \"pool01\" has neither"),
             ("\"pool02\"", "\"pool01\"", "door.toml: pools: two have the name \"pool01\": rename one"),
             ("namespace = \"/var/lib/penstock/namespace.db\"", "", "missing field `namespace`"),
+            (
+                "namespace = \"/var/lib/penstock/namespace.db\"",
+                "namespace = \"postgres://door@db\"",
+                "door.toml:5: namespace: the URL names no database",
+            ),
+            (
+                "anonymous = \"read\"",
+                "namespace_password_file = \"/etc/penstock/password\"",
+                "door.toml: namespace_password_file: an SQLite file has no password",
+            ),
             ("key = \"door.key\" }", "}", "missing field `key`"),
         ];
         for (good, bad, expected) in cases {

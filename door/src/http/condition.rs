@@ -8,6 +8,7 @@ use hyper::header::HeaderMap;
 use super::answer::Refusal;
 use super::destination::{self, Reference};
 use super::exchange::Exchange;
+use crate::auth::Operation;
 use crate::namespace::{Entry, Lookup, NsPath, Shown, Touch};
 
 /// Resources that one header may name: each is looked up.
@@ -185,7 +186,10 @@ pub async fn check(exchange: &Exchange) -> Result<Checked, Refusal> {
                 Reference::Elsewhere => continue,
             },
         };
-        resources.insert(list.resource.clone(), look_up(exchange, &path).await?);
+        // Whether a condition holds tells what is there: to those only who may see it.
+        if exchange.may(Operation::ReadMetadata, &path) {
+            resources.insert(list.resource.clone(), look_up(exchange, &path).await?);
+        }
     }
     if !header.holds(&resources) {
         let text = "the header If does not hold: another lock, or other data, than the client knows of";

@@ -11,8 +11,7 @@
 //! * [`xml`], [`property`], [`multistatus`], [`locked`]: WebDAV's XML. [`listing`]: a directory, page by page;
 //!   [`directory_page`]: for a browser.
 //! * [`tape`]: the tape REST API of a site without tapes. [`admin`]: the admin port.
-//!
-//! POST (requests for macaroons) is still to come, and refused with 405 in [`service`].
+//! * [`macaroon`]: POST, requests for macaroons; [`oauth`]: the same in the manner of OAuth 2.0.
 #![forbid(unsafe_code)]
 
 pub mod admin;
@@ -33,8 +32,10 @@ pub mod head;
 pub mod listing;
 pub mod lock;
 pub mod locked;
+pub mod macaroon;
 pub mod mkcol;
 pub mod multistatus;
+pub mod oauth;
 pub mod options;
 pub mod precondition;
 pub mod property;

@@ -1,6 +1,7 @@
 //! The end-to-end stories, by what they are about. Each starts daemons of its own and needs nothing of another.
 
 mod access;
+mod authentication;
 mod bytes;
 mod clients;
 mod cluster;
@@ -9,6 +10,7 @@ mod contract;
 mod copies;
 mod crash;
 mod digests;
+mod doors;
 mod environment;
 mod expectation;
 mod guide;

@@ -56,7 +56,10 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     let wishes = Wishes::read(exchange.headers())?;
     let remote = remote_end(exchange, direction, &url, &wishes)?;
     let copy = match direction {
-        Direction::Pull => pull(exchange, &wishes, remote).await?,
+        Direction::Pull => {
+            exchange.note_change();
+            pull(exchange, &wishes, remote).await?
+        }
         Direction::Push => push(exchange, remote).await?,
     };
     Ok(answer(exchange, copy))

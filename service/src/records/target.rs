@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
-use crate::config::RecordTarget;
+use super::{Record, RecordTarget};
 
 /// Where the journal listens (systemd, "Native Journal Protocol").
 const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
@@ -14,17 +14,6 @@ const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 const JOURNAL_MESSAGE_BYTES: usize = 8 << 20;
 /// Records name users: not for everybody.
 const FILE_MODE: u32 = 0o640;
-
-/// One transfer's record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Record {
-    /// The transfer's id.
-    pub transfer: String,
-    /// "done", "failed" or "cancelled".
-    pub outcome: &'static str,
-    /// One line of JSON, without its end.
-    pub json: String,
-}
 
 /// An open target.
 #[derive(Debug)]
@@ -64,8 +53,8 @@ impl Target {
 
     fn journal(path: &Path) -> io::Result<Target> {
         let socket = UnixDatagram::unbound()?;
-        // Without it, only a record with very many connections would not fit.
-        let _ = socket2::SockRef::from(&socket).set_send_buffer_size(JOURNAL_MESSAGE_BYTES);
+        // Without it, only a very long record would not fit.
+        let _ = rustix::net::sockopt::set_socket_send_buffer_size(&socket, JOURNAL_MESSAGE_BYTES);
         // So that a machine without a journal is told of at the start.
         std::fs::metadata(path)?;
         Ok(Target::Journal { socket, path: path.to_owned() })
@@ -80,7 +69,7 @@ impl Target {
     }
 
     /// Writes records. Gives how many were written, and why not all were.
-    pub fn write(&mut self, records: &[Record]) -> (usize, io::Result<()>) {
+    pub fn write(&mut self, identifier: &str, records: &[Record]) -> (usize, io::Result<()>) {
         match self {
             Target::File(lines) => match lines.write(records) {
                 Ok(()) => (records.len(), Ok(())),
@@ -88,7 +77,7 @@ impl Target {
             },
             Target::Journal { socket, path } => {
                 for (written, record) in records.iter().enumerate() {
-                    if let Err(error) = socket.send_to(&journal_message(record), &path) {
+                    if let Err(error) = socket.send_to(&journal_message(identifier, record), &path) {
                         return (written, Err(error));
                     }
                 }
@@ -149,13 +138,15 @@ fn lines_of(records: &[Record]) -> Vec<u8> {
 }
 
 /// Fields of one line each; JSON has no line ends in it.
-fn journal_message(record: &Record) -> Vec<u8> {
-    let Record { transfer, outcome, json } = record;
-    format!(
-        "MESSAGE={json}\nPRIORITY=6\nSYSLOG_IDENTIFIER=penstock-pool\nPENSTOCK_RECORD=1\nPENSTOCK_TRANSFER={transfer}\n\
-         PENSTOCK_OUTCOME={outcome}\n"
-    )
-    .into_bytes()
+fn journal_message(identifier: &str, record: &Record) -> Vec<u8> {
+    let json = &record.json;
+    let mut message =
+        format!("MESSAGE={json}\nPRIORITY=6\nSYSLOG_IDENTIFIER={identifier}\nPENSTOCK_RECORD=1\n");
+    for (name, value) in &record.fields {
+        let value: String = value.chars().filter(|letter| !letter.is_control()).collect();
+        message.push_str(&format!("{name}={value}\n"));
+    }
+    message.into_bytes()
 }
 
 #[cfg(test)]
@@ -163,7 +154,7 @@ mod tests {
     use super::*;
 
     fn record(number: u32) -> Record {
-        Record { transfer: format!("t{number}"), outcome: "done", json: format!("{{\"n\":{number}}}") }
+        Record { json: format!("{{\"n\":{number}}}"), fields: vec![("PENSTOCK_TRANSFER", format!("t{number}\n"))] }
     }
 
     fn file(path: &Path) -> Target {
@@ -175,8 +166,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("records");
-        assert!(file(&path).write(&[record(1)]).1.is_ok());
-        assert!(file(&path).write(&[record(2), record(3)]).1.is_ok());
+        assert!(file(&path).write("test", &[record(1)]).1.is_ok());
+        assert!(file(&path).write("test", &[record(2), record(3)]).1.is_ok());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o007, 0);
     }
@@ -186,11 +177,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, old) = (dir.path().join("records"), dir.path().join("records.1"));
         let mut target = file(&path);
-        target.write(&[record(1)]).1.unwrap();
+        target.write("test", &[record(1)]).1.unwrap();
         std::fs::rename(&path, &old).unwrap();
-        target.write(&[record(2)]).1.unwrap();
+        target.write("test", &[record(2)]).1.unwrap();
         target.reopen().unwrap();
-        target.write(&[record(3)]).1.unwrap();
+        target.write("test", &[record(3)]).1.unwrap();
         assert_eq!(std::fs::read_to_string(&old).unwrap(), "{\"n\":1}\n{\"n\":2}\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"n\":3}\n");
     }
@@ -198,8 +189,8 @@ mod tests {
     #[test]
     fn a_device_that_is_full_says_so_and_nothing_was_written() {
         let mut target = file(Path::new("/dev/full"));
-        let (written, result) = target.write(&[record(1)]);
-        assert_eq!((written, result.unwrap_err().raw_os_error()), (0, Some(libc::ENOSPC)));
+        let (written, result) = target.write("test", &[record(1)]);
+        assert_eq!((written, result.unwrap_err().raw_os_error()), (0, Some(rustix::io::Errno::NOSPC.raw_os_error())));
     }
 
     #[test]
@@ -211,9 +202,9 @@ mod tests {
         let mut target = file(&path);
         std::fs::remove_dir_all(&inner).unwrap();
         assert!(target.reopen().is_err());
-        assert!(target.write(&[record(1)]).1.is_err());
+        assert!(target.write("test", &[record(1)]).1.is_err());
         std::fs::create_dir(&inner).unwrap();
-        assert!(target.write(&[record(2)]).1.is_ok());
+        assert!(target.write("test", &[record(2)]).1.is_ok());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"n\":2}\n");
     }
 
@@ -223,13 +214,13 @@ mod tests {
         let path = dir.path().join("journal");
         let journal = UnixDatagram::bind(&path).unwrap();
         let mut target = Target::journal(&path).unwrap();
-        assert_eq!(target.write(&[record(7)]).0, 1);
+        assert_eq!(target.write("test", &[record(7)]).0, 1);
         let mut message = [0; 1000];
         let length = journal.recv(&mut message).unwrap();
         let text = std::str::from_utf8(&message[..length]).unwrap();
         assert!(text.starts_with("MESSAGE={\"n\":7}\n"), "{text}");
         assert!(
-            text.contains("\nPENSTOCK_TRANSFER=t7\n") && text.contains("\nPENSTOCK_OUTCOME=done\n"),
+            text.contains("\nPENSTOCK_TRANSFER=t7\n") && text.contains("\nSYSLOG_IDENTIFIER=test\n"),
             "{text}"
         );
     }

@@ -49,7 +49,8 @@ pub enum CertificateError {
 }
 
 impl CertificateError {
-    pub(super) fn read(path: &Path, problem: impl std::fmt::Display) -> CertificateError {
+    /// A file that cannot be read, or whose contents are not what they should be.
+    pub fn read(path: &Path, problem: impl std::fmt::Display) -> CertificateError {
         CertificateError::Read { path: path.to_owned(), problem: problem.to_string() }
     }
 }
@@ -76,7 +77,7 @@ pub fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError>
 }
 
 /// What the system said, without what the library says around it.
-pub(super) fn text(error: &pem::Error) -> String {
+pub fn text(error: &pem::Error) -> String {
     match error {
         pem::Error::Io(error) => error.to_string(),
         error => error.to_string(),

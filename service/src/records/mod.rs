@@ -1,59 +1,119 @@
-//! Records: one line of JSON for each transfer that has ended. For accounting, and for "what happened last night".
+//! Records: one line of JSON for each thing that has happened, at the end of a file, in the journal or on standard error.
+//! A pool's are of transfers, a door's of what it refused and changed.
 //!
-//! Transfers never wait for them and never fail with them: those that end put themselves into a bounded line, and a
-//! thread of its own writes. What cannot be written, or does not fit into the line, is counted and told of once.
+//! Nobody waits for them and nothing fails with them: they go into a bounded line, and a thread of its own writes. What
+//! cannot be written, or does not fit into the line, is counted and told of once.
 
 mod target;
 
+use std::fmt;
 use std::io;
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::Value;
 use thiserror::Error;
 use tracing::{error, info};
 
-use self::target::{Record, Target};
-use super::entry::Entry;
-use super::transfer_json;
-use crate::config::RecordTarget;
+use self::target::Target;
 
-/// Version of the schema in docs/records.md: changes when a field goes or means something else, not when one is added.
-pub const SCHEMA_VERSION: u32 = 1;
-/// Ended transfers that wait to be written. With a target that has stopped, further ones are lost.
+/// Things that wait to be written. With a target that has stopped, further ones are lost.
 const WAITING_LIMIT: usize = 4096;
 /// Records that are written at once.
 const BATCH_LIMIT: usize = 256;
 /// At the end: how long writing what waits may take.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// Where records go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordTarget {
+    /// Lines at the end of a file.
+    File(PathBuf),
+    /// The journal, with fields to search by.
+    Journal,
+    /// Lines on the standard error.
+    Stderr,
+}
+
+impl fmt::Display for RecordTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecordTarget::File(path) => write!(f, "{}", path.display()),
+            RecordTarget::Journal => f.write_str("the journal"),
+            RecordTarget::Stderr => f.write_str("the standard error"),
+        }
+    }
+}
+
+impl FromStr for RecordTarget {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "journal" => Ok(RecordTarget::Journal),
+            "stderr" => Ok(RecordTarget::Stderr),
+            path if path.starts_with('/') => Ok(RecordTarget::File(path.into())),
+            _ => Err(format!("\"{text}\": write an absolute path, \"journal\" or \"stderr\"")),
+        }
+    }
+}
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// One line of JSON, without its end.
+    pub json: String,
+    /// What the journal can be searched by: names in capitals, and their values.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+/// What a daemon's records are called.
+#[derive(Debug, Clone, Copy)]
+pub struct Naming {
+    /// Who writes them, for the journal.
+    pub identifier: &'static str,
+    /// What they are, for the log: `records`, `the audit`.
+    pub what: &'static str,
+    /// The metric that counts the lost ones.
+    pub lost_metric: &'static str,
+}
+
 /// Why records cannot be written at all.
 #[derive(Debug, Error)]
 pub enum RecordsError {
     /// The target cannot be opened.
-    #[error("records: cannot open {target}: {error}")]
+    #[error("{what}: cannot open {target}: {error}")]
     Open {
+        /// Which records.
+        what: &'static str,
         /// A file, or the journal.
         target: RecordTarget,
         /// What the system said.
         error: io::Error,
     },
     /// No thread.
-    #[error("records: cannot start a thread: {0}")]
-    Thread(io::Error),
+    #[error("{what}: cannot start a thread: {error}")]
+    Thread {
+        /// Which records.
+        what: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
 }
 
 /// Writes records until it is ended.
 #[derive(Debug)]
-pub struct Records {
+pub struct Records<T> {
     /// `None` once it was ended.
-    jobs: Mutex<Option<SyncSender<Job>>>,
+    jobs: Mutex<Option<SyncSender<Job<T>>>>,
     /// Closed by the thread's end.
     finished: Mutex<Receiver<()>>,
     shared: Arc<Shared>,
+    naming: Naming,
 }
 
 #[derive(Debug, Default)]
@@ -67,24 +127,30 @@ struct Shared {
 }
 
 #[derive(Debug)]
-enum Job {
-    Ended(Arc<Entry>),
+enum Job<T> {
+    Write(T),
     /// Looks at [`Shared::reopen`].
     Wake,
 }
 
-impl Records {
-    /// Opens the target and starts the thread. `pool` is the pool's name, which every record holds.
-    pub fn start(target: &RecordTarget, pool: &str) -> Result<Records, RecordsError> {
+impl<T: Send + 'static> Records<T> {
+    /// Opens the target and starts the thread, on which `record` makes records of what has happened.
+    pub fn start(
+        target: &RecordTarget,
+        naming: Naming,
+        record: impl FnMut(T) -> Record + Send + 'static,
+    ) -> Result<Self, RecordsError> {
+        let what = naming.what;
         let open = Target::open(target);
-        let open = open.map_err(|error| RecordsError::Open { target: target.clone(), error })?;
+        let open = open.map_err(|error| RecordsError::Open { what, target: target.clone(), error })?;
         let (jobs, waiting) = sync_channel(WAITING_LIMIT);
         let (finishing, finished) = sync_channel(1);
         let shared = Arc::new(Shared::default());
         let mut writer = Writer {
             target: open,
             name: target.to_string(),
-            pool: pool.to_owned(),
+            naming,
+            record,
             shared: Arc::clone(&shared),
             failing: false,
         };
@@ -94,20 +160,21 @@ impl Records {
                 writer.run(&waiting);
                 drop(finishing);
             })
-            .map_err(RecordsError::Thread)?;
-        Ok(Records { jobs: Mutex::new(Some(jobs)), finished: Mutex::new(finished), shared })
+            .map_err(|error| RecordsError::Thread { what, error })?;
+        Ok(Records { jobs: Mutex::new(Some(jobs)), finished: Mutex::new(finished), shared, naming })
     }
 
-    /// A transfer has ended. Never blocks.
-    pub(super) fn write(&self, entry: &Arc<Entry>) {
-        if self.hand_over(Job::Ended(Arc::clone(entry))) {
+    /// Something has happened. Never blocks.
+    pub fn write(&self, what: T) {
+        if self.hand_over(Job::Write(what)) {
             return;
         }
         self.shared.lost.fetch_add(1, Ordering::Relaxed);
         if !self.shared.overflowing.swap(true, Ordering::AcqRel) {
+            let Naming { what, lost_metric, .. } = self.naming;
             error!(
                 waiting = WAITING_LIMIT,
-                "records are lost: more transfers end than can be written; penstock_records_lost_total counts them"
+                "{what}: records are lost, as more happens than can be written; {lost_metric} counts them"
             );
         }
     }
@@ -136,11 +203,12 @@ impl Records {
         drop(self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
         let finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(finished.recv_timeout(LAST_WORDS), Err(RecvTimeoutError::Timeout)) {
-            error!("the last records are lost: their target does not take them");
+            let what = self.naming.what;
+            error!("{what}: the last records are lost: their target does not take them");
         }
     }
 
-    fn hand_over(&self, job: Job) -> bool {
+    fn hand_over(&self, job: Job<T>) -> bool {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         match jobs.as_ref().map(|jobs| jobs.try_send(job)) {
             Some(Ok(())) => true,
@@ -150,17 +218,21 @@ impl Records {
 }
 
 /// The thread's own.
-struct Writer {
+struct Writer<F> {
     target: Target,
     name: String,
-    pool: String,
+    naming: Naming,
+    record: F,
     shared: Arc<Shared>,
     /// The last write failed, and that was told.
     failing: bool,
 }
 
-impl Writer {
-    fn run(&mut self, waiting: &Receiver<Job>) {
+impl<F> Writer<F> {
+    fn run<T>(&mut self, waiting: &Receiver<Job<T>>)
+    where
+        F: FnMut(T) -> Record,
+    {
         let mut batch = Vec::with_capacity(BATCH_LIMIT);
         while let Ok(job) = waiting.recv() {
             batch.extend(self.record(job));
@@ -180,21 +252,19 @@ impl Writer {
         }
     }
 
-    fn record(&self, job: Job) -> Option<Record> {
-        let Job::Ended(entry) = job else { return None };
-        let mut object = transfer_json::transfer(&entry.info());
-        object.insert("record_version".into(), SCHEMA_VERSION.into());
-        object.insert("pool".into(), self.pool.as_str().into());
-        Some(Record {
-            transfer: entry.id().to_string(),
-            outcome: entry.state().as_str(),
-            json: Value::from(object).to_string(),
-        })
+    fn record<T>(&mut self, job: Job<T>) -> Option<Record>
+    where
+        F: FnMut(T) -> Record,
+    {
+        match job {
+            Job::Write(what) => Some((self.record)(what)),
+            Job::Wake => None,
+        }
     }
 
     fn reopen(&mut self) {
         match self.target.reopen() {
-            Ok(()) => info!(target_name = self.name, "the file of records was opened again"),
+            Ok(()) => info!(target_name = self.name, "{}: the file was opened again", self.naming.what),
             Err(error) => self.fails(&error),
         }
     }
@@ -203,14 +273,14 @@ impl Writer {
         if batch.is_empty() {
             return;
         }
-        let (written, result) = self.target.write(batch);
+        let (written, result) = self.target.write(self.naming.identifier, batch);
         self.shared.written.fetch_add(written as u64, Ordering::Relaxed);
         self.shared.lost.fetch_add((batch.len() - written) as u64, Ordering::Relaxed);
         match result {
             Ok(()) if self.failing => {
                 self.failing = false;
                 let lost = self.shared.lost.load(Ordering::Relaxed);
-                info!(target_name = self.name, lost, "records are written again");
+                info!(target_name = self.name, lost, "{}: records are written again", self.naming.what);
             }
             Ok(()) => {}
             Err(error) => self.fails(&error),
@@ -220,11 +290,12 @@ impl Writer {
     /// One line for each time that it begins.
     fn fails(&mut self, error: &io::Error) {
         if !std::mem::replace(&mut self.failing, true) {
+            let Naming { what, lost_metric, .. } = self.naming;
             error!(
                 target_name = self.name,
                 %error,
-                "records cannot be written and are lost until they can; transfers go on, and \
-                 penstock_records_lost_total counts the lost"
+                "{what}: records cannot be written and are lost until they can; everything else goes on, and \
+                 {lost_metric} counts the lost"
             );
         }
     }
