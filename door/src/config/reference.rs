@@ -12,7 +12,7 @@ pub use penstock_service::reference::{Default, Form, Key, Reference};
 /// All that there is to say.
 pub const REFERENCE: Reference = Reference {
     keys: KEYS,
-    lists: &["pools", "marking.experiments", "marking.activities"],
+    lists: &["pools", "authentication.issuers", "marking.experiments", "marking.activities"],
     named: &[],
     environment_prefix: None,
     file_preface: page::FILE_PREFACE,
