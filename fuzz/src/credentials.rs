@@ -1,15 +1,19 @@
-//! Where requests carry their credentials: `Authorization` and `?authz=`.
+//! Where requests carry their credentials: `Authorization` and `?authz=`; and names with passwords.
 //!
-//! There is one token or none, it is the one that was sent, several are refused, and no text that could reach a log or a
-//! client holds any of it.
+//! There is one credential or none, it is the one that was sent, several are refused, and no text that could reach a log
+//! or a client holds any of it. A name and a password, written again, are the same.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use penstock_door::auth::{AuthError, bearer};
+use penstock_door::auth::basic;
+use penstock_door::auth::secret::Secret;
+use penstock_door::auth::shown::{self, Shown, ShownError};
 
 use crate::input::Input;
 
 /// Shorter ones could be part of any text.
-const TELLING: usize = 8;
+const TELLING: usize = 12;
 
 /// Checks an input: the query, then values of `Authorization`, a line each.
 pub fn check(data: &[u8]) {
@@ -24,29 +28,40 @@ pub fn check(data: &[u8]) {
             headers.append(AUTHORIZATION, value);
         }
     }
-    let names =
-        query.into_iter().flat_map(|query| query.split('&')).filter(|pair| pair.starts_with("authz="));
-    let places = sent.len() + names.count();
-    let found = bearer::find(&headers, query);
-    let shown = match &found {
+    let pairs = query.into_iter().flat_map(|query| query.split('&'));
+    let places = sent.len() + pairs.filter(|pair| pair.starts_with("authz=")).count();
+    let found = shown::find(&headers, query);
+    let text = match &found {
         Ok(found) => format!("{found:?}"),
         Err(error) => format!("{error} {error:?}"),
     };
-    assert!(!shown.contains(['\r', '\n']));
-    match found {
-        Ok(None) => assert_eq!(places, 0),
-        Ok(Some(token)) => {
-            assert_eq!(places, 1);
-            let token = token.expose();
-            assert!(!token.is_empty());
-            if let [value] = sent.as_slice() {
-                assert!(value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer ")));
-                assert_eq!(value[7..].trim_ascii(), token);
-            }
-            let secret = String::from_utf8_lossy(token);
-            assert!(secret.len() < TELLING || !shown.contains(&*secret));
+    assert!(!text.contains(['\r', '\n']));
+    let secret = match found {
+        Ok(Shown::Nothing) => return assert_eq!(places, 0),
+        Ok(Shown::Other) => return assert_eq!((places, sent.len()), (1, 1)),
+        Err(ShownError::Several) => return assert!(places > 1),
+        Err(ShownError::Empty) => return assert_eq!(places, 1),
+        Ok(Shown::Bearer(secret) | Shown::Negotiate(secret)) => secret,
+        Ok(Shown::Basic(secret)) => {
+            password(&secret);
+            secret
         }
-        Err(AuthError::Request(bearer::BearerError::Several)) => assert!(places > 1),
-        Err(_) => assert!(places > 0),
+    };
+    assert_eq!(places, 1);
+    assert!(!secret.expose().is_empty());
+    if let [value] = sent.as_slice() {
+        let space = value.iter().position(|byte| *byte == b' ').expect("a scheme, and what follows it");
+        assert_eq!(value[space..].trim_ascii(), secret.expose());
     }
+    let secret = String::from_utf8_lossy(secret.expose());
+    assert!(secret.len() < TELLING || !text.contains(&*secret));
+}
+
+/// RFC 7617 §2: a colon ends the name, and the password has those that follow.
+fn password(encoded: &Secret) {
+    let Some((user, password)) = basic::parse(encoded) else { return };
+    assert!(!user.contains(':'));
+    let written = [user.as_bytes(), b":", password.expose()].concat();
+    let again = basic::parse(&Secret::new(STANDARD.encode(written))).expect("what was read can be written");
+    assert_eq!((again.0, again.1.expose()), (user, password.expose()));
 }

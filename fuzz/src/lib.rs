@@ -3,39 +3,46 @@
 //! * [`request_heads`], [`chunked`], [`ranges`], [`digests`]: the data port of the pool.
 //! * [`answers`]: remote servers, to which the pool is the client.
 //! * [`xml_bodies`], [`if_headers`], [`paths`], [`scitags`]: the door's side of WebDAV.
-//! * [`macaroons`], [`credentials`]: who asks.
+//! * [`credentials`], [`macaroons`], [`tokens`], [`certificates`]: who asks. [`policies`]: what the site gives them.
 //!
 //! Each module has one function, `check`, which panics on what must not be. `fuzz_targets/` hands it the fuzzer's bytes.
 #![forbid(unsafe_code)]
 
 pub mod answers;
+pub mod certificates;
 pub mod chunked;
 pub mod credentials;
 pub mod digests;
 pub mod if_headers;
 mod input;
 pub mod macaroons;
+mod operations;
 pub mod paths;
+pub mod policies;
 pub mod ranges;
 pub mod request_heads;
 pub mod scitags;
+pub mod tokens;
 pub mod xml_bodies;
 
 /// A target: its name, and what it checks.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 14] = [
     ("answers", answers::check),
+    ("certificates", certificates::check),
     ("chunked", chunked::check),
     ("credentials", credentials::check),
     ("digests", digests::check),
     ("if_headers", if_headers::check),
     ("macaroons", macaroons::check),
     ("paths", paths::check),
+    ("policies", policies::check),
     ("ranges", ranges::check),
     ("request_heads", request_heads::check),
     ("scitags", scitags::check),
+    ("tokens", tokens::check),
     ("xml_bodies", xml_bodies::check),
 ];
 

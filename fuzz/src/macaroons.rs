@@ -12,25 +12,14 @@ use penstock_door::auth::activity::Activity;
 use penstock_door::auth::caveat::{self, Grant};
 use penstock_door::auth::macaroon::{MAX_CAVEATS, Macaroon};
 use penstock_door::auth::secret::Secret;
-use penstock_door::auth::{Access, Decision, Operation, decide};
+use penstock_door::auth::{Access, Decision, decide};
 use penstock_door::namespace::NsPath;
 
 use crate::input::Input;
+use crate::operations::OPERATIONS;
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
-const OPERATIONS: [Operation; 10] = [
-    Operation::ReadMetadata,
-    Operation::List,
-    Operation::Download,
-    Operation::Upload,
-    Operation::Overwrite,
-    Operation::MakeDirectory,
-    Operation::Delete,
-    Operation::Move,
-    Operation::UpdateMetadata,
-    Operation::Lock,
-];
-const ACTIVITIES: [Activity; 7] = [
+const ACTIVITIES: [Activity; 8] = [
     Activity::List,
     Activity::Upload,
     Activity::Download,
@@ -38,6 +27,7 @@ const ACTIVITIES: [Activity; 7] = [
     Activity::Manage,
     Activity::ReadMetadata,
     Activity::UpdateMetadata,
+    Activity::Stage,
 ];
 
 /// Checks an input: a byte that says whether a token's text follows, its packets, or caveats, a line each.

@@ -66,6 +66,11 @@ pub fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Certifica
     Ok(certificates)
 }
 
+/// When the first certificate of a PEM file ends; `None` where that cannot be told.
+pub fn ends_at(path: &Path) -> Result<Option<SystemTime>, CertificateError> {
+    Ok(read_chain(path)?.first().and_then(|first| not_after(first).ok()))
+}
+
 /// The private key of a PEM file.
 pub fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| match error {

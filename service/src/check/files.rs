@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use rustix::fs::{Access, AtFlags, CWD};
 
 use super::Finding;
+use crate::records::RecordTarget;
 
 /// A certificate that ends within so many days is told of.
 const WARN_DAYS: u64 = 14;
@@ -35,6 +36,25 @@ pub fn dated(what: &'static str, path: &Path, ends_at: Result<Option<SystemTime>
 /// Whether this process may write a file that is there, or make files in a directory.
 pub fn writable(place: &Path) -> std::io::Result<()> {
     Ok(rustix::fs::accessat(CWD, place, Access::WRITE_OK, AtFlags::EACCESS)?)
+}
+
+/// Whether records can go where they are to go.
+#[must_use]
+pub fn target(what: &'static str, target: &RecordTarget) -> Finding {
+    let place = match target {
+        RecordTarget::Stderr => return Finding::ok(what, target.to_string()),
+        RecordTarget::Journal => Path::new("/run/systemd/journal/socket"),
+        RecordTarget::File(path) if path.exists() => path,
+        RecordTarget::File(path) => path.parent().unwrap_or(path),
+    };
+    match writable(place) {
+        Ok(()) => Finding::ok(what, target.to_string()),
+        Err(error) => Finding::failed(
+            what,
+            format!("{} cannot be written: {error}", place.display()),
+            "let the daemon's user write there (LogsDirectory= of its unit), or choose another target",
+        ),
+    }
 }
 
 /// A key that others can read; `None` when they cannot, or when it is not there at all.
@@ -81,5 +101,16 @@ mod tests {
             std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
             assert_eq!(private("x", &path).is_some(), told, "{mode:o}");
         }
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_takes_no_records() {
+        let directory = tempfile::tempdir().unwrap();
+        for (path, level) in
+            [("/nonexistent/log/records".into(), Level::Failed), (directory.path().join("new"), Level::Ok)]
+        {
+            assert_eq!(target("records", &RecordTarget::File(path)).level, level);
+        }
+        assert_eq!(target("records", &RecordTarget::Stderr).level, Level::Ok);
     }
 }

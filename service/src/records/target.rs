@@ -154,7 +154,10 @@ mod tests {
     use super::*;
 
     fn record(number: u32) -> Record {
-        Record { json: format!("{{\"n\":{number}}}"), fields: vec![("PENSTOCK_TRANSFER", format!("t{number}\n"))] }
+        Record {
+            json: format!("{{\"n\":{number}}}"),
+            fields: vec![("PENSTOCK_TRANSFER", format!("t{number}\n"))],
+        }
     }
 
     fn file(path: &Path) -> Target {
@@ -190,7 +193,10 @@ mod tests {
     fn a_device_that_is_full_says_so_and_nothing_was_written() {
         let mut target = file(Path::new("/dev/full"));
         let (written, result) = target.write("test", &[record(1)]);
-        assert_eq!((written, result.unwrap_err().raw_os_error()), (0, Some(rustix::io::Errno::NOSPC.raw_os_error())));
+        assert_eq!(
+            (written, result.unwrap_err().raw_os_error()),
+            (0, Some(rustix::io::Errno::NOSPC.raw_os_error()))
+        );
     }
 
     #[test]

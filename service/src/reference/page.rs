@@ -18,8 +18,11 @@ impl Reference {
             }
             if key.table() != table {
                 table = key.table();
-                // A list of tables begins anew with each header, so that one that is not commented out would be an entry.
-                let hidden = if self.is_in_list(table) { "#" } else { "" };
+                // A list of tables begins anew with each header, so that one that is not commented out would be an entry;
+                // and a table that is there must have all that it needs.
+                let needs = |key: &Key| key.table() == table && key.default == Default::Required;
+                let hidden = !table.is_empty() && (self.is_in_list(table) || self.keys.iter().any(needs));
+                let hidden = if hidden { "#" } else { "" };
                 text.push_str(&format!("\n{hidden}{}\n", self.header(table)));
             }
             text.push('\n');

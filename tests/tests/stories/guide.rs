@@ -45,6 +45,9 @@ fn the_guide_names_every_setting_and_no_other() {
             "penstock-door",
             &[
                 ("", ""),
+                ("tls", "[tls]"),
+                ("authentication", "[authentication]"),
+                ("authentication.issuers", "[[authentication.issuers]]"),
                 ("redirect", "[redirect]"),
                 ("copy", "[copy]"),
                 ("delegation", "[delegation]"),

@@ -110,8 +110,15 @@ fn a_macaroon_ends_with_what_was_shown_for_it_and_after_seven_days_at_the_latest
 fn what_a_caveat_says_is_checked_before_it_is_signed() {
     let keys = ring();
     let access = Access::Known(Box::new(known(&[("/", &[Right::Read])], None)));
-    for bad in ["colour:blue", "nothing", "iid:x", "id:0;0;root", "before:2020-01-01T00:00:00Z", "path:x", "activity:"]
-    {
+    for bad in [
+        "colour:blue",
+        "nothing",
+        "iid:x",
+        "id:0;0;root",
+        "before:2020-01-01T00:00:00Z",
+        "path:x",
+        "activity:",
+    ] {
         assert!(matches!(ask(&keys, &access, "/", &[bad]), Err(RequestError::Caveat(_))), "{bad}");
     }
     assert!(ask(&keys, &access, "/", &["ip:198.51.100.1"]).is_ok(), "it may be for somebody else");
@@ -163,7 +170,8 @@ fn any_rights() -> impl Strategy<Value = Vec<Right>> {
 }
 
 fn any_reaches() -> impl Strategy<Value = Vec<Reach>> {
-    let reach = (any_path(), any_rights()).prop_map(|(prefix, rights)| Reach { prefix: path(prefix), rights });
+    let reach =
+        (any_path(), any_rights()).prop_map(|(prefix, rights)| Reach { prefix: path(prefix), rights });
     proptest::collection::vec(reach, 0..4)
 }
 

@@ -16,7 +16,12 @@ pub fn look(config: &Config) -> Vec<Finding> {
         }
     }
     let taken = ports::listening();
-    let mut wanted = vec![("port, clients", config.listen)];
+    for issuer in &config.authentication.issuers {
+        findings.extend(authority_of(&issuer.url).map(|authority| names::look("issuer", &authority)));
+    }
+    let mut wanted = Vec::new();
+    wanted.extend(config.plain_listen().map(|address| ("port, clients", address)));
+    wanted.extend(config.tls.as_ref().map(|tls| ("port, https", tls.listen)));
     wanted.extend(config.admin_listen.map(|address| ("port, admin", address)));
     findings
         .extend(wanted.into_iter().map(|(what, address)| ports::look(what, address, &taken, "this door")));
@@ -27,7 +32,9 @@ pub fn look(config: &Config) -> Vec<Finding> {
             "keep it on loopback, or behind a firewall",
         ));
     }
-    findings.push(ipv6::look("listen", config.listen));
+    let clients = config.plain_listen().map(|address| ("listen", address));
+    let clients = clients.or_else(|| config.tls.as_ref().map(|tls| ("tls.listen", tls.listen)));
+    findings.extend(clients.map(|(key, address)| ipv6::look(key, address)));
     findings
 }
 

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use penstock_pool::config::{Config, GrpcEndpoint, RecordTarget};
+use penstock_pool::config::{Config, GrpcEndpoint};
 use penstock_pool::control::listen;
-use penstock_pool::tls::certificate::{not_after, read_chain};
 use penstock_pool::tls::client::{ClientFiles, ClientTls};
 use penstock_pool::tls::server::ServerTls;
 use penstock_service::check::Finding;
-use penstock_service::check::files::{private, writable};
+use penstock_service::check::files::{self, private, writable};
+use penstock_trust::certificate::ends_at;
 
 /// Looks at them.
 pub fn look(config: &Config) -> Vec<Finding> {
@@ -43,15 +43,13 @@ pub fn look(config: &Config) -> Vec<Finding> {
     }
     findings.push(authorities(config));
     if let Some(target) = &config.records {
-        findings.push(records(target));
+        findings.push(files::target("records", target));
     }
     findings
 }
 
 fn dated(what: &'static str, path: &Path) -> Finding {
-    let chain = read_chain(path).map_err(|error| error.to_string());
-    let ends_at = chain.map(|chain| chain.first().and_then(|first| not_after(first).ok()));
-    penstock_service::check::files::dated(what, path, ends_at)
+    files::dated(what, path, ends_at(path).map_err(|error| error.to_string()))
 }
 
 fn socket(path: &Path) -> Finding {
@@ -97,36 +95,5 @@ fn authorities(config: &Config) -> Finding {
                 }
             }
         }
-    }
-}
-
-fn records(target: &RecordTarget) -> Finding {
-    const WHAT: &str = "records";
-    let place = match target {
-        RecordTarget::Stderr => return Finding::ok(WHAT, target.to_string()),
-        RecordTarget::Journal => Path::new("/run/systemd/journal/socket"),
-        RecordTarget::File(path) if path.exists() => path,
-        RecordTarget::File(path) => path.parent().unwrap_or(path),
-    };
-    match writable(place) {
-        Ok(()) => Finding::ok(WHAT, target.to_string()),
-        Err(error) => Finding::failed(
-            WHAT,
-            format!("{} cannot be written: {error}", place.display()),
-            "let the daemon's user write there (LogsDirectory= of its unit), or choose another target",
-        ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use penstock_service::check::Level;
-
-    use super::*;
-
-    #[test]
-    fn a_directory_that_is_not_there_takes_no_records() {
-        let finding = records(&RecordTarget::File("/nonexistent/log/records".into()));
-        assert_eq!(finding.level, Level::Failed);
     }
 }
