@@ -10,7 +10,7 @@
 //! * [`pools`]: connections to pools, their state, the choice among them.
 //! * [`audit`]: what was refused and changed, for the site's records.
 //! * [`auth`]: who asks, and what they may do.
-//! * [`namespace`]: which names there are, in SQLite.
+//! * [`namespace`]: which names there are, in SQLite or PostgreSQL.
 //! * [`marking`]: whose traffic a transfer is.
 //! * [`config`], [`checksum`], [`metrics`]: what all of them speak of.
 //!

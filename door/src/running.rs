@@ -132,7 +132,9 @@ impl Door {
     pub async fn start_on(config: Config, sockets: Sockets) -> Result<RunningDoor, StartError> {
         let Prepared { authenticator, exchanges, pools, metrics, secure, passwords } =
             Self::prepare(&config)?;
-        let namespace = Namespace::open(&config.namespace).await?;
+        let password_file = config.namespace_password_file.as_deref();
+        let namespace = Namespace::open(&config.namespace, password_file, &config.name).await?;
+        namespace.be_the_only_door_of_its_name().await?;
         if secure.is_none() && !sockets.secure.is_empty() {
             return Err(StartError::NoTls);
         }
@@ -357,6 +359,7 @@ fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
         ("listen", one.listen != other.listen),
         ("url", one.url != other.url),
         ("namespace", one.namespace != other.namespace),
+        ("namespace_password_file", one.namespace_password_file != other.namespace_password_file),
         ("admin_listen", one.admin_listen != other.admin_listen),
         ("create_parents", one.create_parents != other.create_parents),
         ("copy", one.copy != other.copy),

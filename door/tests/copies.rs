@@ -307,7 +307,7 @@ async fn digests_that_were_asked_for_come_as_trailers_to_those_who_take_them() {
 #[tokio::test]
 async fn another_pool_is_tried_when_one_has_no_room_after_all() {
     let mut site = Site::prepare(|config| {
-        let access = PoolAccess::Socket(config.namespace.with_file_name("second.sock"));
+        let access = PoolAccess::Socket(config.macaroon_keys.with_file_name("second.sock"));
         config.pools.push(PoolConfig { name: "pool02".parse().unwrap(), access });
     })
     .await;

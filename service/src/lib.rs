@@ -7,6 +7,8 @@
 //! * [`exposition`]: the text formats in which Prometheus reads metrics.
 //! * [`records`]: lines of JSON of what has happened.
 //! * [`trace`]: traces for OpenTelemetry.
+//! * [`reference`](mod@reference): what a configuration can say, in words. [`check`]: whether a daemon can run here.
+//!   [`manual`]: completions, man pages.
 //! * [`watch`]: files that are read again when they have changed.
 //! * [`complaint`]: the last words of a daemon that cannot go on.
 //!
@@ -14,11 +16,14 @@
 #![forbid(unsafe_code)]
 
 pub mod activation;
+pub mod check;
 pub mod complaint;
 pub mod exposition;
 pub mod life;
 pub mod log;
+pub mod manual;
 pub mod notify;
+pub mod reference;
 pub mod records;
 pub mod signals;
 pub mod trace;

@@ -30,6 +30,14 @@ pub struct Cluster {
     room: Room,
 }
 
+/// A door besides the first.
+pub struct Door {
+    /// Its process.
+    pub daemon: Daemon,
+    /// `http://127.0.0.1:PORT`.
+    pub url: String,
+}
+
 /// One pool of it.
 pub struct Pool {
     /// Its process.
@@ -62,13 +70,24 @@ impl Cluster {
     #[must_use]
     pub fn start_with(pools: usize, more: &str) -> Cluster {
         let room = Room::new();
+        let names = room.join("namespace.db").display().to_string();
+        Self::start_in(room, pools, more, &names)
+    }
+
+    /// The same, with the names in a database that the door's configuration calls so.
+    #[must_use]
+    pub fn start_with_names(pools: usize, names: &str) -> Cluster {
+        Self::start_in(Room::new(), pools, "", names)
+    }
+
+    fn start_in(room: Room, pools: usize, more: &str, names: &str) -> Cluster {
         let authority = Authority::new(room.path(), "site");
         let pools: Vec<Pool> = (1..=pools)
             .map(|number| Pool::start(room.path(), &format!("pool{number:02}"), &authority, more))
             .collect();
         let [door_address] = ports::free();
         let identity = authority.issue("door");
-        let config = door_config(&room, door_address, &pools, &authority, &identity);
+        let config = door_config(&room, door_address, names, &pools, &authority, &identity);
         make_keys(&config, &room.join("token"));
         let door = start_door(&config);
         let cluster = Cluster {
@@ -117,13 +136,33 @@ impl Cluster {
         self.door = start_door(&self.room.join("door.toml"));
     }
 
+    /// Starts another door for the same pools and names, and waits until it knows of the pools.
+    #[must_use]
+    pub fn another_door(&self, name: &str) -> Door {
+        let [address] = ports::free();
+        let text = fs::read_to_string(self.room.join("door.toml")).expect("the first door has one");
+        let text = text
+            .replace("name = \"door01\"", &format!("name = \"{name}\""))
+            .replace(&self.door_address.to_string(), &address.to_string());
+        let config = self.room.join(&format!("{name}.toml"));
+        fs::write(&config, text).expect("the room can be written");
+        let door = Door { daemon: start_door(&config), url: format!("http://{address}") };
+        self.wait_for_pools_at(&door.url);
+        door
+    }
+
     /// Waits until the door knows of every pool that it is well.
     pub fn wait_for_pools(&self) {
+        self.wait_for_pools_at(&self.door_url);
+    }
+
+    fn wait_for_pools_at(&self, door: &str) {
         let probe = self.room.join("probe");
         fs::write(&probe, b"?").expect("the room can be written");
         eventually("the door has found the pools", || {
             // 201 for the first, 204 for those after it.
-            (self.curl("/.probe").follow().upload(&probe).run().status / 100 == 2).then_some(())
+            let probing = Curl::new(format!("{door}/.probe")).follow().upload(&probe).run();
+            (probing.status / 100 == 2).then_some(())
         });
     }
 }
@@ -190,6 +229,7 @@ pub(crate) fn start_door(config: &Path) -> Daemon {
 fn door_config(
     room: &Room,
     listen: SocketAddr,
+    names: &str,
     pools: &[Pool],
     authority: &Authority,
     identity: &Identity,
@@ -198,9 +238,8 @@ fn door_config(
         "name = \"door01\"\n\
          listen = \"{listen}\"\n\
          anonymous = \"write\"\n\
-         namespace = \"{}\"\n\
+         namespace = \"{names}\"\n\
          macaroon_keys = \"{}\"\n",
-        room.join("namespace.db").display(),
         room.join("macaroon.keys").display(),
     );
     for pool in pools {

@@ -29,6 +29,7 @@ pub mod pair;
 pub mod patience;
 pub mod pool_client;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod proxies;
 pub mod python;

@@ -210,6 +210,16 @@ tls = { ca = "ca.pem", cert = "door.pem", key = "door.key" }
             ("socket = \"/run/penstock/pool.sock\"", "", "door.toml:19: pools: pool \"pool01\" has neither"),
             ("\"pool02\"", "\"pool01\"", "door.toml: pools: two have the name \"pool01\": rename one"),
             ("namespace = \"/var/lib/penstock/namespace.db\"", "", "missing field `namespace`"),
+            (
+                "namespace = \"/var/lib/penstock/namespace.db\"",
+                "namespace = \"postgres://door@db\"",
+                "door.toml:5: namespace: the URL names no database",
+            ),
+            (
+                "anonymous = \"read\"",
+                "namespace_password_file = \"/etc/penstock/password\"",
+                "door.toml: namespace_password_file: an SQLite file has no password",
+            ),
             ("key = \"door.key\" }", "}", "missing field `key`"),
         ];
         for (good, bad, expected) in cases {

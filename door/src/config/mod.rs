@@ -17,7 +17,9 @@ pub mod authentication;
 pub mod copy;
 pub mod delegation;
 pub mod file;
+pub mod namespace;
 pub mod pool;
+pub mod reference;
 pub mod tls;
 pub mod value;
 
@@ -25,10 +27,12 @@ pub use authentication::Authentication;
 pub use copy::{CopyRules, PortRange};
 pub use delegation::{DelegationRules, ExchangeRules};
 pub use file::ConfigError;
+pub use namespace::{NamespacePlace, PostgresUrl};
 pub use pool::{PoolAccess, PoolConfig, TlsFiles};
 pub use tls::TlsConfig;
+pub use value::SiteName;
 
-use value::{ByteSize, Period, PublicUrl, SiteName};
+use value::{ByteSize, Period, PublicUrl};
 
 /// Everything that a door needs to know. Each field is a key of the file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -42,8 +46,10 @@ pub struct Config {
     /// What clients call this door: pools send lost clients back there. Default `http://` and the listening address,
     /// or nothing when that is every address.
     pub url: Option<PublicUrl>,
-    /// The namespace's SQLite file.
-    pub namespace: PathBuf,
+    /// The namespace's SQLite file, or for several doors a database of PostgreSQL: `postgres://USER@HOST/DATABASE`.
+    pub namespace: NamespacePlace,
+    /// The file with that database's password. Default: as for its own clients (`PGPASSFILE`, `~/.pgpass`).
+    pub namespace_password_file: Option<PathBuf>,
     /// The file with the macaroon keys.
     pub macaroon_keys: PathBuf,
     /// Where admins and Prometheus come to. Default: nowhere.
@@ -176,12 +182,13 @@ impl Default for Timeouts {
 
 impl Config {
     /// A configuration with the defaults, to be changed field by field.
-    pub fn new(namespace: PathBuf, macaroon_keys: PathBuf, pools: Vec<PoolConfig>) -> Self {
+    pub fn new(namespace: impl Into<NamespacePlace>, macaroon_keys: PathBuf, pools: Vec<PoolConfig>) -> Self {
         Self {
             name: default_name(),
             listen: None,
             url: None,
-            namespace,
+            namespace: namespace.into(),
+            namespace_password_file: None,
             macaroon_keys,
             admin_listen: None,
             log: None,
@@ -225,6 +232,13 @@ impl Config {
         }
         if let Some(text) = self.delegation.contradiction() {
             return Some(text);
+        }
+        if self.namespace_password_file.is_some() && matches!(self.namespace, NamespacePlace::Sqlite(_)) {
+            return Some(
+                "namespace_password_file: an SQLite file has no password: remove the key, or let namespace begin with \
+                 \"postgres://\""
+                    .into(),
+            );
         }
         if let Some(text) = self.marking.contradiction() {
             return Some(text);

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::namespace::{NamespaceError, PathError};
+use crate::namespace::{NamespaceError, PathError, QueryError};
 use crate::transfers::TransferError;
 use crate::transfers::copy::CopyError;
 
@@ -209,7 +209,7 @@ impl From<NamespaceError> for Refusal {
         // The client can do nothing with the database's own words; the admin can.
         tracing::error!(%error, "the namespace failed");
         match error {
-            NamespaceError::Query(sqlx::Error::PoolTimedOut) => {
+            NamespaceError::Query(QueryError::Busy | QueryError::Conflict) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "the namespace is busy; try again later")
             }
             _ => {

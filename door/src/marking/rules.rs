@@ -144,7 +144,7 @@ impl MarkingRules {
     }
 
     /// A rule that would fit everybody, by a slip of the pen. `None` when there is none.
-    pub(crate) fn contradiction(&self) -> Option<String> {
+    pub fn contradiction(&self) -> Option<String> {
         let bare = |rule: &ExperimentRule| rule.vo.is_none() && rule.issuer.is_none() && rule.path.is_none();
         if self.experiments.iter().any(bare) {
             return Some(

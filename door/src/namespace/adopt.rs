@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::database::{Namespace, NamespaceError};
+use super::database::reach::Reach;
+use super::database::session::Session;
+use super::database::{Namespace, NamespaceError, Transaction};
 use super::lock::Shown;
 use super::path::NsPath;
 use super::upload::{CommitRules, Expectation, FinishedUpload, PendingUpload, is_known, name};
@@ -35,11 +37,28 @@ impl Namespace {
     /// Gives names to replicas, with the directories above them, all in one transaction. Nothing is replaced. Doing it
     /// again changes nothing.
     pub async fn adopt(&self, foundlings: &[Foundling]) -> Result<Vec<Adopted>, NamespaceError> {
+        self.change(Adopt { foundlings: foundlings.to_vec() }).await
+    }
+}
+
+struct Adopt {
+    foundlings: Vec<Foundling>,
+}
+
+impl Transaction for Adopt {
+    type Done = Vec<Adopted>;
+    type Error = NamespaceError;
+
+    /// So many names at once would collide with somebody else's too often.
+    fn reach(&self) -> Reach {
+        Reach::Tree
+    }
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Vec<Adopted>, NamespaceError> {
         const RULES: CommitRules = CommitRules { create_parents: true, late: false };
-        let mut change = self.begin().await?;
-        let mut adopted = Vec::with_capacity(foundlings.len());
-        for foundling in foundlings {
-            if is_known(&mut change, &foundling.replica).await? {
+        let mut adopted = Vec::with_capacity(self.foundlings.len());
+        for foundling in &self.foundlings {
+            if is_known(session, &foundling.replica).await? {
                 adopted.push(Adopted::Known);
                 continue;
             }
@@ -55,12 +74,11 @@ impl Namespace {
                 started_at: Timestamp::now(),
                 refused: None,
             };
-            adopted.push(match name(&mut change, &upload, &foundling.file, RULES).await? {
+            adopted.push(match name(session, &upload, &foundling.file, RULES).await? {
                 Ok(()) => Adopted::Named,
                 Err(refused) => Adopted::Refused(refused.reason),
             });
         }
-        change.commit().await?;
         Ok(adopted)
     }
 }

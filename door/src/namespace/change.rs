@@ -1,8 +1,8 @@
 //! Changes of the tree that move no bytes: making directories, deleting. Every one looks at the locks first.
 
-use sqlx::sqlite::SqliteTransaction;
-
-use super::database::{Namespace, NamespaceError};
+use super::database::reach::Reach;
+use super::database::session::{Session, Sql};
+use super::database::{Namespace, NamespaceError, Transaction};
 use super::entry::{Entry, now_micros};
 use super::lock::{Lock, Shown, Touch, end_locks, obstacles};
 use super::path::NsPath;
@@ -44,33 +44,10 @@ pub enum ChangeError {
     Namespace(#[from] NamespaceError),
 }
 
-impl From<sqlx::Error> for ChangeError {
-    fn from(error: sqlx::Error) -> Self {
-        ChangeError::Namespace(error.into())
-    }
-}
-
 impl Namespace {
     /// Makes a directory in an existing one.
     pub async fn make_directory(&self, path: &NsPath, shown: &Shown) -> Result<(), ChangeError> {
-        let mut change = self.begin().await?;
-        let resolved = resolve(&mut change, path).await?;
-        let parent = resolved.entry.id;
-        match classify(resolved, path) {
-            Lookup::Found(_) => return Err(ChangeError::Exists),
-            Lookup::NoParent => return Err(ChangeError::NoParent),
-            Lookup::NotADirectory => return Err(ChangeError::NotADirectory),
-            Lookup::Missing => {}
-        }
-        let locks = obstacles(&mut change, &[Touch::Name(path)], shown).await?;
-        if !locks.is_empty() {
-            return Err(ChangeError::Locked(locks));
-        }
-        // Only the root has no name, and it was found.
-        insert_directory(&mut change, parent, path.name().unwrap_or_default()).await?;
-        touch(&mut change, parent).await?;
-        change.commit().await?;
-        Ok(())
+        self.change(MakeDirectory { path: path.clone(), shown: shown.clone() }).await
     }
 
     /// Makes a directory and those above it that are missing, with the dead properties of another entry. A directory
@@ -82,118 +59,212 @@ impl Namespace {
         create_parents: bool,
         shown: &Shown,
     ) -> Result<(), ChangeError> {
-        let mut change = self.begin().await?;
-        let locks = obstacles(&mut change, &[Touch::Entry(to), Touch::Name(to)], shown).await?;
-        if !locks.is_empty() {
-            return Err(ChangeError::Locked(locks));
-        }
-        let resolved = resolve(&mut change, to).await?;
-        let there = Resolved { entry: resolved.entry.clone(), ..resolved };
-        let made = match classify(there, to) {
-            Lookup::Found(entry) if entry.is_directory() => entry.id,
-            Lookup::Found(_) => return Err(ChangeError::Exists),
-            Lookup::NotADirectory => return Err(ChangeError::NotADirectory),
-            Lookup::NoParent if !create_parents => return Err(ChangeError::NoParent),
-            Lookup::NoParent | Lookup::Missing => make_missing(&mut change, &resolved, to).await?,
-        };
-        take_over(&mut change, from, made).await?;
-        change.commit().await?;
-        Ok(())
+        self.change(CopyDirectory { from, to: to.clone(), create_parents, shown: shown.clone() }).await
     }
 
     /// Deletes the entry that the caller has looked at, and for a directory all below it (RFC 4918 §9.6.1). The
     /// replicas are owed to their pools from then on. One transaction: all of it is gone, or nothing.
     pub async fn delete(&self, path: &NsPath, seen: &Entry, shown: &Shown) -> Result<(), ChangeError> {
-        let Some(parent) = path.parent() else { return Err(ChangeError::Root) };
-        let mut change = self.begin().await?;
-        let entry = match classify(resolve(&mut change, path).await?, path) {
-            Lookup::Found(entry) => entry,
-            _ => return Err(ChangeError::NotFound),
-        };
-        if !entry.is_same(seen) {
-            return Err(ChangeError::Changed);
+        if path.parent().is_none() {
+            return Err(ChangeError::Root);
         }
-        let locks = obstacles(&mut change, &[Touch::Tree(path), Touch::Name(path)], shown).await?;
+        self.change(Delete { path: path.clone(), seen: seen.clone(), shown: shown.clone() }).await
+    }
+}
+
+struct MakeDirectory {
+    path: NsPath,
+    shown: Shown,
+}
+
+impl Transaction for MakeDirectory {
+    type Done = ();
+    type Error = ChangeError;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<(), ChangeError> {
+        let resolved = resolve(session, &self.path).await?;
+        let parent = resolved.entry.id;
+        match classify(resolved, &self.path) {
+            Lookup::Found(_) => return Err(ChangeError::Exists),
+            Lookup::NoParent => return Err(ChangeError::NoParent),
+            Lookup::NotADirectory => return Err(ChangeError::NotADirectory),
+            Lookup::Missing => {}
+        }
+        let locks = obstacles(session, &[Touch::Name(&self.path)], &self.shown).await?;
         if !locks.is_empty() {
             return Err(ChangeError::Locked(locks));
         }
-        remove_tree(&mut change, entry.id).await?;
-        end_locks(&mut change, path).await?;
-        let above = resolve(&mut change, &parent).await?.entry.id;
-        touch(&mut change, above).await?;
-        change.commit().await?;
+        // Only the root has no name, and it was found.
+        insert_directory(session, parent, self.path.name().unwrap_or_default()).await?;
+        touch(session, parent).await?;
         Ok(())
     }
 }
 
+struct CopyDirectory {
+    from: i64,
+    to: NsPath,
+    create_parents: bool,
+    shown: Shown,
+}
+
+impl Transaction for CopyDirectory {
+    type Done = ();
+    type Error = ChangeError;
+
+    /// Two that take over properties to one directory would mix them.
+    fn reach(&self) -> Reach {
+        Reach::Tree
+    }
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<(), ChangeError> {
+        let to = &self.to;
+        let locks = obstacles(session, &[Touch::Entry(to), Touch::Name(to)], &self.shown).await?;
+        if !locks.is_empty() {
+            return Err(ChangeError::Locked(locks));
+        }
+        let resolved = resolve(session, to).await?;
+        let made = match classify(resolved.clone(), to) {
+            Lookup::Found(entry) if entry.is_directory() => entry.id,
+            Lookup::Found(_) => return Err(ChangeError::Exists),
+            Lookup::NotADirectory => return Err(ChangeError::NotADirectory),
+            Lookup::NoParent if !self.create_parents => return Err(ChangeError::NoParent),
+            Lookup::NoParent | Lookup::Missing => make_missing(session, &resolved, to).await?,
+        };
+        take_over(session, self.from, made).await?;
+        Ok(())
+    }
+}
+
+struct Delete {
+    path: NsPath,
+    seen: Entry,
+    shown: Shown,
+}
+
+impl Transaction for Delete {
+    type Done = ();
+    type Error = ChangeError;
+
+    fn reach(&self) -> Reach {
+        if self.seen.is_directory() { Reach::Tree } else { Reach::Names }
+    }
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<(), ChangeError> {
+        let path = &self.path;
+        let resolved = resolve(session, path).await?;
+        match classify(resolved.clone(), path) {
+            Lookup::Found(entry) if entry.is_same(&self.seen) => {}
+            Lookup::Found(_) => return Err(ChangeError::Changed),
+            _ => return Err(ChangeError::NotFound),
+        }
+        let locks = obstacles(session, &[Touch::Tree(path), Touch::Name(path)], &self.shown).await?;
+        if !locks.is_empty() {
+            return Err(ChangeError::Locked(locks));
+        }
+        remove(session, &resolved).await?;
+        end_locks(session, path).await?;
+        if let Some(above) = resolved.parent {
+            touch(session, above).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Keeps a file as it was found until the transaction ends: its name, its place and its data. What runs at the same time
+/// and wants to change it waits; where it was faster, this begins anew. On SQLite nothing runs at the same time.
+pub(super) async fn hold(session: &mut Session<'_>, found: &Resolved) -> Result<(), NamespaceError> {
+    const HOLD: &str =
+        "SELECT id FROM entries WHERE id = ?1 AND parent = ?2 AND name = ?3 AND replica = ?4 FOR UPDATE";
+    let Some(file) = found.entry.file().filter(|_| session.is_far()) else { return Ok(()) };
+    let values =
+        [found.entry.id.into(), found.parent.into(), (&found.entry.name).into(), (&file.replica).into()];
+    match session.fetch_optional(Sql::each("", HOLD), &values, |_| Ok(())).await? {
+        Some(()) => Ok(()),
+        None => Err(session.overtaken()),
+    }
+}
+
 /// Removes an entry and all below it; what pools held of it is owed to be deleted.
-pub(super) async fn remove_tree(
-    change: &mut SqliteTransaction<'static>,
-    entry: i64,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "WITH RECURSIVE tree (id) AS (
-             SELECT ?1 UNION ALL SELECT entries.id FROM entries JOIN tree ON entries.parent = tree.id
-         )
-         INSERT INTO removals (replica, pool, owed_at)
-         SELECT replica, pool, ?2 FROM entries WHERE id IN tree AND replica IS NOT NULL",
-    )
-    .bind(entry)
-    .bind(now_micros())
-    .execute(&mut **change)
-    .await?;
+pub(super) async fn remove(session: &mut Session<'_>, found: &Resolved) -> Result<(), NamespaceError> {
+    if found.entry.is_directory() {
+        session.touch_tree()?;
+        return remove_tree(session, found.entry.id).await;
+    }
+    hold(session, found).await?;
+    owe(session, found.entry.id).await?;
     // Dead properties go with their entries.
-    sqlx::query(
-        "WITH RECURSIVE tree (id) AS (
-             SELECT ?1 UNION ALL SELECT entries.id FROM entries JOIN tree ON entries.parent = tree.id
-         )
-         DELETE FROM entries WHERE id IN tree",
-    )
-    .bind(entry)
-    .execute(&mut **change)
-    .await?;
-    Ok(())
+    session.execute("DELETE FROM entries WHERE id = ?1", &[found.entry.id.into()]).await.map(drop)
+}
+
+/// What a file's name points to is owed to be deleted.
+pub(super) async fn owe(session: &mut Session<'_>, file: i64) -> Result<(), NamespaceError> {
+    session
+        .execute(
+            "INSERT INTO removals (replica, pool, owed_at) SELECT replica, pool, ?2 FROM entries WHERE id = ?1",
+            &[file.into(), now_micros().into()],
+        )
+        .await
+        .map(drop)
+}
+
+async fn remove_tree(session: &mut Session<'_>, entry: i64) -> Result<(), NamespaceError> {
+    session
+        .execute(
+            "WITH RECURSIVE tree (id) AS (
+                 SELECT ?1 UNION ALL SELECT entries.id FROM entries JOIN tree ON entries.parent = tree.id
+             )
+             INSERT INTO removals (replica, pool, owed_at)
+             SELECT replica, pool, ?2 FROM entries WHERE id IN (SELECT id FROM tree) AND replica IS NOT NULL",
+            &[entry.into(), now_micros().into()],
+        )
+        .await?;
+    session
+        .execute(
+            "WITH RECURSIVE tree (id) AS (
+                 SELECT ?1 UNION ALL SELECT entries.id FROM entries JOIN tree ON entries.parent = tree.id
+             )
+             DELETE FROM entries WHERE id IN (SELECT id FROM tree)",
+            &[entry.into()],
+        )
+        .await
+        .map(drop)
 }
 
 /// Makes the directories of `path` that are missing below what was resolved; returns the id of the last.
 pub(super) async fn make_missing(
-    change: &mut SqliteTransaction<'static>,
+    session: &mut Session<'_>,
     resolved: &Resolved,
     path: &NsPath,
-) -> Result<i64, sqlx::Error> {
+) -> Result<i64, NamespaceError> {
     let mut parent = resolved.entry.id;
     for name in path.components().skip(resolved.depth) {
-        let made = insert_directory(change, parent, name).await?;
-        touch(change, parent).await?;
+        let made = insert_directory(session, parent, name).await?;
+        touch(session, parent).await?;
         parent = made;
     }
     Ok(parent)
 }
 
-async fn insert_directory(
-    change: &mut SqliteTransaction<'static>,
-    parent: i64,
-    name: &str,
-) -> Result<i64, sqlx::Error> {
-    let inserted =
-        sqlx::query("INSERT INTO entries (parent, name, created_at, modified_at) VALUES (?1, ?2, ?3, ?3)")
-            .bind(parent)
-            .bind(name)
-            .bind(now_micros())
-            .execute(&mut **change)
-            .await?;
-    Ok(inserted.last_insert_rowid())
+async fn insert_directory(session: &mut Session<'_>, parent: i64, name: &str) -> Result<i64, NamespaceError> {
+    session
+        .fetch_one(
+            "INSERT INTO entries (parent, name, created_at, modified_at) VALUES (?1, ?2, ?3, ?3) RETURNING id",
+            &[parent.into(), name.into(), now_micros().into()],
+            |row| row.integer(0),
+        )
+        .await
 }
 
-/// A directory changes when its list of names does.
-pub(super) async fn touch(
-    change: &mut SqliteTransaction<'static>,
-    directory: i64,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE entries SET modified_at = ?2 WHERE id = ?1")
-        .bind(directory)
-        .bind(now_micros())
-        .execute(&mut **change)
-        .await?;
-    Ok(())
+/// A directory changes when its list of names does. Times are told in seconds (RFC 9110 §8.8.2), so one change in a second
+/// is enough: all the others in a busy directory need not write, nor wait for each other.
+pub(super) async fn touch(session: &mut Session<'_>, directory: i64) -> Result<(), NamespaceError> {
+    session
+        .execute(
+            "UPDATE entries SET modified_at = ?2
+             WHERE id = ?1 AND modified_at / 1000000 <> ?2 / 1000000",
+            &[directory.into(), now_micros().into()],
+        )
+        .await
+        .map(drop)
 }

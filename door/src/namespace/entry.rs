@@ -1,10 +1,9 @@
 //! What a name points to.
 
 use jiff::Timestamp;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 
 use super::database::NamespaceError;
+use super::database::session::Row;
 use crate::checksum::{self, Checksum};
 
 /// The root's id.
@@ -73,26 +72,38 @@ impl Entry {
         matches!(self.kind, Kind::Directory)
     }
 
-    pub(super) fn from_row(row: &SqliteRow) -> Result<Self, NamespaceError> {
-        let kind = match row.try_get::<Option<String>, _>("replica")? {
+    /// From a row that has the [`entry_columns`] first.
+    pub(super) fn from_row(row: &Row<'_>) -> Result<Self, NamespaceError> {
+        let kind = match row.maybe_text(2)? {
             None => Kind::Directory,
             Some(replica) => Kind::File(FileEntry {
                 replica,
-                pool: row.try_get("pool")?,
-                size: u64::try_from(row.try_get::<i64, _>("size")?)
-                    .map_err(|_| NamespaceError::Corrupt("size"))?,
-                checksums: checksum::from_record(row.try_get("checksums")?),
+                pool: row.text(3)?,
+                size: u64::try_from(row.integer(4)?).map_err(|_| NamespaceError::Corrupt("size"))?,
+                checksums: checksum::from_record(&row.text(5)?),
             }),
         };
         Ok(Self {
-            id: row.try_get("id")?,
-            name: row.try_get("name")?,
+            id: row.integer(0)?,
+            name: row.text(1)?,
             kind,
-            created_at: from_micros(row.try_get("created_at")?)?,
-            modified_at: from_micros(row.try_get("modified_at")?)?,
+            created_at: from_micros(row.integer(6)?)?,
+            modified_at: from_micros(row.integer(7)?)?,
         })
     }
 }
+
+/// The columns that [`Entry::from_row`] reads, followed by a statement's rest.
+macro_rules! entry_columns {
+    ($rest:literal) => {
+        concat!(
+            "SELECT entries.id, entries.name, entries.replica, entries.pool, entries.size, entries.checksums, \
+             entries.created_at, entries.modified_at",
+            $rest
+        )
+    };
+}
+pub(super) use entry_columns;
 
 pub(super) fn now_micros() -> i64 {
     Timestamp::now().as_microsecond()

@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
 
-use super::database::{Namespace, NamespaceError};
+use super::database::reach::Reach;
+use super::database::session::{Row, Session, Sql};
+use super::database::{Namespace, NamespaceError, Transaction};
 use super::entry::{from_micros, now_micros};
 use super::path::NsPath;
 use super::read::{Lookup, classify, resolve, to_json};
@@ -102,88 +102,40 @@ pub enum LockError {
     Namespace(#[from] NamespaceError),
 }
 
-impl From<sqlx::Error> for LockError {
-    fn from(error: sqlx::Error) -> Self {
-        LockError::Namespace(error.into())
-    }
+/// Columns of a lock, followed by a statement's rest.
+macro_rules! lock_columns {
+    ($rest:literal) => {
+        concat!(
+            "SELECT token, path, deep, exclusive, owner, subject, timeout_seconds, expires_at FROM locks",
+            $rest
+        )
+    };
 }
 
 impl Namespace {
     /// Takes a lock on something that is there.
     pub async fn lock(&self, new: NewLock) -> Result<Lock, LockError> {
-        let mut change = self.begin().await?;
-        sqlx::query("DELETE FROM locks WHERE expires_at <= ?1")
-            .bind(now_micros())
-            .execute(&mut *change)
-            .await?;
-        let Lookup::Found(_) = classify(resolve(&mut change, &new.path).await?, &new.path) else {
-            return Err(LockError::NotFound);
-        };
-        let touch = if new.deep { Touch::Tree(&new.path) } else { Touch::Entry(&new.path) };
-        let mut against = touching(&mut change, &[touch]).await?;
-        against.retain(|lock| lock.exclusive || new.exclusive);
-        if !against.is_empty() {
-            return Err(LockError::Locked(against));
-        }
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM locks").fetch_one(&mut *change).await?;
-        if count >= MAX_LOCKS {
-            return Err(LockError::TooMany);
-        }
-        let expires_at = expiry(new.timeout);
-        sqlx::query(
-            "INSERT INTO locks (token, path, deep, exclusive, owner, subject, timeout_seconds, expires_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )
-        .bind(&new.token)
-        .bind(new.path.as_key())
-        .bind(new.deep)
-        .bind(new.exclusive)
-        .bind(&new.owner)
-        .bind(&new.subject)
-        .bind(seconds(new.timeout))
-        .bind(expires_at.as_microsecond())
-        .execute(&mut *change)
-        .await?;
-        change.commit().await?;
-        let NewLock { token, path, deep, exclusive, owner, subject, timeout } = new;
-        Ok(Lock { token, path, deep, exclusive, owner, subject, timeout, expires_at })
+        self.change(Take { new }).await
     }
 
     /// Starts the time of a lock anew. `None` when it has ended.
     pub async fn refresh_lock(&self, token: &str, timeout: Duration) -> Result<Option<Lock>, NamespaceError> {
-        let mut change = self.begin().await?;
-        sqlx::query(
-            "UPDATE locks SET timeout_seconds = ?2, expires_at = ?3 WHERE token = ?1 AND expires_at > ?4",
-        )
-        .bind(token)
-        .bind(seconds(timeout))
-        .bind(expiry(timeout).as_microsecond())
-        .bind(now_micros())
-        .execute(&mut *change)
-        .await?;
-        let lock = find(&mut change, token).await?;
-        change.commit().await?;
-        Ok(lock)
+        self.change(Refresh { token: token.to_owned(), timeout }).await
     }
 
     /// The lock of a token. `None` when there is none (any more).
     pub async fn find_lock(&self, token: &str) -> Result<Option<Lock>, NamespaceError> {
-        let mut connection = self.readers.acquire().await?;
-        find(&mut connection, token).await
+        self.read(Find { token: token.to_owned() }).await
     }
 
     /// Ends a lock.
     pub async fn unlock(&self, token: &str) -> Result<(), NamespaceError> {
-        let mut change = self.begin().await?;
-        sqlx::query("DELETE FROM locks WHERE token = ?1").bind(token).execute(&mut *change).await?;
-        change.commit().await?;
-        Ok(())
+        self.change(Unlock { token: token.to_owned() }).await
     }
 
     /// The locks that a change would meet.
     pub async fn locks(&self, touches: &[Touch<'_>]) -> Result<Vec<Lock>, NamespaceError> {
-        let mut connection = self.readers.acquire().await?;
-        touching(&mut connection, touches).await
+        self.read(Touching { places: touches.iter().filter_map(Touch::place).collect() }).await
     }
 
     /// The locks that are right on the entries of a directory from one name to another.
@@ -194,84 +146,237 @@ impl Namespace {
         last: &str,
     ) -> Result<Vec<Lock>, NamespaceError> {
         let key = directory.as_key();
-        // SQLite counts characters, from 1: where the name begins behind the slash.
+        // Characters are counted from 1: where the name begins behind the slash.
         let name_at = i64::try_from(key.chars().count()).unwrap_or(i64::MAX).saturating_add(2);
-        let rows = sqlx::query(
-            "SELECT * FROM locks WHERE expires_at > ?1 AND path >= ?2 AND path <= ?3
-                 AND instr(substr(path, ?4), '/') = 0 ORDER BY path",
-        )
-        .bind(now_micros())
-        .bind(format!("{key}/{first}"))
-        .bind(format!("{key}/{last}"))
-        .bind(name_at)
-        .fetch_all(&self.readers)
-        .await?;
-        rows.iter().map(from_row).collect()
+        let (first, last) = (format!("{key}/{first}"), format!("{key}/{last}"));
+        self.read(OfPage { first, last, name_at }).await
     }
 
     /// The locks that stand against a change by somebody who shows these tokens.
     pub async fn obstacles(&self, touches: &[Touch<'_>], shown: &Shown) -> Result<Vec<Lock>, NamespaceError> {
-        let mut connection = self.readers.acquire().await?;
-        obstacles(&mut connection, touches, shown).await
+        Ok(closed(&self.locks(touches).await?, shown))
+    }
+}
+
+/// A path at which a change meets locks.
+#[derive(Debug)]
+struct Place {
+    path: NsPath,
+    /// Also those on what is below.
+    below: bool,
+}
+
+impl Touch<'_> {
+    /// Nothing for the name of the root, which is in no list.
+    fn place(&self) -> Option<Place> {
+        match self {
+            Touch::Entry(path) => Some(Place { path: (*path).clone(), below: false }),
+            Touch::Tree(path) => Some(Place { path: (*path).clone(), below: true }),
+            Touch::Name(path) => path.parent().map(|path| Place { path, below: false }),
+        }
+    }
+}
+
+struct Take {
+    new: NewLock,
+}
+
+impl Transaction for Take {
+    type Done = Lock;
+    type Error = LockError;
+
+    /// Whatever changes names looks at the locks, and must not miss one that is just taken.
+    fn reach(&self) -> Reach {
+        Reach::Tree
+    }
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Lock, LockError> {
+        let new = &self.new;
+        session.execute("DELETE FROM locks WHERE expires_at <= ?1", &[now_micros().into()]).await?;
+        let Lookup::Found(_) = classify(resolve(session, &new.path).await?, &new.path) else {
+            return Err(LockError::NotFound);
+        };
+        let touch = if new.deep { Touch::Tree(&new.path) } else { Touch::Entry(&new.path) };
+        let mut against = touching(session, touch.place().as_slice()).await?;
+        against.retain(|lock| lock.exclusive || new.exclusive);
+        if !against.is_empty() {
+            return Err(LockError::Locked(against));
+        }
+        let count = session.fetch_one("SELECT count(*) FROM locks", &[], |row| row.integer(0)).await?;
+        if count >= MAX_LOCKS {
+            return Err(LockError::TooMany);
+        }
+        let expires_at = expiry(new.timeout);
+        session
+            .execute(
+                "INSERT INTO locks (token, path, deep, exclusive, owner, subject, timeout_seconds, expires_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                &[
+                    (&new.token).into(),
+                    new.path.as_key().into(),
+                    new.deep.into(),
+                    new.exclusive.into(),
+                    (&new.owner).into(),
+                    (&new.subject).into(),
+                    seconds(new.timeout).into(),
+                    expires_at.as_microsecond().into(),
+                ],
+            )
+            .await?;
+        let NewLock { token, path, deep, exclusive, owner, subject, timeout } = new.clone();
+        Ok(Lock { token, path, deep, exclusive, owner, subject, timeout, expires_at })
+    }
+}
+
+struct Refresh {
+    token: String,
+    timeout: Duration,
+}
+
+impl Transaction for Refresh {
+    type Done = Option<Lock>;
+    type Error = NamespaceError;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Option<Lock>, NamespaceError> {
+        session
+            .execute(
+                "UPDATE locks SET timeout_seconds = ?2, expires_at = ?3 WHERE token = ?1 AND expires_at > ?4",
+                &[
+                    (&self.token).into(),
+                    seconds(self.timeout).into(),
+                    expiry(self.timeout).as_microsecond().into(),
+                    now_micros().into(),
+                ],
+            )
+            .await?;
+        find(session, &self.token).await
+    }
+}
+
+struct Find {
+    token: String,
+}
+
+impl Transaction for Find {
+    type Done = Option<Lock>;
+    type Error = NamespaceError;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Option<Lock>, NamespaceError> {
+        find(session, &self.token).await
+    }
+}
+
+struct Unlock {
+    token: String,
+}
+
+impl Transaction for Unlock {
+    type Done = ();
+    type Error = NamespaceError;
+
+    fn reach(&self) -> Reach {
+        Reach::Own
+    }
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<(), NamespaceError> {
+        session.execute("DELETE FROM locks WHERE token = ?1", &[(&self.token).into()]).await.map(drop)
+    }
+}
+
+struct Touching {
+    places: Vec<Place>,
+}
+
+impl Transaction for Touching {
+    type Done = Vec<Lock>;
+    type Error = NamespaceError;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Vec<Lock>, NamespaceError> {
+        touching(session, &self.places).await
+    }
+}
+
+struct OfPage {
+    first: String,
+    last: String,
+    name_at: i64,
+}
+
+impl Transaction for OfPage {
+    type Done = Vec<Lock>;
+    type Error = NamespaceError;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Vec<Lock>, NamespaceError> {
+        session
+            .fetch(
+                lock_columns!(
+                    " WHERE expires_at > ?1 AND path >= ?2 AND path <= ?3
+                      AND substr(path, CAST(?4 AS integer)) NOT LIKE '%/%' ORDER BY path"
+                ),
+                &[now_micros().into(), (&self.first).into(), (&self.last).into(), self.name_at.into()],
+                from_row,
+            )
+            .await
     }
 }
 
 /// As [`Namespace::obstacles`], inside a change.
 pub(super) async fn obstacles(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     touches: &[Touch<'_>],
     shown: &Shown,
 ) -> Result<Vec<Lock>, NamespaceError> {
-    let locks = touching(connection, touches).await?;
+    let places: Vec<Place> = touches.iter().filter_map(Touch::place).collect();
+    Ok(closed(&touching(session, &places).await?, shown))
+}
+
+/// Those that are not opened by what is shown.
+fn closed(locks: &[Lock], shown: &Shown) -> Vec<Lock> {
     let open = |path: &NsPath| locks.iter().any(|lock| &lock.path == path && shown.opens(lock));
     // Of several shared locks on one path, one that is shown is enough (§7.5).
-    Ok(locks
-        .iter()
-        .filter(|lock| !shown.opens(lock) && (lock.exclusive || !open(&lock.path)))
-        .cloned()
-        .collect())
+    locks.iter().filter(|lock| !shown.opens(lock) && (lock.exclusive || !open(&lock.path))).cloned().collect()
 }
 
 /// Ends all locks of a path and of what is below: it has gone.
-pub(super) async fn end_locks(connection: &mut SqliteConnection, path: &NsPath) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM locks WHERE path = ?1 OR (path > ?1 || '/' AND path < ?1 || '0')")
-        .bind(path.as_key())
-        .execute(connection)
-        .await?;
-    Ok(())
+pub(super) async fn end_locks(session: &mut Session<'_>, path: &NsPath) -> Result<(), NamespaceError> {
+    session
+        .execute(
+            "DELETE FROM locks WHERE path = ?1 OR (path > ?1 || '/' AND path < ?1 || '0')",
+            &[path.as_key().into()],
+        )
+        .await
+        .map(drop)
 }
 
-async fn touching(
-    connection: &mut SqliteConnection,
-    touches: &[Touch<'_>],
-) -> Result<Vec<Lock>, NamespaceError> {
+async fn touching(session: &mut Session<'_>, places: &[Place]) -> Result<Vec<Lock>, NamespaceError> {
+    // "0" is the character after "/", so that the range holds what is below and nothing beside.
+    const TOUCHING: Sql = Sql::each(
+        lock_columns!(
+            " WHERE expires_at > ?1 AND (
+                  path = ?2
+                  OR (deep AND path IN (SELECT value FROM json_each(?3)))
+                  OR (?4 AND path > ?2 || '/' AND path < ?2 || '0')
+              ) ORDER BY path LIMIT ?5"
+        ),
+        lock_columns!(
+            " WHERE expires_at > ?1 AND (
+                  path = ?2
+                  OR (deep AND path IN (SELECT json_array_elements_text(CAST(?3 AS json))))
+                  OR (?4 AND path > ?2 || '/' AND path < ?2 || '0')
+              ) ORDER BY path LIMIT ?5"
+        ),
+    );
     let mut locks: Vec<Lock> = Vec::new();
-    for touch in touches {
-        let (path, below) = match touch {
-            Touch::Entry(path) => ((*path).clone(), false),
-            Touch::Tree(path) => ((*path).clone(), true),
-            Touch::Name(path) => match path.parent() {
-                Some(parent) => (parent, false),
-                None => continue,
-            },
-        };
-        // "0" is the character after "/", so that the range holds what is below and nothing beside.
-        let rows = sqlx::query(
-            "SELECT * FROM locks WHERE expires_at > ?1 AND (
-                 path = ?2
-                 OR (deep AND path IN (SELECT value FROM json_each(?3)))
-                 OR (?4 AND path > ?2 || '/' AND path < ?2 || '0')
-             ) ORDER BY path LIMIT ?5",
-        )
-        .bind(now_micros())
-        .bind(path.as_key())
-        .bind(to_json(path.ancestors().iter().map(NsPath::as_key)))
-        .bind(below)
-        .bind(MAX_TOLD)
-        .fetch_all(&mut *connection)
-        .await?;
-        for row in &rows {
-            let lock = from_row(row)?;
+    // Mostly nobody has locked anything anywhere.
+    let any = session.fetch_one("SELECT EXISTS (SELECT 1 FROM locks)", &[], |row| row.flag(0)).await?;
+    if !any {
+        return Ok(locks);
+    }
+    for Place { path, below } in places {
+        let above = to_json(path.ancestors().iter().map(NsPath::as_key));
+        let values =
+            [now_micros().into(), path.as_key().into(), (&above).into(), (*below).into(), MAX_TOLD.into()];
+        for lock in session.fetch(TOUCHING, &values, from_row).await? {
             if !locks.contains(&lock) {
                 locks.push(lock);
             }
@@ -280,27 +385,27 @@ async fn touching(
     Ok(locks)
 }
 
-async fn find(connection: &mut SqliteConnection, token: &str) -> Result<Option<Lock>, NamespaceError> {
-    let row = sqlx::query("SELECT * FROM locks WHERE token = ?1 AND expires_at > ?2")
-        .bind(token)
-        .bind(now_micros())
-        .fetch_optional(connection)
-        .await?;
-    row.as_ref().map(from_row).transpose()
+async fn find(session: &mut Session<'_>, token: &str) -> Result<Option<Lock>, NamespaceError> {
+    session
+        .fetch_optional(
+            lock_columns!(" WHERE token = ?1 AND expires_at > ?2"),
+            &[token.into(), now_micros().into()],
+            from_row,
+        )
+        .await
 }
 
-fn from_row(row: &SqliteRow) -> Result<Lock, NamespaceError> {
-    let path: String = row.try_get("path")?;
-    let timeout: i64 = row.try_get("timeout_seconds")?;
+fn from_row(row: &Row<'_>) -> Result<Lock, NamespaceError> {
+    let timeout = row.integer(6)?;
     Ok(Lock {
-        token: row.try_get("token")?,
-        path: NsPath::from_key(&path).map_err(|_| NamespaceError::Corrupt("path"))?,
-        deep: row.try_get("deep")?,
-        exclusive: row.try_get("exclusive")?,
-        owner: row.try_get("owner")?,
-        subject: row.try_get("subject")?,
+        token: row.text(0)?,
+        path: NsPath::from_key(&row.text(1)?).map_err(|_| NamespaceError::Corrupt("path"))?,
+        deep: row.flag(2)?,
+        exclusive: row.flag(3)?,
+        owner: row.text(4)?,
+        subject: row.text(5)?,
         timeout: Duration::from_secs(u64::try_from(timeout).map_err(|_| NamespaceError::Corrupt("timeout"))?),
-        expires_at: from_micros(row.try_get("expires_at")?)?,
+        expires_at: from_micros(row.integer(7)?)?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The namespace: which names there are, and which replica on which pool each file is.
 //!
 //! * [`path`]: what a path is. [`entry`]: what a name points to.
-//! * [`database`]: opening it. [`read`]: lookups and listings. [`change`]: directories and deletion. [`rename`].
+//! * [`database`]: SQLite or PostgreSQL, and how changes run there. [`read`]: lookups and listings. [`change`]: directories and deletion. [`rename`].
 //! * [`lock`]: write locks of WebDAV. [`property`]: what clients keep on names.
 //! * [`upload`]: from the start of an upload to its name. [`adopt`]: names for replicas that no upload brought.
 //!   [`removal`]: replicas that pools still have to delete.
@@ -26,7 +26,7 @@ pub mod upload;
 mod tests;
 
 pub use change::ChangeError;
-pub use database::{Namespace, NamespaceError};
+pub use database::{Namespace, NamespaceError, QueryError};
 pub use entry::{Entry, FileEntry, Kind};
 pub use lock::{Lock, Shown, Touch};
 pub use path::{NsPath, PathError};

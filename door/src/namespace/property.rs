@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::sqlite::{SqliteRow, SqliteTransaction};
-use sqlx::{Row as _, SqliteConnection};
-
 use super::change::ChangeError;
-use super::database::{Namespace, NamespaceError};
+use super::database::reach::Reach;
+use super::database::session::{Row, Session};
+use super::database::{Namespace, NamespaceError, Transaction};
 use super::entry::Entry;
 use super::lock::{Shown, Touch, obstacles};
 use super::path::NsPath;
@@ -45,11 +44,7 @@ pub enum PropertyChange {
 impl Namespace {
     /// The dead properties of an entry, in the order of their names.
     pub async fn properties(&self, entry: i64) -> Result<Vec<DeadProperty>, NamespaceError> {
-        let rows = sqlx::query("SELECT * FROM properties WHERE entry = ?1 ORDER BY namespace, name")
-            .bind(entry)
-            .fetch_all(&self.readers)
-            .await?;
-        rows.iter().map(from_row).collect()
+        self.read(OfEntry { entry }).await
     }
 
     /// The dead properties of the entries of a directory from one name to another, by the entries' ids.
@@ -59,21 +54,7 @@ impl Namespace {
         first: &str,
         last: &str,
     ) -> Result<BTreeMap<i64, Vec<DeadProperty>>, NamespaceError> {
-        let rows = sqlx::query(
-            "SELECT properties.* FROM entries JOIN properties ON properties.entry = entries.id
-             WHERE entries.parent = ?1 AND entries.name >= ?2 AND entries.name <= ?3
-             ORDER BY properties.entry, properties.namespace, properties.name",
-        )
-        .bind(directory)
-        .bind(first)
-        .bind(last)
-        .fetch_all(&self.readers)
-        .await?;
-        let mut of_entries: BTreeMap<i64, Vec<DeadProperty>> = BTreeMap::new();
-        for row in &rows {
-            of_entries.entry(row.try_get("entry")?).or_default().push(from_row(row)?);
-        }
-        Ok(of_entries)
+        self.read(OfPage { directory, first: first.to_owned(), last: last.to_owned() }).await
     }
 
     /// Makes all of the changes, in their order, or none (§9.2).
@@ -84,59 +65,125 @@ impl Namespace {
         changes: &[PropertyChange],
         shown: &Shown,
     ) -> Result<(), ChangeError> {
-        let mut change = self.begin().await?;
-        match classify(resolve(&mut change, path).await?, path) {
-            Lookup::Found(entry) if entry.id == seen.id => {}
+        let (path, changes, shown) = (path.clone(), changes.to_vec(), shown.clone());
+        self.change(ChangeProperties { path, entry: seen.id, changes, shown }).await
+    }
+}
+
+struct OfEntry {
+    entry: i64,
+}
+
+impl Transaction for OfEntry {
+    type Done = Vec<DeadProperty>;
+    type Error = NamespaceError;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Vec<DeadProperty>, NamespaceError> {
+        session
+            .fetch(
+                "SELECT namespace, name, xml FROM properties WHERE entry = ?1 ORDER BY namespace, name",
+                &[self.entry.into()],
+                from_row,
+            )
+            .await
+    }
+}
+
+struct OfPage {
+    directory: i64,
+    first: String,
+    last: String,
+}
+
+impl Transaction for OfPage {
+    type Done = BTreeMap<i64, Vec<DeadProperty>>;
+    type Error = NamespaceError;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Self::Done, NamespaceError> {
+        let rows = session
+            .fetch(
+                "SELECT properties.namespace, properties.name, properties.xml, properties.entry
+                 FROM entries JOIN properties ON properties.entry = entries.id
+                 WHERE entries.parent = ?1 AND entries.name >= ?2 AND entries.name <= ?3
+                 ORDER BY properties.entry, properties.namespace, properties.name",
+                &[self.directory.into(), (&self.first).into(), (&self.last).into()],
+                |row| Ok((row.integer(3)?, from_row(row)?)),
+            )
+            .await?;
+        let mut of_entries: BTreeMap<i64, Vec<DeadProperty>> = BTreeMap::new();
+        for (entry, property) in rows {
+            of_entries.entry(entry).or_default().push(property);
+        }
+        Ok(of_entries)
+    }
+}
+
+struct ChangeProperties {
+    path: NsPath,
+    entry: i64,
+    changes: Vec<PropertyChange>,
+    shown: Shown,
+}
+
+impl Transaction for ChangeProperties {
+    type Done = ();
+    type Error = ChangeError;
+
+    /// How many an entry has is true of all of them.
+    fn reach(&self) -> Reach {
+        Reach::Tree
+    }
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<(), ChangeError> {
+        match classify(resolve(session, &self.path).await?, &self.path) {
+            Lookup::Found(entry) if entry.id == self.entry => {}
             Lookup::Found(_) => return Err(ChangeError::Changed),
             _ => return Err(ChangeError::NotFound),
         }
-        let locks = obstacles(&mut change, &[Touch::Entry(path)], shown).await?;
+        let locks = obstacles(session, &[Touch::Entry(&self.path)], &self.shown).await?;
         if !locks.is_empty() {
             return Err(ChangeError::Locked(locks));
         }
-        for wish in changes {
-            make(&mut change, seen.id, wish).await?;
+        for wish in &self.changes {
+            make(session, self.entry, wish).await?;
         }
-        let (count, bytes): (i64, i64) = sqlx::query_as(
-            "SELECT count(*), coalesce(sum(length(namespace) + length(name) + length(xml)), 0)
-             FROM properties WHERE entry = ?1",
-        )
-        .bind(seen.id)
-        .fetch_one(&mut *change)
-        .await?;
+        let (count, bytes) = session
+            .fetch_one(
+                "SELECT count(*), coalesce(sum(length(namespace) + length(name) + length(xml)), 0)
+                 FROM properties WHERE entry = ?1",
+                &[self.entry.into()],
+                |row| Ok((row.integer(0)?, row.integer(1)?)),
+            )
+            .await?;
         if count > MAX_COUNT || bytes > MAX_BYTES {
-            // Dropping the transaction undoes it.
+            // A refusal undoes what was changed.
             return Err(ChangeError::TooManyProperties);
         }
-        change.commit().await?;
         Ok(())
     }
 }
 
-async fn make(
-    change: &mut SqliteTransaction<'static>,
-    entry: i64,
-    wish: &PropertyChange,
-) -> Result<(), sqlx::Error> {
+async fn make(session: &mut Session<'_>, entry: i64, wish: &PropertyChange) -> Result<(), NamespaceError> {
     match wish {
-        PropertyChange::Set(property) => {
-            sqlx::query(
-                "INSERT INTO properties (entry, namespace, name, xml) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (entry, namespace, name) DO UPDATE SET xml = excluded.xml",
-            )
-            .bind(entry)
-            .bind(&property.namespace)
-            .bind(&property.name)
-            .bind(&property.xml)
-            .execute(&mut **change)
-            .await?;
+        PropertyChange::Set(DeadProperty { namespace, name, xml }) => {
+            let values = [entry.into(), namespace.into(), name.into(), xml.into()];
+            let changed = session
+                .execute(
+                    "UPDATE properties SET xml = ?4 WHERE entry = ?1 AND namespace = ?2 AND name = ?3",
+                    &values,
+                )
+                .await?;
+            if changed == 0 {
+                let insert = "INSERT INTO properties (entry, namespace, name, xml) VALUES (?1, ?2, ?3, ?4)";
+                session.execute(insert, &values).await?;
+            }
         }
         PropertyChange::Remove { namespace, name } => {
-            sqlx::query("DELETE FROM properties WHERE entry = ?1 AND namespace = ?2 AND name = ?3")
-                .bind(entry)
-                .bind(namespace)
-                .bind(name)
-                .execute(&mut **change)
+            session
+                .execute(
+                    "DELETE FROM properties WHERE entry = ?1 AND namespace = ?2 AND name = ?3",
+                    &[entry.into(), namespace.into(), name.into()],
+                )
                 .await?;
         }
     }
@@ -144,27 +191,19 @@ async fn make(
 }
 
 /// Gives an entry the properties of another and no others (§9.8.2).
-pub(super) async fn take_over(
-    connection: &mut SqliteConnection,
-    from: i64,
-    to: i64,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM properties WHERE entry = ?1").bind(to).execute(&mut *connection).await?;
-    sqlx::query(
-        "INSERT INTO properties (entry, namespace, name, xml)
-         SELECT ?2, namespace, name, xml FROM properties WHERE entry = ?1",
-    )
-    .bind(from)
-    .bind(to)
-    .execute(connection)
-    .await?;
-    Ok(())
+pub(super) async fn take_over(session: &mut Session<'_>, from: i64, to: i64) -> Result<(), NamespaceError> {
+    session.execute("DELETE FROM properties WHERE entry = ?1", &[to.into()]).await?;
+    session
+        .execute(
+            "INSERT INTO properties (entry, namespace, name, xml)
+             SELECT ?2, namespace, name, xml FROM properties WHERE entry = ?1",
+            &[from.into(), to.into()],
+        )
+        .await
+        .map(drop)
 }
 
-fn from_row(row: &SqliteRow) -> Result<DeadProperty, NamespaceError> {
-    Ok(DeadProperty {
-        namespace: row.try_get("namespace")?,
-        name: row.try_get("name")?,
-        xml: row.try_get("xml")?,
-    })
+/// From a row with namespace, name and element first.
+fn from_row(row: &Row<'_>) -> Result<DeadProperty, NamespaceError> {
+    Ok(DeadProperty { namespace: row.text(0)?, name: row.text(1)?, xml: row.text(2)? })
 }

@@ -1,9 +1,8 @@
 //! Lookups and listings.
 
-use sqlx::{Row as _, SqliteConnection};
-
-use super::database::{Namespace, NamespaceError};
-use super::entry::{Entry, ROOT_ID};
+use super::database::session::{Row, Session, Sql};
+use super::database::{Namespace, NamespaceError, Transaction};
+use super::entry::{Entry, ROOT_ID, entry_columns};
 use super::path::NsPath;
 
 /// What a path leads to.
@@ -20,9 +19,12 @@ pub enum Lookup {
 }
 
 /// How far a path leads: the deepest entry that exists on it.
+#[derive(Debug, Clone)]
 pub(super) struct Resolved {
     /// The entry.
     pub entry: Entry,
+    /// The directory that it is in; none for the root.
+    pub parent: Option<i64>,
     /// The components of the path that were followed to it.
     pub depth: usize,
 }
@@ -30,30 +32,12 @@ pub(super) struct Resolved {
 impl Namespace {
     /// Looks a path up.
     pub async fn lookup(&self, path: &NsPath) -> Result<Lookup, NamespaceError> {
-        let mut connection = self.readers.acquire().await?;
-        let resolved = resolve(&mut connection, path).await?;
-        Ok(classify(resolved, path))
+        self.read(LookUp { path: path.clone() }).await
     }
 
     /// The path of the file that a replica holds; `None` when no name points to it.
     pub async fn path_of_replica(&self, replica: &str) -> Result<Option<NsPath>, NamespaceError> {
-        let names: Vec<String> = sqlx::query_scalar(
-            "WITH RECURSIVE up (id, parent, name, height) AS (
-                 SELECT id, parent, name, 0 FROM entries WHERE replica = ?1
-                 UNION ALL
-                 SELECT entries.id, entries.parent, entries.name, up.height + 1
-                 FROM up JOIN entries ON entries.id = up.parent
-             )
-             SELECT name FROM up WHERE parent IS NOT NULL ORDER BY height DESC",
-        )
-        .bind(replica)
-        .fetch_all(&self.readers)
-        .await?;
-        if names.is_empty() {
-            return Ok(None);
-        }
-        let text = names.iter().fold(String::new(), |path, name| path + "/" + name);
-        NsPath::parse(&text).map(Some).map_err(|_| NamespaceError::Corrupt("path"))
+        self.read(PathOfReplica { replica: replica.to_owned() }).await
     }
 
     /// Up to `limit` entries of a directory in the order of their names, those after a name if one is given.
@@ -64,14 +48,72 @@ impl Namespace {
         limit: u32,
     ) -> Result<Vec<Entry>, NamespaceError> {
         // No name is empty, so the empty text is before the first.
-        let rows =
-            sqlx::query("SELECT * FROM entries WHERE parent = ?1 AND name > ?2 ORDER BY name LIMIT ?3")
-                .bind(directory)
-                .bind(after.unwrap_or(""))
-                .bind(limit)
-                .fetch_all(&self.readers)
-                .await?;
-        rows.iter().map(Entry::from_row).collect()
+        let after = after.unwrap_or("").to_owned();
+        self.read(ListPage { directory, after, limit }).await
+    }
+}
+
+struct LookUp {
+    path: NsPath,
+}
+
+impl Transaction for LookUp {
+    type Done = Lookup;
+    type Error = NamespaceError;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Lookup, NamespaceError> {
+        Ok(classify(resolve(session, &self.path).await?, &self.path))
+    }
+}
+
+struct PathOfReplica {
+    replica: String,
+}
+
+impl Transaction for PathOfReplica {
+    type Done = Option<NsPath>;
+    type Error = NamespaceError;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Option<NsPath>, NamespaceError> {
+        let names = session
+            .fetch(
+                "WITH RECURSIVE up (id, parent, name, height) AS (
+                     SELECT id, parent, name, 0 FROM entries WHERE replica = ?1
+                     UNION ALL
+                     SELECT entries.id, entries.parent, entries.name, up.height + 1
+                     FROM up JOIN entries ON entries.id = up.parent
+                 )
+                 SELECT name FROM up WHERE parent IS NOT NULL ORDER BY height DESC",
+                &[(&self.replica).into()],
+                |row| row.text(0),
+            )
+            .await?;
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let text = names.iter().fold(String::new(), |path, name| path + "/" + name);
+        NsPath::parse(&text).map(Some).map_err(|_| NamespaceError::Corrupt("path"))
+    }
+}
+
+struct ListPage {
+    directory: i64,
+    after: String,
+    limit: u32,
+}
+
+impl Transaction for ListPage {
+    type Done = Vec<Entry>;
+    type Error = NamespaceError;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Vec<Entry>, NamespaceError> {
+        session
+            .fetch(
+                entry_columns!(" FROM entries WHERE parent = ?1 AND name > ?2 ORDER BY name LIMIT ?3"),
+                &[self.directory.into(), (&self.after).into(), self.limit.into()],
+                Entry::from_row,
+            )
+            .await
     }
 }
 
@@ -85,32 +127,57 @@ pub(super) fn classify(resolved: Resolved, path: &NsPath) -> Lookup {
     }
 }
 
-/// Follows a path as far as it exists, in one statement however deep it is.
-pub(super) async fn resolve(
-    connection: &mut SqliteConnection,
-    path: &NsPath,
-) -> Result<Resolved, NamespaceError> {
-    let row = sqlx::query(
+/// Follows a path as far as it exists.
+pub(super) async fn resolve(session: &mut Session<'_>, path: &NsPath) -> Result<Resolved, NamespaceError> {
+    if session.is_far() { resolve_at_once(session, path).await } else { resolve_by_step(session, path).await }
+}
+
+fn resolved_from_row(row: &Row<'_>, depth: usize) -> Result<Resolved, NamespaceError> {
+    Ok(Resolved { entry: Entry::from_row(row)?, parent: row.maybe_integer(8)?, depth })
+}
+
+/// A statement for each component: where a statement is a call, these are faster than one that walks.
+async fn resolve_by_step(session: &mut Session<'_>, path: &NsPath) -> Result<Resolved, NamespaceError> {
+    const ROOT: &str = entry_columns!(", entries.parent FROM entries WHERE id = ?1");
+    const CHILD: &str = entry_columns!(", entries.parent FROM entries WHERE parent = ?1 AND name = ?2");
+    let mut deepest = None;
+    let mut directory = ROOT_ID;
+    for (depth, name) in path.components().enumerate() {
+        let read = |row: &Row<'_>| resolved_from_row(row, depth + 1);
+        let Some(found) = session.fetch_optional(CHILD, &[directory.into(), name.into()], read).await? else {
+            break;
+        };
+        directory = found.entry.id;
+        deepest = Some(found);
+    }
+    match deepest {
+        Some(found) => Ok(found),
+        None => session.fetch_one(ROOT, &[ROOT_ID.into()], |row| resolved_from_row(row, 0)).await,
+    }
+}
+
+/// One statement however deep the path is: one way to the server and back.
+async fn resolve_at_once(session: &mut Session<'_>, path: &NsPath) -> Result<Resolved, NamespaceError> {
+    const WALK: &str = concat!(
         "WITH RECURSIVE walk (depth, id) AS (
              SELECT 0, ?2
              UNION ALL
              SELECT walk.depth + 1, entries.id
              FROM walk
-             JOIN entries ON entries.parent = walk.id
-                 AND entries.name = json_extract(?1, '$[' || walk.depth || ']')
-         )
-         SELECT walk.depth AS depth, entries.* FROM walk JOIN entries ON entries.id = walk.id
-         ORDER BY walk.depth DESC LIMIT 1",
-    )
-    .bind(to_json(path.components()))
-    .bind(ROOT_ID)
-    .fetch_one(connection)
-    .await?;
-    let depth: i64 = row.try_get("depth")?;
-    Ok(Resolved {
-        entry: Entry::from_row(&row)?,
-        depth: usize::try_from(depth).map_err(|_| NamespaceError::Corrupt("depth"))?,
-    })
+             JOIN entries ON entries.parent = walk.id AND entries.name = (CAST(?1 AS json) ->> walk.depth)
+         ) ",
+        entry_columns!(
+            ", entries.parent, CAST(walk.depth AS bigint) FROM walk JOIN entries ON entries.id = walk.id
+             ORDER BY walk.depth DESC LIMIT 1"
+        )
+    );
+    let components = to_json(path.components());
+    session
+        .fetch_one(Sql::each("", WALK), &[(&components).into(), ROOT_ID.into()], |row| {
+            let depth = usize::try_from(row.integer(9)?).map_err(|_| NamespaceError::Corrupt("depth"))?;
+            resolved_from_row(row, depth)
+        })
+        .await
 }
 
 /// Texts as a JSON array of strings (RFC 8259 §7).

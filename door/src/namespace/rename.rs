@@ -1,11 +1,13 @@
 //! Renaming: one transaction, which changes one row however much is below the name.
 
-use super::change::{ChangeError, make_missing, remove_tree, touch};
-use super::database::Namespace;
+use super::change::{ChangeError, hold, make_missing, remove, touch};
+use super::database::reach::Reach;
+use super::database::session::Session;
+use super::database::{Namespace, Transaction};
 use super::entry::Entry;
 use super::lock::{Shown, Touch, end_locks, obstacles};
 use super::path::NsPath;
-use super::read::{Lookup, Resolved, classify, resolve};
+use super::read::{Lookup, classify, resolve};
 
 /// A name that is to be another.
 #[derive(Debug, Clone)]
@@ -36,59 +38,79 @@ pub enum Target {
 impl Namespace {
     /// Renames. Locks stay behind and end (RFC 4918 §7.6); dead properties go along.
     pub async fn rename(&self, rename: &Rename<'_>) -> Result<Target, ChangeError> {
-        let Rename { from, to, .. } = rename;
-        let (Some(old_parent), Some(_)) = (from.parent(), to.parent()) else { return Err(ChangeError::Root) };
+        let Rename { from, seen, to, overwrite, create_parents, shown } = *rename;
+        if from.parent().is_none() || to.parent().is_none() {
+            return Err(ChangeError::Root);
+        }
         if to.is_within(from) || from.is_within(to) {
             return Err(ChangeError::IntoItself);
         }
-        let mut change = self.begin().await?;
-        match classify(resolve(&mut change, from).await?, from) {
-            Lookup::Found(entry) if entry.is_same(rename.seen) => {}
+        let (from, seen, to, shown) = (from.clone(), seen.clone(), to.clone(), shown.clone());
+        self.change(Move { from, seen, to, overwrite, create_parents, shown }).await
+    }
+}
+
+struct Move {
+    from: NsPath,
+    seen: Entry,
+    to: NsPath,
+    overwrite: bool,
+    create_parents: bool,
+    shown: Shown,
+}
+
+impl Transaction for Move {
+    type Done = Target;
+    type Error = ChangeError;
+
+    /// Two directories that are moved into each other at the same time would be cut off from the tree.
+    fn reach(&self) -> Reach {
+        if self.seen.is_directory() { Reach::Tree } else { Reach::Names }
+    }
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Target, ChangeError> {
+        let Move { from, to, .. } = self;
+        let source = resolve(session, from).await?;
+        match classify(source.clone(), from) {
+            Lookup::Found(entry) if entry.is_same(&self.seen) => {}
             Lookup::Found(_) => return Err(ChangeError::Changed),
             _ => return Err(ChangeError::NotFound),
         }
         let touches = [Touch::Tree(from), Touch::Name(from), Touch::Tree(to), Touch::Name(to)];
-        let locks = obstacles(&mut change, &touches, rename.shown).await?;
+        let locks = obstacles(session, &touches, &self.shown).await?;
         if !locks.is_empty() {
             return Err(ChangeError::Locked(locks));
         }
-        let resolved = resolve(&mut change, to).await?;
-        let (target, parent) = match classify(Resolved { entry: resolved.entry.clone(), ..resolved }, to) {
-            Lookup::Found(_) if !rename.overwrite => return Err(ChangeError::Exists),
-            Lookup::Found(existing) => {
-                remove_tree(&mut change, existing.id).await?;
-                end_locks(&mut change, to).await?;
-                (Target::Replaced, directory_above(&mut change, to).await?)
+        hold(session, &source).await?;
+        let resolved = resolve(session, to).await?;
+        let (target, parent) = match classify(resolved.clone(), to) {
+            Lookup::Found(_) if !self.overwrite => return Err(ChangeError::Exists),
+            Lookup::Found(_) => {
+                // The root has no parent, and is not where this goes.
+                let Some(above) = resolved.parent else { return Err(ChangeError::Root) };
+                remove(session, &resolved).await?;
+                end_locks(session, to).await?;
+                (Target::Replaced, above)
             }
             Lookup::Missing => (Target::New, resolved.entry.id),
-            Lookup::NoParent if rename.create_parents => {
-                // The root has no parent, and is not where this goes.
+            Lookup::NoParent if self.create_parents => {
                 let above = to.parent().unwrap_or_else(NsPath::root);
-                (Target::New, make_missing(&mut change, &resolved, &above).await?)
+                (Target::New, make_missing(session, &resolved, &above).await?)
             }
             Lookup::NoParent => return Err(ChangeError::NoParent),
             Lookup::NotADirectory => return Err(ChangeError::NotADirectory),
         };
-        sqlx::query("UPDATE entries SET parent = ?2, name = ?3 WHERE id = ?1")
-            .bind(rename.seen.id)
-            .bind(parent)
-            .bind(to.name().unwrap_or_default())
-            .execute(&mut *change)
+        session
+            .execute(
+                "UPDATE entries SET parent = ?2, name = ?3 WHERE id = ?1",
+                &[self.seen.id.into(), parent.into(), to.name().unwrap_or_default().into()],
+            )
             .await?;
-        end_locks(&mut change, from).await?;
-        let old_parent = resolve(&mut change, &old_parent).await?.entry.id;
-        touch(&mut change, old_parent).await?;
-        touch(&mut change, parent).await?;
-        change.commit().await?;
+        end_locks(session, from).await?;
+        if let Some(old_parent) = source.parent {
+            touch(session, old_parent).await?;
+        }
+        touch(session, parent).await?;
         Ok(target)
     }
-}
-
-/// The id of the directory that holds a path, which is there.
-async fn directory_above(
-    change: &mut sqlx::sqlite::SqliteTransaction<'static>,
-    path: &NsPath,
-) -> Result<i64, ChangeError> {
-    let above = path.parent().unwrap_or_else(NsPath::root);
-    Ok(resolve(change, &above).await?.entry.id)
 }

@@ -1,8 +1,12 @@
-//! Stories of the namespace on a real database file.
+//! Stories of the namespace, on a real database file and on a real server.
 
 use jiff::{SignedDuration, Timestamp};
 
+mod doors;
+mod place;
 mod webdav;
+
+use place::{Site, on_postgres, on_sqlite, stories};
 
 use super::upload::{Commit, CommitRules, Expectation, FinishedUpload, PendingUpload};
 use super::*;
@@ -10,15 +14,21 @@ use crate::checksum::{Algorithm, Checksum};
 
 const RULES: CommitRules = CommitRules { create_parents: true, late: false };
 
-struct Site {
-    namespace: Namespace,
-    directory: tempfile::TempDir,
-}
-
-async fn site() -> Site {
-    let directory = tempfile::tempdir().unwrap();
-    let namespace = Namespace::open(&directory.path().join("namespace.db")).await.unwrap();
-    Site { namespace, directory }
+stories! {
+    a_lookup_tells_what_is_missing,
+    a_name_appears_only_when_its_upload_is_committed,
+    committing_twice_changes_nothing_and_an_unknown_upload_gets_no_name,
+    replacing_a_file_leaves_its_old_replica_to_be_removed,
+    an_upload_that_its_pool_has_lost_gets_no_name_and_its_replica_is_to_be_removed,
+    an_upload_that_has_its_name_is_not_abandoned,
+    what_was_promised_at_the_start_is_checked_at_the_end,
+    a_refusal_is_remembered_until_the_pool_has_heard_it,
+    an_upload_that_ends_late_does_not_replace_a_younger_file,
+    deleting_a_directory_takes_all_below_it_and_owes_every_replica,
+    a_file_that_was_replaced_since_it_was_looked_at_is_not_deleted,
+    a_directory_is_made_once_and_in_an_existing_one,
+    a_listing_comes_page_by_page_in_the_order_of_names,
+    everything_is_there_after_a_restart,
 }
 
 fn path(text: &str) -> NsPath {
@@ -70,9 +80,7 @@ impl Site {
     }
 }
 
-#[tokio::test]
-async fn a_lookup_tells_what_is_missing() {
-    let site = site().await;
+async fn a_lookup_tells_what_is_missing(site: Site) {
     site.namespace.make_directory(&path("/a \"b\"\\"), &Shown::default()).await.unwrap();
     site.commit(&upload("1", "/a \"b\"\\/ü\u{1}"), RULES).await;
     let cases = [
@@ -88,9 +96,7 @@ async fn a_lookup_tells_what_is_missing() {
     assert_eq!(site.entry("/a \"b\"\\/ü\u{1}").await.file().unwrap().size, 7);
 }
 
-#[tokio::test]
-async fn a_name_appears_only_when_its_upload_is_committed() {
-    let site = site().await;
+async fn a_name_appears_only_when_its_upload_is_committed(site: Site) {
     let pending = upload("1", "/data/file");
     site.namespace.begin_upload(&pending).await.unwrap();
     assert_eq!(site.namespace.lookup(&pending.path).await.unwrap(), Lookup::NoParent);
@@ -101,9 +107,7 @@ async fn a_name_appears_only_when_its_upload_is_committed() {
     assert_eq!(site.namespace.pending_uploads("pool01").await.unwrap(), []);
 }
 
-#[tokio::test]
-async fn committing_twice_changes_nothing_and_an_unknown_upload_gets_no_name() {
-    let site = site().await;
+async fn committing_twice_changes_nothing_and_an_unknown_upload_gets_no_name(site: Site) {
     let pending = upload("1", "/file");
     assert_eq!(site.commit(&pending, RULES).await, Commit::Named);
     assert_eq!(site.finish(&pending, RULES).await, Commit::Named);
@@ -111,9 +115,7 @@ async fn committing_twice_changes_nothing_and_an_unknown_upload_gets_no_name() {
     assert_eq!(site.namespace.lookup(&path("/other")).await.unwrap(), Lookup::Missing);
 }
 
-#[tokio::test]
-async fn replacing_a_file_leaves_its_old_replica_to_be_removed() {
-    let site = site().await;
+async fn replacing_a_file_leaves_its_old_replica_to_be_removed(site: Site) {
     site.commit(&upload("1", "/file"), RULES).await;
     let before = site.entry("/file").await;
     site.commit(&upload("2", "/file"), RULES).await;
@@ -126,9 +128,7 @@ async fn replacing_a_file_leaves_its_old_replica_to_be_removed() {
     assert!(site.namespace.owed_removals("pool01", 10).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn an_upload_that_its_pool_has_lost_gets_no_name_and_its_replica_is_to_be_removed() {
-    let site = site().await;
+async fn an_upload_that_its_pool_has_lost_gets_no_name_and_its_replica_is_to_be_removed(site: Site) {
     let lost = upload("1", "/file");
     site.namespace.begin_upload(&lost).await.unwrap();
 
@@ -140,9 +140,7 @@ async fn an_upload_that_its_pool_has_lost_gets_no_name_and_its_replica_is_to_be_
     assert_eq!(site.namespace.lookup(&path("/file")).await.unwrap(), Lookup::Missing);
 }
 
-#[tokio::test]
-async fn an_upload_that_has_its_name_is_not_abandoned() {
-    let site = site().await;
+async fn an_upload_that_has_its_name_is_not_abandoned(site: Site) {
     let named = upload("1", "/file");
     site.commit(&named, RULES).await;
 
@@ -152,9 +150,7 @@ async fn an_upload_that_has_its_name_is_not_abandoned() {
     assert_eq!(site.entry("/file").await.file().unwrap().etag(), "r-1");
 }
 
-#[tokio::test]
-async fn what_was_promised_at_the_start_is_checked_at_the_end() {
-    let site = site().await;
+async fn what_was_promised_at_the_start_is_checked_at_the_end(site: Site) {
     site.namespace.make_directory(&path("/directory"), &Shown::default()).await.unwrap();
     site.commit(&upload("0", "/file"), RULES).await;
     let expecting = |id: &str, expects| PendingUpload { expects, ..upload(id, "/file") };
@@ -176,9 +172,7 @@ async fn what_was_promised_at_the_start_is_checked_at_the_end() {
     assert_eq!(site.entry("/file").await.file().unwrap().replica, "r-8");
 }
 
-#[tokio::test]
-async fn a_refusal_is_remembered_until_the_pool_has_heard_it() {
-    let site = site().await;
+async fn a_refusal_is_remembered_until_the_pool_has_heard_it(site: Site) {
     let pending = upload("1", "/no/parent");
     let strict = CommitRules { create_parents: false, late: false };
     site.refused(&pending, strict).await;
@@ -188,9 +182,7 @@ async fn a_refusal_is_remembered_until_the_pool_has_heard_it() {
     assert_eq!(site.finish(&pending, RULES).await, Commit::Unknown);
 }
 
-#[tokio::test]
-async fn an_upload_that_ends_late_does_not_replace_a_younger_file() {
-    let site = site().await;
+async fn an_upload_that_ends_late_does_not_replace_a_younger_file(site: Site) {
     let started_at = Timestamp::now() - SignedDuration::from_mins(5);
     let old = PendingUpload { started_at, ..upload("old", "/file") };
     site.namespace.begin_upload(&old).await.unwrap();
@@ -200,9 +192,7 @@ async fn an_upload_that_ends_late_does_not_replace_a_younger_file() {
     assert_eq!(site.entry("/file").await.file().unwrap().replica, "r-young");
 }
 
-#[tokio::test]
-async fn deleting_a_directory_takes_all_below_it_and_owes_every_replica() {
-    let site = site().await;
+async fn deleting_a_directory_takes_all_below_it_and_owes_every_replica(site: Site) {
     for (id, to) in [("1", "/a/x"), ("2", "/a/b/c/y"), ("3", "/ab"), ("4", "/a/b/z")] {
         site.commit(&upload(id, to), RULES).await;
     }
@@ -224,9 +214,7 @@ async fn deleting_a_directory_takes_all_below_it_and_owes_every_replica() {
     ));
 }
 
-#[tokio::test]
-async fn a_file_that_was_replaced_since_it_was_looked_at_is_not_deleted() {
-    let site = site().await;
+async fn a_file_that_was_replaced_since_it_was_looked_at_is_not_deleted(site: Site) {
     site.commit(&upload("1", "/file"), RULES).await;
     let seen = site.entry("/file").await;
     site.commit(&upload("2", "/file"), RULES).await;
@@ -237,9 +225,7 @@ async fn a_file_that_was_replaced_since_it_was_looked_at_is_not_deleted() {
     assert_eq!(site.entry("/file").await.file().unwrap().replica, "r-2");
 }
 
-#[tokio::test]
-async fn a_directory_is_made_once_and_in_an_existing_one() {
-    let site = site().await;
+async fn a_directory_is_made_once_and_in_an_existing_one(site: Site) {
     site.namespace.make_directory(&path("/a"), &Shown::default()).await.unwrap();
     site.commit(&upload("1", "/file"), RULES).await;
     let make = |text: &'static str| {
@@ -253,9 +239,7 @@ async fn a_directory_is_made_once_and_in_an_existing_one() {
     assert!(matches!(make("/file/y").await, ChangeError::NotADirectory));
 }
 
-#[tokio::test]
-async fn a_listing_comes_page_by_page_in_the_order_of_names() {
-    let site = site().await;
+async fn a_listing_comes_page_by_page_in_the_order_of_names(site: Site) {
     for name in ["b", "a", "é", "c"] {
         site.namespace.make_directory(&path(&format!("/{name}")), &Shown::default()).await.unwrap();
     }
@@ -270,14 +254,13 @@ async fn a_listing_comes_page_by_page_in_the_order_of_names() {
     assert_eq!(names, ["a", "b", "c", "é"]);
 }
 
-#[tokio::test]
-async fn everything_is_there_after_a_restart() {
-    let site = site().await;
+async fn everything_is_there_after_a_restart(site: Site) {
     site.commit(&upload("1", "/data/file"), RULES).await;
     site.namespace.begin_upload(&upload("2", "/data/other")).await.unwrap();
     site.namespace.close().await;
-    let again = Namespace::open(&site.directory.path().join("namespace.db")).await.unwrap();
+    let again = site.door("door").await;
     assert!(matches!(again.lookup(&path("/data/file")).await.unwrap(), Lookup::Found(_)));
     let pending = again.pending_uploads("pool01").await.unwrap();
     assert_eq!(pending[0].path, path("/data/other"));
+    again.close().await;
 }

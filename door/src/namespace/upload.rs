@@ -5,11 +5,11 @@
 //! have changed while the bytes moved.
 
 use jiff::Timestamp;
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteRow, SqliteTransaction};
 
-use super::change::{make_missing, touch};
-use super::database::{Namespace, NamespaceError};
+use super::change::{hold, make_missing, owe, touch};
+use super::database::reach::Reach;
+use super::database::session::{Row, Session, Sql};
+use super::database::{Namespace, NamespaceError, Transaction};
 use super::entry::{Entry, from_micros, now_micros};
 use super::lock::{Shown, Touch, obstacles};
 use super::path::NsPath;
@@ -133,64 +133,38 @@ pub enum Commit {
     Unknown,
 }
 
+/// Columns of an upload, followed by a statement's rest.
+macro_rules! upload_columns {
+    ($rest:literal) => {
+        concat!(
+            "SELECT transfer, replica, pool, path, expects, may_overwrite, started_at, refused_status, refused_reason, \
+             tokens, subject, copy_of FROM uploads",
+            $rest
+        )
+    };
+}
+
 impl Namespace {
     /// Remembers an upload before the pool hears of it.
     pub async fn begin_upload(&self, upload: &PendingUpload) -> Result<(), NamespaceError> {
-        let mut change = self.begin().await?;
-        sqlx::query(
-            "INSERT INTO uploads
-                 (transfer, replica, pool, path, expects, may_overwrite, started_at, tokens, subject, copy_of)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        )
-        .bind(&upload.transfer)
-        .bind(&upload.replica)
-        .bind(&upload.pool)
-        .bind(upload.path.as_str())
-        .bind(upload.expects.to_record())
-        .bind(upload.may_overwrite)
-        .bind(upload.started_at.as_microsecond())
-        .bind(upload.shown.tokens.join(" "))
-        .bind(&upload.shown.subject)
-        .bind(upload.copy_of)
-        .execute(&mut *change)
-        .await?;
-        change.commit().await?;
-        Ok(())
+        self.change(Begin { upload: upload.clone(), door: self.door.to_string() }).await
     }
 
-    /// The uploads at a pool that are not settled.
+    /// The uploads of this door at a pool that are not settled.
     pub async fn pending_uploads(&self, pool: &str) -> Result<Vec<PendingUpload>, NamespaceError> {
-        let rows = sqlx::query("SELECT * FROM uploads WHERE pool = ?1 ORDER BY started_at")
-            .bind(pool)
-            .fetch_all(&self.readers)
-            .await?;
-        rows.iter().map(pending_from_row).collect()
+        self.read(Pending { pool: pool.to_owned(), door: self.door.to_string() }).await
     }
 
     /// Forgets an upload that failed, or whose refusal has reached the pool. No error if it is not there.
     pub async fn forget_upload(&self, transfer: &str) -> Result<(), NamespaceError> {
-        let mut change = self.begin().await?;
-        sqlx::query("DELETE FROM uploads WHERE transfer = ?1").bind(transfer).execute(&mut *change).await?;
-        change.commit().await?;
-        Ok(())
+        self.change(Forget { transfer: transfer.to_owned() }).await
     }
 
     /// Forgets an upload that its pool no longer knows, and owes the removal of what it may have left there: a pool that
     /// dies between storing a replica and hearing of its name comes back with the replica and without the transfer.
     /// The upload has no name yet, or it would not be pending.
     pub async fn abandon_upload(&self, transfer: &str) -> Result<(), NamespaceError> {
-        let mut change = self.begin().await?;
-        sqlx::query(
-            "INSERT INTO removals (replica, pool, owed_at) SELECT replica, pool, ?2 FROM uploads WHERE transfer = ?1
-             ON CONFLICT (replica) DO NOTHING",
-        )
-        .bind(transfer)
-        .bind(now_micros())
-        .execute(&mut *change)
-        .await?;
-        sqlx::query("DELETE FROM uploads WHERE transfer = ?1").bind(transfer).execute(&mut *change).await?;
-        change.commit().await?;
-        Ok(())
+        self.change(Abandon { transfer: transfer.to_owned() }).await
     }
 
     /// Gives a finished upload its name, in one transaction with everything that hangs on it: missing directories,
@@ -202,81 +176,205 @@ impl Namespace {
         finished: &FinishedUpload,
         rules: CommitRules,
     ) -> Result<Commit, NamespaceError> {
-        let mut change = self.begin().await?;
-        let row = sqlx::query("SELECT * FROM uploads WHERE transfer = ?1 AND replica = ?2")
-            .bind(transfer)
-            .bind(replica)
-            .fetch_optional(&mut *change)
-            .await?;
-        let Some(row) = row else {
-            let known = is_known(&mut change, replica).await?;
-            return Ok(if known { Commit::Named } else { Commit::Unknown });
-        };
-        let upload = pending_from_row(&row)?;
-        if let Some(refused) = upload.refused {
-            return Ok(Commit::Refused(refused));
-        }
-        if let Err(refused) = name(&mut change, &upload, finished, rules).await? {
-            // Whatever `name` did before it refused is undone.
-            change.rollback().await?;
-            self.refuse(transfer, &refused).await?;
-            return Ok(Commit::Refused(refused));
-        }
-        sqlx::query("DELETE FROM uploads WHERE transfer = ?1").bind(transfer).execute(&mut *change).await?;
-        change.commit().await?;
-        Ok(Commit::Named)
+        let (transfer, replica, finished) = (transfer.to_owned(), replica.to_owned(), finished.clone());
+        self.change(CommitUpload { transfer, replica, finished, rules }).await
     }
 
     /// Remembers checksums of a replica that were computed after it was named. No error if no name points to it any more.
     pub async fn add_checksums(&self, replica: &str, computed: &[Checksum]) -> Result<(), NamespaceError> {
-        let mut change = self.begin().await?;
-        let record: Option<String> = sqlx::query_scalar("SELECT checksums FROM entries WHERE replica = ?1")
-            .bind(replica)
-            .fetch_optional(&mut *change)
-            .await?;
-        let Some(record) = record else { return Ok(()) };
-        let mut checksums = checksum::from_record(&record);
-        let known: Vec<_> = checksums.iter().map(|checksum| checksum.algorithm).collect();
-        checksums.extend(computed.iter().filter(|new| !known.contains(&new.algorithm)).cloned());
-        sqlx::query("UPDATE entries SET checksums = ?2 WHERE replica = ?1")
-            .bind(replica)
-            .bind(checksum::to_record(&checksums))
-            .execute(&mut *change)
-            .await?;
-        change.commit().await?;
-        Ok(())
-    }
-
-    async fn refuse(&self, transfer: &str, refused: &Refused) -> Result<(), NamespaceError> {
-        let mut change = self.begin().await?;
-        sqlx::query("UPDATE uploads SET refused_status = ?2, refused_reason = ?3 WHERE transfer = ?1")
-            .bind(transfer)
-            .bind(i64::from(refused.status))
-            .bind(&refused.reason)
-            .execute(&mut *change)
-            .await?;
-        change.commit().await?;
-        Ok(())
+        self.change(AddChecksums { replica: replica.to_owned(), computed: computed.to_vec() }).await
     }
 }
 
+struct Begin {
+    upload: PendingUpload,
+    door: String,
+}
+
+impl Transaction for Begin {
+    type Done = ();
+    type Error = NamespaceError;
+
+    fn reach(&self) -> Reach {
+        Reach::Own
+    }
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<(), NamespaceError> {
+        let upload = &self.upload;
+        let expects = upload.expects.to_record();
+        let tokens = upload.shown.tokens.join(" ");
+        session
+            .execute(
+                "INSERT INTO uploads
+                     (transfer, replica, pool, path, expects, may_overwrite, started_at, tokens, subject, copy_of, door)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                 ON CONFLICT (transfer) DO NOTHING",
+                &[
+                    (&upload.transfer).into(),
+                    (&upload.replica).into(),
+                    (&upload.pool).into(),
+                    upload.path.as_str().into(),
+                    (&expects).into(),
+                    upload.may_overwrite.into(),
+                    upload.started_at.as_microsecond().into(),
+                    (&tokens).into(),
+                    (&upload.shown.subject).into(),
+                    upload.copy_of.into(),
+                    (&self.door).into(),
+                ],
+            )
+            .await
+            .map(drop)
+    }
+}
+
+struct Pending {
+    pool: String,
+    door: String,
+}
+
+impl Transaction for Pending {
+    type Done = Vec<PendingUpload>;
+    type Error = NamespaceError;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Vec<PendingUpload>, NamespaceError> {
+        session
+            .fetch(
+                upload_columns!(" WHERE door = ?1 AND pool = ?2 ORDER BY started_at"),
+                &[(&self.door).into(), (&self.pool).into()],
+                pending_from_row,
+            )
+            .await
+    }
+}
+
+struct Forget {
+    transfer: String,
+}
+
+impl Transaction for Forget {
+    type Done = ();
+    type Error = NamespaceError;
+
+    fn reach(&self) -> Reach {
+        Reach::Own
+    }
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<(), NamespaceError> {
+        forget(session, &self.transfer).await
+    }
+}
+
+struct Abandon {
+    transfer: String,
+}
+
+impl Transaction for Abandon {
+    type Done = ();
+    type Error = NamespaceError;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<(), NamespaceError> {
+        let transfer = Sql::from("DELETE FROM uploads WHERE transfer = ?1 RETURNING replica, pool");
+        let forgotten = session
+            .fetch_optional(transfer, &[(&self.transfer).into()], |row| Ok((row.text(0)?, row.text(1)?)))
+            .await?;
+        let Some((replica, pool)) = forgotten else { return Ok(()) };
+        session
+            .execute(
+                "INSERT INTO removals (replica, pool, owed_at) VALUES (?1, ?2, ?3) ON CONFLICT (replica) DO NOTHING",
+                &[(&replica).into(), (&pool).into(), now_micros().into()],
+            )
+            .await
+            .map(drop)
+    }
+}
+
+struct CommitUpload {
+    transfer: String,
+    replica: String,
+    finished: FinishedUpload,
+    rules: CommitRules,
+}
+
+impl Transaction for CommitUpload {
+    type Done = Commit;
+    type Error = NamespaceError;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Commit, NamespaceError> {
+        const FIND: Sql = Sql::each(
+            upload_columns!(" WHERE transfer = ?1 AND replica = ?2"),
+            upload_columns!(" WHERE transfer = ?1 AND replica = ?2 FOR UPDATE"),
+        );
+        let ids = [(&self.transfer).into(), (&self.replica).into()];
+        let Some(upload) = session.fetch_optional(FIND, &ids, pending_from_row).await? else {
+            let known = is_known(session, &self.replica).await?;
+            return Ok(if known { Commit::Named } else { Commit::Unknown });
+        };
+        if let Some(refused) = upload.refused {
+            return Ok(Commit::Refused(refused));
+        }
+        if let Err(refused) = name(session, &upload, &self.finished, self.rules).await? {
+            session
+                .execute(
+                    "UPDATE uploads SET refused_status = ?2, refused_reason = ?3 WHERE transfer = ?1",
+                    &[(&self.transfer).into(), i64::from(refused.status).into(), (&refused.reason).into()],
+                )
+                .await?;
+            return Ok(Commit::Refused(refused));
+        }
+        forget(session, &self.transfer).await?;
+        Ok(Commit::Named)
+    }
+}
+
+struct AddChecksums {
+    replica: String,
+    computed: Vec<Checksum>,
+}
+
+impl Transaction for AddChecksums {
+    type Done = ();
+    type Error = NamespaceError;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<(), NamespaceError> {
+        const FIND: Sql = Sql::each(
+            "SELECT checksums FROM entries WHERE replica = ?1",
+            "SELECT checksums FROM entries WHERE replica = ?1 FOR UPDATE",
+        );
+        let replica = (&self.replica).into();
+        let Some(record) = session.fetch_optional(FIND, &[replica], |row| row.text(0)).await? else {
+            return Ok(());
+        };
+        let mut checksums = checksum::from_record(&record);
+        let known: Vec<_> = checksums.iter().map(|checksum| checksum.algorithm).collect();
+        checksums.extend(self.computed.iter().filter(|new| !known.contains(&new.algorithm)).cloned());
+        let record = checksum::to_record(&checksums);
+        session
+            .execute("UPDATE entries SET checksums = ?2 WHERE replica = ?1", &[replica, (&record).into()])
+            .await
+            .map(drop)
+    }
+}
+
+async fn forget(session: &mut Session<'_>, transfer: &str) -> Result<(), NamespaceError> {
+    session.execute("DELETE FROM uploads WHERE transfer = ?1", &[transfer.into()]).await.map(drop)
+}
+
 /// Whether a replica has a name, or had one and waits for its removal.
-pub(super) async fn is_known(
-    change: &mut SqliteTransaction<'static>,
-    replica: &str,
-) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM entries WHERE replica = ?1)
-             OR EXISTS (SELECT 1 FROM removals WHERE replica = ?1)",
-    )
-    .bind(replica)
-    .fetch_one(&mut **change)
-    .await
+pub(super) async fn is_known(session: &mut Session<'_>, replica: &str) -> Result<bool, NamespaceError> {
+    session
+        .fetch_one(
+            "SELECT EXISTS (SELECT 1 FROM entries WHERE replica = ?1)
+                 OR EXISTS (SELECT 1 FROM removals WHERE replica = ?1)",
+            &[replica.into()],
+            |row| row.flag(0),
+        )
+        .await
 }
 
 /// Lets an upload's path point to its replica. It refuses before it changes anything.
 pub(super) async fn name(
-    change: &mut SqliteTransaction<'static>,
+    session: &mut Session<'_>,
     upload: &PendingUpload,
     finished: &FinishedUpload,
     rules: CommitRules,
@@ -286,7 +384,7 @@ pub(super) async fn name(
         return Ok(Err(Refused::new(409, "the root is a directory")));
     };
     let size = i64::try_from(finished.size).map_err(|_| NamespaceError::Corrupt("size"))?;
-    let resolved = resolve(change, path).await?;
+    let resolved = resolve(session, path).await?;
     let missing = path.components().count() - resolved.depth;
     let existing = (missing == 0).then_some(&resolved.entry);
     if let Some(refused) = check(upload, existing, rules) {
@@ -298,66 +396,66 @@ pub(super) async fn name(
     if missing > 1 && !rules.create_parents {
         return Ok(Err(Refused::new(409, "the parent directory does not exist")));
     }
-    if is_locked(change, upload, &resolved).await? {
+    if is_locked(session, upload, &resolved).await? {
         return Ok(Err(Refused::new(423, "somebody else has locked it while the upload ran")));
     }
     let now = now_micros();
     let checksums = checksum::to_record(&finished.checksums);
     if let Some(existing) = existing {
-        sqlx::query(
-            "INSERT INTO removals (replica, pool, owed_at) SELECT replica, pool, ?2 FROM entries WHERE id = ?1",
-        )
-        .bind(existing.id)
-        .bind(now)
-        .execute(&mut **change)
-        .await?;
-        sqlx::query(
-            "UPDATE entries SET replica = ?2, pool = ?3, size = ?4, checksums = ?5, modified_at = ?6 WHERE id = ?1",
-        )
-        .bind(existing.id)
-        .bind(&upload.replica)
-        .bind(&upload.pool)
-        .bind(size)
-        .bind(checksums)
-        .bind(now)
-        .execute(&mut **change)
-        .await?;
+        hold(session, &resolved).await?;
+        owe(session, existing.id).await?;
+        session
+            .execute(
+                "UPDATE entries SET replica = ?2, pool = ?3, size = ?4, checksums = ?5, modified_at = ?6 WHERE id = ?1",
+                &[
+                    existing.id.into(),
+                    (&upload.replica).into(),
+                    (&upload.pool).into(),
+                    size.into(),
+                    (&checksums).into(),
+                    now.into(),
+                ],
+            )
+            .await?;
         if let Some(original) = upload.copy_of {
-            take_over(change, original, existing.id).await?;
+            take_over(session, original, existing.id).await?;
         }
         return Ok(Ok(()));
     }
-    let parent = make_missing(change, &resolved, &parent_path).await?;
-    let made = sqlx::query(
-        "INSERT INTO entries (parent, name, replica, pool, size, checksums, created_at, modified_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
-    )
-    .bind(parent)
-    .bind(name)
-    .bind(&upload.replica)
-    .bind(&upload.pool)
-    .bind(size)
-    .bind(checksums)
-    .bind(now)
-    .execute(&mut **change)
-    .await?;
+    let parent = make_missing(session, &resolved, &parent_path).await?;
+    let made = session
+        .fetch_one(
+            "INSERT INTO entries (parent, name, replica, pool, size, checksums, created_at, modified_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) RETURNING id",
+            &[
+                parent.into(),
+                name.into(),
+                (&upload.replica).into(),
+                (&upload.pool).into(),
+                size.into(),
+                (&checksums).into(),
+                now.into(),
+            ],
+            |row| row.integer(0),
+        )
+        .await?;
     if let Some(original) = upload.copy_of {
-        take_over(change, original, made.last_insert_rowid()).await?;
+        take_over(session, original, made).await?;
     }
-    touch(change, parent).await?;
+    touch(session, parent).await?;
     Ok(Ok(()))
 }
 
 /// Whether a lock stands against it now, which need not have been there when the upload began.
 async fn is_locked(
-    change: &mut SqliteTransaction<'static>,
+    session: &mut Session<'_>,
     upload: &PendingUpload,
     resolved: &Resolved,
 ) -> Result<bool, NamespaceError> {
     // Where the first name appears that is not there yet.
     let directory = upload.path.first(resolved.depth);
     let touches = [Touch::Entry(&upload.path), Touch::Entry(&directory)];
-    Ok(!obstacles(change, &touches, &upload.shown).await?.is_empty())
+    Ok(!obstacles(session, &touches, &upload.shown).await?.is_empty())
 }
 
 fn check(upload: &PendingUpload, existing: Option<&Entry>, rules: CommitRules) -> Option<Refused> {
@@ -380,28 +478,27 @@ fn check(upload: &PendingUpload, existing: Option<&Entry>, rules: CommitRules) -
     None
 }
 
-fn pending_from_row(row: &SqliteRow) -> Result<PendingUpload, NamespaceError> {
-    let status: Option<i64> = row.try_get("refused_status")?;
-    let refused = match status {
+fn pending_from_row(row: &Row<'_>) -> Result<PendingUpload, NamespaceError> {
+    let refused = match row.maybe_integer(7)? {
         None => None,
         Some(status) => Some(Refused {
             status: u16::try_from(status).map_err(|_| NamespaceError::Corrupt("status"))?,
-            reason: row.try_get::<Option<String>, _>("refused_reason")?.unwrap_or_default(),
+            reason: row.maybe_text(8)?.unwrap_or_default(),
         }),
     };
     Ok(PendingUpload {
-        transfer: row.try_get("transfer")?,
-        replica: row.try_get("replica")?,
-        pool: row.try_get("pool")?,
-        path: NsPath::parse(row.try_get("path")?).map_err(|_| NamespaceError::Corrupt("path"))?,
-        expects: Expectation::from_record(row.try_get("expects")?)?,
-        may_overwrite: row.try_get("may_overwrite")?,
+        transfer: row.text(0)?,
+        replica: row.text(1)?,
+        pool: row.text(2)?,
+        path: NsPath::parse(&row.text(3)?).map_err(|_| NamespaceError::Corrupt("path"))?,
+        expects: Expectation::from_record(&row.text(4)?)?,
+        may_overwrite: row.flag(5)?,
         shown: Shown {
-            tokens: row.try_get::<&str, _>("tokens")?.split_whitespace().map(str::to_owned).collect(),
-            subject: row.try_get("subject")?,
+            tokens: row.text(9)?.split_whitespace().map(str::to_owned).collect(),
+            subject: row.text(10)?,
         },
-        copy_of: row.try_get("copy_of")?,
-        started_at: from_micros(row.try_get("started_at")?)?,
+        copy_of: row.maybe_integer(11)?,
+        started_at: from_micros(row.integer(6)?)?,
         refused,
     })
 }

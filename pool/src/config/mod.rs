@@ -25,6 +25,7 @@ use penstock_service::{LogFilter, trace};
 pub use penstock_service::records::RecordTarget;
 
 pub use self::error::ConfigError;
+pub use self::marking::MarkingTable;
 use self::units::ByteSize;
 use crate::checksum::AlgorithmSet;
 use crate::engine::file::IoMode;

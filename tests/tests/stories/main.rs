@@ -10,6 +10,7 @@ mod contract;
 mod copies;
 mod crash;
 mod digests;
+mod doors;
 mod environment;
 mod expectation;
 mod guide;

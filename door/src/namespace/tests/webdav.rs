@@ -6,6 +6,21 @@ use super::*;
 use crate::namespace::lock::{LockError, NewLock};
 use crate::namespace::rename::{Rename, Target};
 
+stories! {
+    a_tree_moves_with_one_name_and_keeps_what_is_below_and_its_properties,
+    what_is_at_the_new_name_goes_with_all_below_and_its_replicas_are_owed,
+    a_rename_that_cannot_be_is_refused_and_changes_nothing,
+    properties_are_set_and_removed_together_and_go_with_their_file,
+    more_properties_than_are_kept_are_refused_whole,
+    a_copy_takes_over_the_properties_of_its_original_and_no_others,
+    a_lock_stands_against_every_change_by_those_who_do_not_show_it,
+    a_lock_on_a_directory_guards_its_names_and_a_deep_one_all_below,
+    locks_exclude_each_other_unless_all_are_shared,
+    a_lock_ends_by_itself_unless_it_is_refreshed,
+    locks_of_a_page_are_those_of_its_own_entries,
+    checksums_that_are_computed_later_are_added_to_those_that_are_known,
+}
+
 fn shown(token: &str) -> Shown {
     Shown { tokens: vec![token.to_owned()], subject: "paul".into() }
 }
@@ -54,9 +69,7 @@ impl Site {
     }
 }
 
-#[tokio::test]
-async fn a_tree_moves_with_one_name_and_keeps_what_is_below_and_its_properties() {
-    let site = site().await;
+async fn a_tree_moves_with_one_name_and_keeps_what_is_below_and_its_properties(site: Site) {
     let deep = site.file("1", "/a/b/c/file").await;
     site.set("/a/b/c/file", &[PropertyChange::Set(property("p", "v"))]).await.unwrap();
     site.namespace.make_directory(&path("/x"), &Shown::default()).await.unwrap();
@@ -69,9 +82,7 @@ async fn a_tree_moves_with_one_name_and_keeps_what_is_below_and_its_properties()
     assert!(site.namespace.owed_removals("pool01", 10).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn what_is_at_the_new_name_goes_with_all_below_and_its_replicas_are_owed() {
-    let site = site().await;
+async fn what_is_at_the_new_name_goes_with_all_below_and_its_replicas_are_owed(site: Site) {
     site.file("1", "/new").await;
     site.file("2", "/old/one").await;
     site.file("3", "/old/sub/two").await;
@@ -84,9 +95,7 @@ async fn what_is_at_the_new_name_goes_with_all_below_and_its_replicas_are_owed()
     assert_eq!(owed, ["r-2", "r-3"]);
 }
 
-#[tokio::test]
-async fn a_rename_that_cannot_be_is_refused_and_changes_nothing() {
-    let site = site().await;
+async fn a_rename_that_cannot_be_is_refused_and_changes_nothing(site: Site) {
     site.file("1", "/a/file").await;
     site.file("2", "/other").await;
     let none = Shown::default();
@@ -103,9 +112,7 @@ async fn a_rename_that_cannot_be_is_refused_and_changes_nothing() {
     assert!(site.is_there("/a/file").await && site.is_there("/other").await);
 }
 
-#[tokio::test]
-async fn properties_are_set_and_removed_together_and_go_with_their_file() {
-    let site = site().await;
+async fn properties_are_set_and_removed_together_and_go_with_their_file(site: Site) {
     site.file("1", "/file").await;
     let set = |name, value| PropertyChange::Set(property(name, value));
     let remove = |name: &str| PropertyChange::Remove { namespace: "urn:z".into(), name: name.into() };
@@ -122,9 +129,7 @@ async fn properties_are_set_and_removed_together_and_go_with_their_file() {
     assert!(site.namespace.properties(id.id).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn more_properties_than_are_kept_are_refused_whole() {
-    let site = site().await;
+async fn more_properties_than_are_kept_are_refused_whole(site: Site) {
     site.file("1", "/file").await;
     let many: Vec<_> =
         (0..300).map(|number| PropertyChange::Set(property(&format!("p{number}"), ""))).collect();
@@ -134,9 +139,7 @@ async fn more_properties_than_are_kept_are_refused_whole() {
     assert!(site.properties("/file").await.is_empty());
 }
 
-#[tokio::test]
-async fn a_copy_takes_over_the_properties_of_its_original_and_no_others() {
-    let site = site().await;
+async fn a_copy_takes_over_the_properties_of_its_original_and_no_others(site: Site) {
     let original = site.file("1", "/file").await;
     site.set("/file", &[PropertyChange::Set(property("a", "1"))]).await.unwrap();
     site.file("2", "/old").await;
@@ -148,9 +151,7 @@ async fn a_copy_takes_over_the_properties_of_its_original_and_no_others() {
     }
 }
 
-#[tokio::test]
-async fn a_lock_stands_against_every_change_by_those_who_do_not_show_it() {
-    let site = site().await;
+async fn a_lock_stands_against_every_change_by_those_who_do_not_show_it(site: Site) {
     let seen = site.file("1", "/dir/file").await;
     site.namespace.lock(new_lock("urn:1", "/dir/file")).await.unwrap();
     let none = Shown { tokens: Vec::new(), subject: "paul".into() };
@@ -171,9 +172,7 @@ async fn a_lock_stands_against_every_change_by_those_who_do_not_show_it() {
     assert!(site.namespace.find_lock("urn:1").await.unwrap().is_none(), "it ends with what it was on");
 }
 
-#[tokio::test]
-async fn a_lock_on_a_directory_guards_its_names_and_a_deep_one_all_below() {
-    let site = site().await;
+async fn a_lock_on_a_directory_guards_its_names_and_a_deep_one_all_below(site: Site) {
     site.file("1", "/dir/sub/file").await;
     let taken = |at: &'static str, new: &'static str| {
         let namespace = site.namespace.clone();
@@ -193,9 +192,7 @@ async fn a_lock_on_a_directory_guards_its_names_and_a_deep_one_all_below() {
     assert_eq!(taken("/dirty", "/dirt").await, 0, "a name that only begins alike is another");
 }
 
-#[tokio::test]
-async fn locks_exclude_each_other_unless_all_are_shared() {
-    let site = site().await;
+async fn locks_exclude_each_other_unless_all_are_shared(site: Site) {
     site.file("1", "/dir/file").await;
     let shared = |token: &str, at: &str| NewLock { exclusive: false, ..new_lock(token, at) };
     site.namespace.lock(shared("urn:1", "/dir/file")).await.unwrap();
@@ -213,9 +210,7 @@ async fn locks_exclude_each_other_unless_all_are_shared() {
     assert!(obstacles.is_empty(), "one of several shared locks is enough");
 }
 
-#[tokio::test]
-async fn a_lock_ends_by_itself_unless_it_is_refreshed() {
-    let site = site().await;
+async fn a_lock_ends_by_itself_unless_it_is_refreshed(site: Site) {
     site.file("1", "/file").await;
     let short = Duration::from_secs(1);
     site.namespace.lock(NewLock { timeout: short, ..new_lock("urn:1", "/file") }).await.unwrap();
@@ -229,9 +224,7 @@ async fn a_lock_ends_by_itself_unless_it_is_refreshed() {
     site.namespace.lock(new_lock("urn:2", "/file")).await.unwrap();
 }
 
-#[tokio::test]
-async fn locks_of_a_page_are_those_of_its_own_entries() {
-    let site = site().await;
+async fn locks_of_a_page_are_those_of_its_own_entries(site: Site) {
     for (id, at) in [("1", "/é/a"), ("2", "/é/b/deep"), ("3", "/é/c")] {
         site.file(id, at).await;
     }
@@ -250,9 +243,7 @@ async fn locks_of_a_page_are_those_of_its_own_entries() {
     assert!(site.namespace.locks_of_page(&NsPath::root(), "a", "é").await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn checksums_that_are_computed_later_are_added_to_those_that_are_known() {
-    let site = site().await;
+async fn checksums_that_are_computed_later_are_added_to_those_that_are_known(site: Site) {
     site.file("1", "/file").await;
     let md5 = Checksum::new(Algorithm::Md5, vec![9; 16]).unwrap();
     let other_adler = Checksum::new(Algorithm::Adler32, vec![9; 4]).unwrap();

@@ -1,0 +1,196 @@
+//! SQLite: one file, one door.
+//!
+//! Changes run on a thread of their own ([`super::writer`]), lookups on threads of the runtime that may wait for the disk:
+//! either is one hand-over, however many statements it has.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+use tokio::sync::Semaphore;
+
+use super::session::{Session, Value};
+use super::writer::Writer;
+use super::{NamespaceError, NamespacePlace, QueryError, Transaction};
+use crate::namespace::entry::{ROOT_ID, now_micros};
+
+/// Readers at once. Each mostly waits for memory, so a few more than cores are enough.
+const READERS: usize = 8;
+/// How long a connection waits for another process (an admin's `sqlite3`) that holds the lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request waits for its turn before it is told to come back.
+pub(super) const TURN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Statements that each connection keeps ready; there are about fifty in all.
+const STATEMENTS: usize = 64;
+/// Pages of the write-ahead log after which it is copied into the file: 32 MiB, so that what many small changes do to
+/// the same pages is copied once.
+const CHECKPOINT_PAGES: i64 = 8192;
+/// Memory for pages of each connection, in KiB.
+const READER_CACHE_KIB: i64 = 4 * 1024;
+const WRITER_CACHE_KIB: i64 = 32 * 1024;
+
+/// An open file.
+#[derive(Debug, Clone)]
+pub struct Sqlite {
+    writer: Writer,
+    readers: Arc<Readers>,
+}
+
+#[derive(Debug)]
+struct Readers {
+    path: PathBuf,
+    turns: Arc<Semaphore>,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Sqlite {
+    /// Opens the file, or makes it.
+    pub async fn open(path: &Path, door: &str) -> Result<Self, NamespaceError> {
+        let place = || NamespacePlace::Sqlite(path.to_owned());
+        migrate(path).await?;
+        let (file, door) = (path.to_owned(), door.to_owned());
+        let opened = tokio::task::spawn_blocking(move || -> Result<_, rusqlite::Error> {
+            let connection = connect(&file, Access::Write)?;
+            prepare(&connection, &door)?;
+            Ok(connection)
+        });
+        let connection = opened
+            .await
+            .map_err(|_| QueryError::Closed)
+            .and_then(|opened| opened.map_err(QueryError::from))
+            .map_err(|source| NamespaceError::Open { place: place(), source })?;
+        let writer = Writer::start(connection).map_err(|error| NamespaceError::Unsuited {
+            place: place(),
+            problem: format!("its thread does not start: {error}"),
+        })?;
+        let readers = Readers {
+            path: path.to_owned(),
+            turns: Arc::new(Semaphore::new(READERS)),
+            idle: Mutex::default(),
+        };
+        Ok(Self { writer, readers: Arc::new(readers) })
+    }
+
+    /// Makes a change.
+    pub async fn change<T: Transaction>(&self, transaction: T) -> Result<T::Done, T::Error> {
+        self.writer.change(transaction).await
+    }
+
+    /// Looks something up.
+    pub async fn read<T: Transaction>(&self, transaction: T) -> Result<T::Done, T::Error> {
+        let failed = |error: QueryError| T::Error::from(error.into());
+        let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(&self.readers.turns).acquire_owned())
+            .await
+            .map_err(|_| failed(QueryError::Busy))?
+            .map_err(|_| failed(QueryError::Closed))?;
+        let readers = Arc::clone(&self.readers);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut connection =
+                readers.take().map_err(|error| T::Error::from(QueryError::from(error).into()))?;
+            let result = run(&transaction, &mut connection);
+            readers.give_back(connection);
+            drop(turn);
+            result
+        });
+        reading.await.map_err(|_| failed(QueryError::Closed))?
+    }
+
+    /// Ends all connections when what runs has ended.
+    pub async fn close(&self) {
+        self.readers.turns.close();
+        let readers = Arc::clone(&self.readers);
+        // Closing is the disk's work, too. It cannot fail but by a panic, which has been told of.
+        let _ = tokio::task::spawn_blocking(move || readers.lock().clear()).await;
+        self.writer.close().await;
+    }
+}
+
+impl Readers {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        // A list of connections is whole whatever happened to the thread that held it.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Result<Connection, rusqlite::Error> {
+        let idle = self.lock().pop();
+        idle.map_or_else(|| connect(&self.path, Access::Read), Ok)
+    }
+
+    fn give_back(&self, connection: Connection) {
+        if !self.turns.is_closed() {
+            self.lock().push(connection);
+        }
+    }
+}
+
+/// Runs a transaction's statements on this thread. They never wait, so neither does the future that they make up.
+pub(super) fn run<T: Transaction>(transaction: &T, connection: &mut Connection) -> Result<T::Done, T::Error> {
+    let mut session = Session::Sqlite(connection);
+    let future = std::pin::pin!(transaction.run(&mut session));
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(NamespaceError::from(QueryError::Closed).into()),
+    }
+}
+
+/// Makes the file and brings its tables up to date.
+async fn migrate(path: &Path) -> Result<(), NamespaceError> {
+    let place = || NamespacePlace::Sqlite(path.to_owned());
+    let open_error =
+        |error: sqlx::Error| NamespaceError::Open { place: place(), source: QueryError::from(error) };
+    let mut connection = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .connect()
+        .await
+        .map_err(open_error)?;
+    // Not `run`, whose future cannot be shown to be Send (sqlx's own way around it).
+    let migrated = sqlx::migrate!("./migrations/sqlite").run_direct(None, &mut connection, false).await;
+    sqlx::Connection::close(connection).await.map_err(open_error)?;
+    migrated.map_err(|source| NamespaceError::Migrate { place: place(), source: Arc::new(source) })
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+fn connect(path: &Path, access: Access) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "foreign_keys", true)?;
+    match access {
+        Access::Read => {
+            connection.pragma_update(None, "query_only", true)?;
+            connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+        }
+        Access::Write => {
+            // A pool forgets an upload once its name is committed, so the commit must survive a power cut.
+            connection.pragma_update(None, "synchronous", "full")?;
+            connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+            connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        }
+    }
+    Ok(connection)
+}
+
+/// The root, and whose the uploads are: the file has one door, whatever it was called before.
+fn prepare(connection: &Connection, door: &str) -> Result<(), rusqlite::Error> {
+    connection.execute(
+        "INSERT INTO entries (id, name, created_at, modified_at) VALUES (?1, '', ?2, ?2) ON CONFLICT DO NOTHING",
+        [Value::from(ROOT_ID), now_micros().into()],
+    )?;
+    connection.execute("UPDATE uploads SET door = ?1 WHERE door <> ?1", [Value::from(door)])?;
+    Ok(())
+}
