@@ -31,7 +31,6 @@ pub mod pool_client;
 pub mod ports;
 pub mod postgres;
 pub mod process;
-pub mod proxies;
 pub mod python;
 pub mod raw;
 pub mod remote;

@@ -5,10 +5,14 @@
 //!
 //! Who asks is whoever made the connection, by certificate: a token or password beside it says nothing here.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
+use tracing::Instrument as _;
 
 use super::answer::{self, Answer, Refusal};
 use super::exchange::Exchange;
@@ -34,16 +38,29 @@ pub fn is_for(exchange: &Exchange) -> bool {
     rules.gridsite && exchange.head.method == Method::POST && exchange.head.uri.path() == rules.path
 }
 
-/// Answers it.
+/// Answers it. Whatever becomes of the client: GridSite's own programs send what they have to, and close the connection
+/// without a look at the answer.
 pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
-    let asker = asker(exchange)?;
-    let body = request_body::xml(exchange).await?;
-    let (dialect, call) = soap::read(&body);
+    let (asker, service) = (asker(exchange)?, Arc::clone(&exchange.service));
+    let body = exchange.body.take();
+    let serving = async move {
+        let body = match body {
+            Some(body) => request_body::read_all(body, service.limits.xml_bytes.0).await?,
+            None => Bytes::new(),
+        };
+        Ok(serve(&service, &asker, &body).await)
+    };
+    let served = tokio::spawn(serving.in_current_span()).await;
+    served.unwrap_or_else(|_| Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the door stops")))
+}
+
+async fn serve(service: &Service, asker: &Asker, body: &[u8]) -> Answer {
+    let (dialect, call) = soap::read(body);
     let (operation, carried_out) = match call {
         Err(error) => ("unknown", Err(Fault::from(error))),
-        Ok(call) => (call.name(), carry_out(&exchange.service, &asker, &call, Timestamp::now()).await),
+        Ok(call) => (call.name(), carry_out(service, asker, &call, Timestamp::now()).await),
     };
-    Ok(match carried_out {
+    match carried_out {
         Ok(result) => {
             tracing::info!(subject = asker.name, operation, "delegation");
             envelope(StatusCode::OK, dialect, soap::answer(dialect, operation, &result))
@@ -54,7 +71,7 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
             let text = soap::fault(dialect, fault.theirs, &fault.text);
             envelope(StatusCode::INTERNAL_SERVER_ERROR, dialect, text)
         }
-    })
+    }
 }
 
 /// Why an operation is not done.

@@ -3,30 +3,24 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use penstock_tests::certificates::Authority;
 use penstock_tests::curl::{Answer, Curl};
 use penstock_tests::files;
-use penstock_tests::pair::Pair;
-use penstock_tests::ports;
-use penstock_tests::proxies::{Believing, hashed, proxy};
+use penstock_tests::grid::{Credential, Grid, Proxy};
+use penstock_tests::remote::openssl::{self, Believing};
 use penstock_tests::room::Room;
+use penstock_tests::secure_site::{Plan, SecureSite};
 
-const FILE_BYTES: usize = 300_000;
+const FILE_BYTES: u64 = 300_000;
 
 /// A door with https and a pool, a user with a proxy, and a server that gives its file to nobody but such users.
 struct Stage {
-    pair: Pair,
+    site: SecureSite,
     far: Believing,
     original: Vec<u8>,
-    /// `https://localhost:PORT` of the door.
-    door: String,
-    /// The user's proxy with its key.
-    proxy: PathBuf,
-    /// Whom clients believe.
-    authority: PathBuf,
-    /// The same as a directory.
-    hashed: PathBuf,
-    _room: Room,
+    /// The user's proxy.
+    proxy: Credential,
+    /// Whom clients believe, as a directory.
+    trust: PathBuf,
 }
 
 /// What a program said.
@@ -39,45 +33,47 @@ struct Said {
 impl Stage {
     fn new() -> Stage {
         let room = Room::new();
-        let authority = Authority::new(room.path(), "grid");
-        let alice = authority.issue("alice");
-        let proxy = proxy(room.path(), "alice", &alice);
-        let original = files::bytes(FILE_BYTES as u64, 5);
-        let far = Believing::serving("theirs", &original, &authority);
-        let server = authority.issue("door");
-        let [https] = ports::free();
-        let ca = authority.certificate();
-        let pair = Pair::start_with_door(
-            &format!("tpc.allow_loopback = true\ntpc.ca = \"{}\"\n", ca.display()),
-            &format!(
-                "anonymous = \"write\"\n\
-                 authentication.authorities = \"{}\"\n\
-                 tls = {{ listen = \"{https}\", cert = \"{}\", key = \"{}\" }}\n",
-                ca.display(),
-                server.certificate.display(),
-                server.key.display()
-            ),
+        let grid = Grid::new(room.path());
+        let proxy = grid.proxy("alice-proxy", &grid.user("alice"), Proxy::default());
+        let policy = room.join("policy.toml");
+        let rules =
+            "[[rules]]\ndn = \"/C=XX/O=Grid/CN=alice\"\nprefix = \"/\"\nrights = [\"modify\", \"read\"]\n";
+        std::fs::write(&policy, rules).unwrap();
+        let tables = format!(
+            "[copy]\nallow_loopback = true\n[authentication]\nauthorities = \"{}\"\npolicy = \"{}\"\n",
+            grid.trust().display(),
+            policy.display()
         );
-        Stage {
-            pair,
-            far,
-            original,
-            door: format!("https://localhost:{}", https.port()),
-            proxy,
-            authority: ca,
-            hashed: hashed(room.path(), &authority),
-            _room: room,
-        }
+        // The site's own authority signs for the far side, too.
+        let pool = format!(
+            "tpc.allow_loopback = true\ntpc.ca = \"{}\"\n",
+            room.join("site").join("ca.pem").display()
+        );
+        let users = std::fs::read_dir(grid.trust()).unwrap().flatten().map(|entry| entry.path());
+        let users = users.into_iter().find(|path| path.extension().is_some_and(|end| end == "0")).unwrap();
+        let site = Plan::new().tables(&tables).pool(&pool).start_in(room);
+        let original = files::bytes(FILE_BYTES, 5);
+        let far = Believing::serving("theirs", &original, &site.authority.issue("far"), &users);
+        let trust = site.room().join("trust-of-clients");
+        std::fs::create_dir(&trust).unwrap();
+        std::fs::copy(site.authority.certificate(), trust.join("site.pem")).unwrap();
+        std::fs::copy(users, trust.join("users.pem")).unwrap();
+        openssl::rehash(&trust);
+        Stage { site, far, original, proxy, trust }
     }
 
     /// Where the door tells clients to delegate.
     fn endpoint(&self) -> String {
-        format!("{}/gridsite-delegation", self.door)
+        self.site.url("/gridsite-delegation")
     }
 
     /// curl with the proxy.
     fn curl(&self, url: &str) -> Curl {
-        Curl::new(url).arg("--cacert").arg(&self.authority).arg("--cert").arg(&self.proxy)
+        Curl::new(url)
+            .arg("--cacert")
+            .arg(self.site.authority.certificate())
+            .arg("--cert")
+            .arg(&self.proxy.file)
     }
 
     /// A copy of the far side's file, asked for at this URL of the door.
@@ -95,40 +91,42 @@ impl Stage {
         let mut command = Command::new(program);
         command
             .arg("--cert")
-            .arg(&self.proxy)
+            .arg(&self.proxy.file)
             .arg("--key")
-            .arg(&self.proxy)
+            .arg(&self.proxy.file)
             .arg("--capath")
-            .arg(&self.hashed);
+            .arg(&self.trust);
         run(command.args(more).arg(self.endpoint()), program)
     }
 
     fn has(&self, path: &str) -> bool {
-        self.pair.get(path).expect(200).body == self.original
+        self.site.curl(path).follow().run().expect(200).body == self.original
     }
 
-    /// Nobody has written the delegated key down.
+    /// Nobody has written the delegated key down: neither told nor stored.
     fn tells_no_secret(&self) {
-        let own = std::fs::read_to_string(&self.proxy).unwrap();
-        let secret = own.split("PRIVATE KEY-----").nth(1).unwrap().lines().nth(3).unwrap();
-        for text in [self.pair.door.stderr(), self.pair.door.stdout(), self.pair.pool.daemon.stderr()] {
-            assert!(!text.contains("PRIVATE KEY") && !text.contains(secret), "{text}");
+        let own = ["BEGIN PRIVATE KEY", "BEGIN RSA PRIVATE KEY"];
+        for text in [self.site.door.stderr(), self.site.door.stdout(), self.site.pool.daemon.stderr()] {
+            assert!(own.iter().all(|mark| !text.contains(mark)), "{text}");
         }
-        assert!(!contains_key(self.pair.directory()), "a key is on the disk");
+        for file in ["namespace.db", "namespace.db-wal"] {
+            let bytes = std::fs::read(self.site.room().join(file)).unwrap_or_default();
+            assert!(!bytes.windows(11).any(|window| window == b"PRIVATE KEY"), "{file}");
+        }
+        let root = self.site.pool.root();
+        assert!(!contains_key(&root), "a key is below {}", root.display());
     }
 }
 
-/// Whether a file below holds a private key besides those that the daemons were given.
+/// Whether a file below holds a private key.
 fn contains_key(directory: &Path) -> bool {
-    std::fs::read_dir(directory).unwrap().flatten().any(|entry| {
+    std::fs::read_dir(directory).into_iter().flatten().flatten().any(|entry| {
         let path = entry.path();
-        match path.is_dir() {
-            true => contains_key(&path),
-            false => {
-                let bytes = std::fs::read(&path).unwrap_or_default();
-                bytes.windows(12).any(|window| window == b"PRIVATE KEY-")
-            }
+        if path.is_dir() {
+            return contains_key(&path);
         }
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        bytes.windows(11).any(|window| window == b"PRIVATE KEY")
     })
 }
 
@@ -142,7 +140,7 @@ fn run(command: &mut Command, program: &str) -> Said {
 #[test]
 fn a_copy_asks_for_a_delegation_uses_it_and_asks_again_when_it_is_destroyed() {
     let stage = Stage::new();
-    let url = format!("{}/ours", stage.door);
+    let url = stage.site.url("/ours");
 
     let asked = stage.copy(&url).expect(302);
     assert_eq!(asked.header("X-Delegate-To"), Some(stage.endpoint().as_str()));
@@ -182,15 +180,15 @@ fn davix_delegates_by_itself_when_it_is_asked_to() {
     let mut command = Command::new("davix-cp");
     command
         .args(["--retry", "0", "--timeout", "60", "--copy-mode", "pull", "--cert"])
-        .arg(&stage.proxy)
+        .arg(&stage.proxy.file)
         .arg("--capath")
-        .arg(&stage.hashed)
+        .arg(&stage.trust)
         .args(["--header", "RequireChecksumVerification: false", "--header", "Copy-Flags: NoHead"])
         .arg(stage.far.url("theirs"))
-        .arg(format!("{}/ours", stage.door))
+        .arg(stage.site.url("/ours"))
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("X509_CERT_DIR", &stage.hashed);
+        .env("X509_CERT_DIR", &stage.trust);
     let said = run(&mut command, "davix-cp");
     assert!(said.good, "{}", said.all);
     assert!(stage.has("/ours"));
@@ -204,23 +202,25 @@ fn nothing_is_delegated_without_a_certificate_and_no_copy_shows_one_that_does_no
                     <d:getNewProxyReq xmlns:d='http://www.gridsite.org/namespaces/delegation-2'/></s:Body></s:Envelope>";
     let ask =
         |curl: Curl| curl.method("POST").header("Content-Type", "text/xml").arg("--data").arg(question).run();
-    let stranger = Curl::new(stage.endpoint()).arg("--cacert").arg(&stage.authority);
+    let stranger = ask(stage.site.stranger("/gridsite-delegation")).expect(401);
     assert!(
-        ask(stranger).expect(401).text().contains("needs a connection by https with a client certificate")
+        stranger.text().contains("needs a connection by https with a client certificate"),
+        "{}",
+        stranger.text()
     );
-    let _ = ask(stage.pair.curl("/gridsite-delegation")).expect(401);
+    // A token is nobody's certificate.
+    let _ = ask(stage.site.curl("/gridsite-delegation")).expect(401);
     let known = ask(stage.curl(&stage.endpoint())).expect(200);
     assert!(known.text().contains("-----BEGIN CERTIFICATE REQUEST-----"), "{}", known.text());
 
-    // Delegated, and not shown where the client says "none", as a certificate or by whom it likes.
+    // Delegated, and not shown where the client says "none".
     assert!(stage.gridsite("htproxyput", &[]).good);
     let copy = |curl: Curl, credential: &str| {
         curl.method("COPY").header("Source", &stage.far.url("theirs")).header("Credential", credential).run()
     };
-    let none = copy(stage.curl(&format!("{}/ours", stage.door)), "none").expect(202);
+    let none = copy(stage.curl(&stage.site.url("/ours")), "none").expect(202);
     assert!(none.text().contains("failure: "), "{}", none.text());
-    // By a token nobody's certificate is there to be used.
-    let _ = copy(stage.pair.curl("/ours"), "gridsite").expect(401);
-    let _ = copy(stage.pair.curl("/ours"), "oidc").expect(501);
-    let _ = copy(stage.pair.curl("/ours"), "wrong").expect(400);
+    let _ = copy(stage.site.curl("/ours"), "gridsite").expect(401);
+    let _ = copy(stage.site.curl("/ours"), "oidc").expect(501);
+    let _ = copy(stage.site.curl("/ours"), "wrong").expect(400);
 }

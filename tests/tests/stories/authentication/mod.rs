@@ -5,6 +5,7 @@ mod certificates;
 mod decisions;
 mod delegation;
 mod https;
+mod kerberos;
 mod macaroons;
 mod passwords;
 mod policy;
