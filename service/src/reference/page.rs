@@ -18,8 +18,8 @@ impl Reference {
             }
             if key.table() != table {
                 table = key.table();
-                // A list of tables begins anew with each header, so that one that is not commented out would be an entry.
-                let hidden = if self.is_in_list(table) { "#" } else { "" };
+                // A table that begins must be whole, and of a list each one is an entry.
+                let hidden = if self.is_in_list(table) || self.asks_for_something(table) { "#" } else { "" };
                 text.push_str(&format!("\n{hidden}{}\n", self.header(table)));
             }
             text.push('\n');
@@ -37,6 +37,12 @@ impl Reference {
             }
         }
         text
+    }
+
+    /// Whether a table cannot stand without some of its keys.
+    fn asks_for_something(&self, table: &str) -> bool {
+        !table.is_empty()
+            && self.keys.iter().any(|key| key.table() == table && key.default == Default::Required)
     }
 
     /// The page of the documentation.
@@ -103,6 +109,7 @@ pub(super) mod tests {
             Key::new("limits.count", Count, Default::Value, "3", "How many.", "Three is company|a crowd."),
             Key::new("pools.name", Text, Default::Required, "\"p\"", "Its name.", "It has one."),
             Key::new("pools.tls.ca", Path, Default::Otherwise("none"), "\"/ca\"", "Trust.", "Why not."),
+            Key::new("tls.key", Path, Default::Required, "\"/key\"", "The key.", "It needs one."),
             Key::new("doors", Table, Default::Value, "{}", "Doors.", "They come."),
         ],
         lists: &["pools"],
@@ -118,7 +125,9 @@ pub(super) mod tests {
         let plain: Vec<&str> =
             text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
         assert_eq!(plain, ["[limits]", "[doors]"]);
-        for line in ["#[[pools]]", "#[pools.tls]", "#ca = \"/ca\"", "#count = 3", "#door1 = \"url\""] {
+        for line in
+            ["#[[pools]]", "#[pools.tls]", "#[tls]", "#ca = \"/ca\"", "#count = 3", "#door1 = \"url\""]
+        {
             assert!(text.lines().any(|other| other == line), "{line} is not in {text}");
         }
     }
