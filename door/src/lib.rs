@@ -5,6 +5,7 @@
 //! * [`adopt`]: names for what lies in a pool already, as a command.
 //! * [`http`]: HTTP and WebDAV: one file for each method.
 //! * [`tls`]: https: handshakes, and the connections of which they are the beginning.
+//! * [`delegation`]: what users lend the door for third-party copies.
 //! * [`transfers`]: giving work to pools, following it, settling it.
 //! * [`pools`]: connections to pools, their state, the choice among them.
 //! * [`audit`]: what was refused and changed, for the site's records.
@@ -21,6 +22,7 @@ pub mod audit;
 pub mod auth;
 pub mod checksum;
 pub mod config;
+pub mod delegation;
 pub mod http;
 pub mod marking;
 pub mod metrics;

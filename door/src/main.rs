@@ -57,6 +57,11 @@ async fn run(options: &Options, log: &Log) -> anyhow::Result<ExitCode> {
         println!("{}: {}", token_file.display(), if made { "made" } else { "still good" });
         return Ok(ExitCode::SUCCESS);
     }
+    if options.rotate_keys {
+        penstock_door::auth::keys::rotate(&config.macaroon_keys)?;
+        println!("{}: has a new first key; reload the door to use it", config.macaroon_keys.display());
+        return Ok(ExitCode::SUCCESS);
+    }
     if options.check {
         Door::check(&config)?;
         println!("{}: good", file.display());

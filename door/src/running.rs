@@ -19,6 +19,8 @@ use crate::auth::certificate::Authorities;
 use crate::auth::password::{PasswordFileError, Passwords};
 use crate::auth::setup::SetupError;
 use crate::config::{Authentication, Config, ConfigError, CopyRules, Limits, Timeouts};
+use crate::delegation::exchange::ExchangeSetupError;
+use crate::delegation::{Delegations, Exchanges};
 use crate::http::Service;
 use crate::http::admin::{self, AdminPort};
 use crate::http::current::Current;
@@ -46,6 +48,9 @@ pub enum StartError {
     /// The audit.
     #[error(transparent)]
     Audit(#[from] RecordsError),
+    /// The exchange of tokens.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeSetupError),
     /// The pools' certificates.
     #[error(transparent)]
     Pools(#[from] ConnectError),
@@ -79,6 +84,9 @@ pub enum ReloadError {
     /// The macaroon keys, the policy, or the authorities of issuers.
     #[error(transparent)]
     Authentication(#[from] SetupError),
+    /// The exchange of tokens.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeSetupError),
     /// The pools' certificates.
     #[error(transparent)]
     Pools(#[from] ConnectError),
@@ -97,6 +105,7 @@ pub struct Sockets {
 /// What a configuration's files hold.
 struct Prepared {
     authenticator: Authenticator,
+    exchanges: Arc<Exchanges>,
     pools: Pools,
     metrics: Metrics,
     secure: Option<Arc<SecurePort>>,
@@ -121,7 +130,8 @@ impl Door {
 
     /// The same on sockets that are open already.
     pub async fn start_on(config: Config, sockets: Sockets) -> Result<RunningDoor, StartError> {
-        let Prepared { authenticator, pools, metrics, secure, passwords } = Self::prepare(&config)?;
+        let Prepared { authenticator, exchanges, pools, metrics, secure, passwords } =
+            Self::prepare(&config)?;
         let password_file = config.namespace_password_file.as_deref();
         let namespace = Namespace::open(&config.namespace, password_file, &config.name).await?;
         namespace.be_the_only_door_of_its_name().await?;
@@ -169,6 +179,8 @@ impl Door {
         authenticator.issuers.keep();
         let transfers = Transfers::new(namespace.clone(), pools, rules, metrics.clone(), Arc::clone(&audit));
         transfers.keep_pools();
+        let delegations = Delegations::new();
+        delegations.keep_tidy();
         let current = Current::new(Service {
             authenticator,
             attempts: Attempts::default(),
@@ -178,6 +190,9 @@ impl Door {
             transfers: Arc::clone(&transfers),
             redirect: config.redirect.clone(),
             copy: config.copy.clone(),
+            delegation: config.delegation.clone(),
+            delegations,
+            exchanges,
             marking: config.marking.clone(),
             limits: config.limits,
             own_url,
@@ -249,8 +264,20 @@ impl Door {
         let passwords = authentication.passwords.as_deref().map(Passwords::load).transpose()?.map(Arc::new);
         let authenticator = Authenticator::read(config, passwords.clone(), None)?;
         authenticator.warn_of_gaps(config);
-        Ok(Prepared { authenticator, pools: Pools::new(&config.pools)?, metrics, secure, passwords })
+        Ok(Prepared {
+            authenticator,
+            exchanges: read_exchanges(config)?,
+            pools: Pools::new(&config.pools)?,
+            metrics,
+            secure,
+            passwords,
+        })
     }
+}
+
+/// With which issuers tokens are exchanged. Blocks.
+fn read_exchanges(config: &Config) -> Result<Arc<Exchanges>, ExchangeSetupError> {
+    Exchanges::load(&config.delegation.exchange, config.authentication.issuer_authorities.as_deref())
 }
 
 /// The sockets that were handed over or, without any, one of the door's own.
@@ -336,6 +363,7 @@ fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
         ("admin_listen", one.admin_listen != other.admin_listen),
         ("create_parents", one.create_parents != other.create_parents),
         ("copy", one.copy != other.copy),
+        ("delegation", one.delegation != other.delegation),
         ("pools (their names)", one.pools != other.pools),
         ("tls", one.tls != other.tls),
         ("authentication", one.authentication != other.authentication),
@@ -436,11 +464,14 @@ impl RunningDoor {
         self.files.reload(true).await;
         self.audit.reopen();
         let (reading, before) = (new.clone(), self.current.get().authenticator.clone());
-        let read = move || Authenticator::read(&reading, before.passwords.clone(), Some(&before));
-        let authenticator = tokio::task::spawn_blocking(read).await;
+        let read = move || {
+            let authenticator = Authenticator::read(&reading, before.passwords.clone(), Some(&before))?;
+            Ok::<_, ReloadError>((authenticator, read_exchanges(&reading)?))
+        };
+        let read = tokio::task::spawn_blocking(read).await;
         // Only the end of the runtime interrupts it.
-        let Ok(authenticator) = authenticator else { return Ok(()) };
-        let authenticator = authenticator?;
+        let Ok(read) = read else { return Ok(()) };
+        let (authenticator, exchanges) = read?;
         let other_pools = self.transfers.pools().renew(&new.pools)?;
         let old = self.config().clone();
         let running = Config {
@@ -454,6 +485,7 @@ impl RunningDoor {
                 ..new.authentication.clone()
             },
             redirect: new.redirect.clone(),
+            delegation: new.delegation.clone(),
             copy: CopyRules {
                 transfers: old.copy.transfers,
                 marker_period: old.copy.marker_period,
@@ -476,6 +508,8 @@ impl RunningDoor {
             lifetimes: running.authentication.lifetimes(),
             redirect: running.redirect.clone(),
             copy: running.copy.clone(),
+            delegation: running.delegation.clone(),
+            exchanges,
             limits: running.limits,
             lock_timeout: running.timeouts.lock.0,
             digest_patience: running.timeouts.digest.0,

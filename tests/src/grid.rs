@@ -100,14 +100,10 @@ impl Grid {
         self.issue(name, &format!("/C=XX/O=Grid/CN={name}"), &[])
     }
 
-    /// One that ended long ago.
+    /// One that ended yesterday.
     #[must_use]
     pub fn user_of_the_past(&self, name: &str) -> Credential {
-        self.issue(
-            name,
-            &format!("/C=XX/O=Grid/CN={name}"),
-            &["-not_before", "20200101000000Z", "-not_after", "20210101000000Z"],
-        )
+        self.issue(name, &format!("/C=XX/O=Grid/CN={name}"), &["-days", "-1"])
     }
 
     /// One with a name of that kind.

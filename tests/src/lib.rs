@@ -18,6 +18,7 @@ pub mod davix;
 pub mod files;
 pub mod grid;
 pub mod issuer;
+pub mod kerberos;
 pub mod lone_pool;
 pub mod macaroon;
 pub mod manager;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::certificates::{Authority, Identity};
-use crate::cluster::{make_keys, start_door};
+use crate::cluster::{make_keys, start_door_in};
 use crate::curl::Curl;
 use crate::daemon::Daemon;
 use crate::lone_pool::LonePool;
@@ -20,6 +20,8 @@ pub struct Plan {
     top: String,
     tables: String,
     tls: String,
+    pool: String,
+    environment: Vec<(&'static str, PathBuf)>,
     plain: bool,
 }
 
@@ -70,6 +72,20 @@ impl Plan {
         self
     }
 
+    /// More lines of the pool's configuration.
+    #[must_use]
+    pub fn pool(mut self, lines: &str) -> Plan {
+        self.pool.push_str(lines);
+        self
+    }
+
+    /// Variables in the door's environment.
+    #[must_use]
+    pub fn environment(mut self, variables: Vec<(&'static str, PathBuf)>) -> Plan {
+        self.environment = variables;
+        self
+    }
+
     /// More tables.
     #[must_use]
     pub fn tables(mut self, lines: &str) -> Plan {
@@ -82,7 +98,7 @@ impl Plan {
     pub fn start_in(self, room: Room) -> SecureSite {
         let authority = Authority::new(room.path(), "site");
         let identity = authority.issue("door");
-        let (pool, pool_tls) = LonePool::start_secured(&authority.issue("pool"), "");
+        let (pool, pool_tls) = LonePool::start_secured(&authority.issue("pool"), &self.pool);
         let [plain_address, tls_address] = ports::free();
         let config = room.join("door.toml");
         let mut text = String::from("name = \"door01\"\n");
@@ -117,7 +133,7 @@ impl Plan {
         let token = room.join("token");
         make_keys(&config, &token);
         let token = fs::read_to_string(token).expect("a token was made").trim().to_owned();
-        let door = start_door(&config);
+        let door = start_door_in(&config, self.environment);
         let site =
             SecureSite { door, pool, pool_tls, token, authority, identity, tls_address, plain_address, room };
         site.wait_until_joined();

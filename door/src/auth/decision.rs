@@ -197,6 +197,9 @@ fn decide_grant(grant: &Grant, operation: Operation, path: &NsPath) -> Decision 
 }
 
 #[cfg(test)]
+mod table;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::auth::caveat;

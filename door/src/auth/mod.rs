@@ -6,7 +6,7 @@
 //! * [`caveat`], [`activity`], [`network`]: what their restrictions mean.
 //! * [`token`]: signed tokens of issuers that the site trusts.
 //! * [`identity`]: who somebody is, whatever the scheme that proved it: [`certificate`],
-//!   [`password`], [`token`]. [`policy`]: what the site gives them;
+//!   [`password`], [`token`], [`kerberos`]. [`policy`]: what the site gives them;
 //!   [`rights`], [`known`]: as rights at paths.
 //! * [`setup`]: all of this from the configuration. [`decision`]: the one function that allows or refuses.
 #![forbid(unsafe_code)]
@@ -26,6 +26,7 @@ pub mod clients;
 pub mod decision;
 pub mod identity;
 pub mod issue;
+pub mod kerberos;
 pub mod keys;
 pub mod known;
 pub mod macaroon;
@@ -43,6 +44,7 @@ pub use decision::{Access, Anonymous, Decision, Operation, decide};
 
 use caveat::CaveatError;
 use identity::Identity;
+use kerberos::{Kerberos, KerberosError};
 use keys::KeyRing;
 use known::Known;
 use macaroon::{Macaroon, MacaroonError};
@@ -79,6 +81,9 @@ pub enum AuthError {
         "a password was sent unencrypted, where everybody on the way can read it: use https, and change the password"
     )]
     InTheClear,
+    /// The Kerberos ticket is no good: 401.
+    #[error(transparent)]
+    Kerberos(#[from] KerberosError),
     /// The certificate of the connection is no good: 401.
     #[error("the certificate of this connection is not accepted: {0}")]
     Certificate(String),
@@ -89,6 +94,7 @@ impl AuthError {
     pub fn status(&self) -> StatusCode {
         match self {
             AuthError::Request(_) => StatusCode::BAD_REQUEST,
+            AuthError::Kerberos(error) if error.is_of_form() => StatusCode::BAD_REQUEST,
             AuthError::InTheClear => StatusCode::FORBIDDEN,
             AuthError::Password(PasswordError::Busy) => StatusCode::SERVICE_UNAVAILABLE,
             AuthError::Password(PasswordError::Wrong)
@@ -96,6 +102,7 @@ impl AuthError {
             | AuthError::Macaroon(_)
             | AuthError::Caveat(_)
             | AuthError::Token(_)
+            | AuthError::Kerberos(_)
             | AuthError::Certificate(_) => StatusCode::UNAUTHORIZED,
         }
     }
@@ -141,6 +148,8 @@ pub struct Authenticator {
     pub policy: Arc<Policy>,
     /// Users with passwords.
     pub passwords: Option<Arc<Passwords>>,
+    /// Whose Kerberos tickets are taken: those for the door itself.
+    pub kerberos: Option<Kerberos>,
 }
 
 impl Authenticator {
@@ -178,7 +187,15 @@ impl Authenticator {
                 let (user, password) = basic::parse(&encoded).ok_or(PasswordError::Wrong)?;
                 Ok(self.known(passwords.verify(&user, &password).await?))
             }
-            Shown::Negotiate(_) | Shown::Other => Err(AuthError::Scheme),
+            Shown::Negotiate(ticket) => {
+                let kerberos = self.kerberos.as_ref().ok_or(AuthError::Scheme)?;
+                // A token that is overheard could be used again until the library has seen it.
+                if !credentials.encrypted {
+                    return Err(AuthError::InTheClear);
+                }
+                Ok(self.known(kerberos.verify(&ticket, now).await?))
+            }
+            Shown::Other => Err(AuthError::Scheme),
             Shown::Nothing => match credentials.certificate {
                 Some(Ok(identity)) => Ok(self.known(identity.clone())),
                 Some(Err(error)) => Err(AuthError::Certificate(error.to_string())),
@@ -191,6 +208,9 @@ impl Authenticator {
     pub fn challenges(&self, realm: &str, encrypted: bool, error: Option<&str>) -> Vec<String> {
         let error = error.map(|error| format!(", error=\"{error}\"")).unwrap_or_default();
         let mut challenges = vec![format!("Bearer realm=\"{realm}\"{error}")];
+        if self.kerberos.is_some() && encrypted {
+            challenges.push("Negotiate".to_owned());
+        }
         if self.passwords.is_some() && encrypted {
             // RFC 7617 §2.1.
             challenges.push(format!("Basic realm=\"{realm}\", charset=\"UTF-8\""));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::kerberos::{Kerberos, KerberosSetupError};
 use super::keys::{KeyError, KeyRing};
 use super::password::Passwords;
 use super::policy::{Policy, PolicyError};
@@ -22,6 +23,9 @@ pub enum SetupError {
     /// The authorities of the issuers' servers.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The keys of Kerberos.
+    #[error(transparent)]
+    Kerberos(#[from] KerberosSetupError),
 }
 
 impl Authenticator {
@@ -46,13 +50,17 @@ impl Authenticator {
             issuers,
             policy: Arc::new(policy),
             passwords,
+            kerberos: table.kerberos.as_deref().map(Kerberos::load).transpose()?,
         })
     }
 
     /// Says what lets nobody in although it is configured.
     pub fn warn_of_gaps(&self, config: &Config) {
         let table = &config.authentication;
-        let knows = table.authorities.is_some() || table.passwords.is_some() || !table.issuers.is_empty();
+        let knows = table.authorities.is_some()
+            || table.passwords.is_some()
+            || table.kerberos.is_some()
+            || !table.issuers.is_empty();
         if knows && table.policy.is_none() {
             tracing::warn!(
                 "authentication.policy: there is none, so that certificates, passwords and signed tokens give no rights"

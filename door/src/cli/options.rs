@@ -23,9 +23,13 @@ pub struct Options {
     /// Make the macaroon keys and a first token for everything, where they are missing, and end.
     #[arg(long, value_name = "FILE", conflicts_with = "check")]
     pub init_token: Option<PathBuf>,
+    /// Put a new macaroon key in front of the others, and end. A door that runs uses it after a reload (SIGHUP); the old
+    /// keys go on opening what they have signed, until somebody takes their lines out of the file.
+    #[arg(long, conflicts_with_all = ["check", "init_token"])]
+    pub rotate_keys: bool,
     /// Give names to the files that `penstock-pool import` has found in this pool, and end. The pool runs meanwhile; this
     /// door may.
-    #[arg(long, value_name = "POOL", conflicts_with_all = ["check", "init_token"])]
+    #[arg(long, value_name = "POOL", conflicts_with_all = ["check", "init_token", "rotate_keys"])]
     pub adopt: Option<String>,
 }
 

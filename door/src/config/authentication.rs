@@ -23,6 +23,9 @@ pub struct Authentication {
     pub authorities: Option<PathBuf>,
     /// Basic: users and their passwords, as `htpasswd -B` makes them. Read again when it changes. Needs `[tls]`.
     pub passwords: Option<PathBuf>,
+    /// Kerberos by SPNEGO, in builds that have it: the service that clients ask tickets for, as `HTTP@door.example.org`.
+    /// Its keys are in the keytab (`KRB5_KTNAME`). Needs `[tls]`.
+    pub kerberos: Option<String>,
     /// Who may do what and where: docs/authentication.md. Without it, whoever is known by a certificate, a password or a
     /// signed token may do no more than anybody. Macaroons say themselves what they are for.
     pub policy: Option<PathBuf>,
@@ -45,6 +48,7 @@ impl Default for Authentication {
         Self {
             authorities: None,
             passwords: None,
+            kerberos: None,
             policy: None,
             issuers: Vec::new(),
             issuer_authorities: None,

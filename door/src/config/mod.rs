@@ -15,6 +15,7 @@ use crate::marking::MarkingRules;
 
 pub mod authentication;
 pub mod copy;
+pub mod delegation;
 pub mod file;
 pub mod namespace;
 pub mod pool;
@@ -24,6 +25,7 @@ pub mod value;
 
 pub use authentication::Authentication;
 pub use copy::{CopyRules, PortRange};
+pub use delegation::{DelegationRules, ExchangeRules};
 pub use file::ConfigError;
 pub use namespace::{NamespacePlace, PostgresUrl};
 pub use pool::{PoolAccess, PoolConfig, TlsFiles};
@@ -71,6 +73,9 @@ pub struct Config {
     /// Third-party copies.
     #[serde(default)]
     pub copy: CopyRules,
+    /// How users lend this door credentials for third-party copies.
+    #[serde(default)]
+    pub delegation: DelegationRules,
     /// How transfers without a SciTag are marked.
     #[serde(default)]
     pub marking: MarkingRules,
@@ -193,6 +198,7 @@ impl Config {
             authentication: Authentication::default(),
             redirect: Redirect::default(),
             copy: CopyRules::default(),
+            delegation: DelegationRules::default(),
             marking: MarkingRules::default(),
             pools,
             limits: Limits::default(),
@@ -224,6 +230,9 @@ impl Config {
                 return Some(format!("pools: two have the name \"{}\": rename one", pool.name));
             }
         }
+        if let Some(text) = self.delegation.contradiction() {
+            return Some(text);
+        }
         if self.namespace_password_file.is_some() && matches!(self.namespace, NamespacePlace::Sqlite(_)) {
             return Some(
                 "namespace_password_file: an SQLite file has no password: remove the key, or let namespace begin with \
@@ -240,6 +249,7 @@ impl Config {
         let needs_tls = [
             ("authentication.authorities", self.authentication.authorities.is_some()),
             ("authentication.passwords", self.authentication.passwords.is_some()),
+            ("authentication.kerberos", self.authentication.kerberos.is_some()),
         ];
         for (key, is_there) in needs_tls {
             if is_there && self.tls.is_none() {

@@ -12,7 +12,13 @@ pub use penstock_service::reference::{Default, Form, Key, Reference};
 /// All that there is to say.
 pub const REFERENCE: Reference = Reference {
     keys: KEYS,
-    lists: &["pools", "authentication.issuers", "marking.experiments", "marking.activities"],
+    lists: &[
+        "pools",
+        "marking.experiments",
+        "marking.activities",
+        "authentication.issuers",
+        "delegation.exchange",
+    ],
     named: &[],
     environment_prefix: None,
     file_preface: page::FILE_PREFACE,

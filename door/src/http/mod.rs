@@ -10,6 +10,7 @@
 //! * [`digest`]: checksum headers. [`proxy`]: bytes through the door. [`request_body`]: short bodies.
 //! * [`xml`], [`property`], [`multistatus`], [`locked`]: WebDAV's XML. [`listing`]: a directory, page by page;
 //!   [`directory_page`]: for a browser.
+//! * [`delegation`]: GridSite's delegation service.
 //! * [`tape`]: the tape REST API of a site without tapes. [`admin`]: the admin port.
 //! * [`macaroon`]: POST, requests for macaroons; [`oauth`]: the same in the manner of OAuth 2.0.
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ pub mod condition;
 pub mod connection;
 pub mod copy;
 pub mod current;
+pub mod delegation;
 pub mod delete;
 pub mod depth;
 pub mod destination;

@@ -16,15 +16,16 @@ use super::answer::{Answer, Refusal, Wording};
 use super::connection::Connection;
 use super::exchange::Exchange;
 use super::{
-    copy, delete, get, head, lock, macaroon, mkcol, oauth, options, propfind, proppatch, put, rename, tape,
-    unlock,
+    copy, delegation, delete, get, head, lock, macaroon, mkcol, oauth, options, propfind, proppatch, put,
+    rename, tape, unlock,
 };
 use crate::audit::Audit;
 use crate::audit::record::{Happening, Request as Asked, Who};
 use crate::auth::Authenticator;
 use crate::auth::attempts::Attempts;
 use crate::auth::request::Lifetimes;
-use crate::config::{CopyRules, Limits, Redirect};
+use crate::config::{CopyRules, DelegationRules, Limits, Redirect};
+use crate::delegation::{Delegations, Exchanges};
 use crate::marking::MarkingRules;
 use crate::namespace::Namespace;
 use crate::transfers::Transfers;
@@ -51,6 +52,12 @@ pub struct Service {
     pub redirect: Redirect,
     /// Third-party copies.
     pub copy: CopyRules,
+    /// How users lend the door credentials for them.
+    pub delegation: DelegationRules,
+    /// What they have lent.
+    pub delegations: Arc<Delegations>,
+    /// Tokens that the door gets for theirs.
+    pub exchanges: Arc<Exchanges>,
     /// How transfers without a SciTag are marked.
     pub marking: MarkingRules,
     /// What is accepted.
@@ -200,8 +207,8 @@ fn tell(exchange: &Exchange, method: String, answer: &Result<Answer, Refusal>) {
     let begun = exchange.begun();
     let changes = match method.as_str() {
         "PUT" | "DELETE" | "MKCOL" | "MOVE" | "PROPPATCH" => true,
-        // Of a push nothing changes here.
-        "COPY" => begun.changes || status != StatusCode::ACCEPTED,
+        // Of a push nothing changes here, nor when the client has to delegate first.
+        "COPY" => begun.changes || (status.is_success() && status != StatusCode::ACCEPTED),
         // A lock on a free name makes a file.
         "LOCK" => status == StatusCode::CREATED,
         _ => false,
@@ -219,6 +226,9 @@ fn tell(exchange: &Exchange, method: String, answer: &Result<Answer, Refusal>) {
 }
 
 async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
+    if delegation::is_for(exchange) {
+        return delegation::handle(exchange).await;
+    }
     if tape::is_for(exchange) {
         return tape::handle(exchange).await;
     }

@@ -25,7 +25,7 @@ impl Records {
     /// Opens the target and starts the thread. `pool` is the pool's name, which every record holds.
     pub fn start(target: &RecordTarget, pool: &str) -> Result<Records, RecordsError> {
         let pool = pool.to_owned();
-        records::Records::start(target, NAMING, move |entry| record(&entry, &pool)).map(Records)
+        records::Records::start(target, NAMING, move |entry: Arc<Entry>| record(&entry, &pool)).map(Records)
     }
 
     /// A transfer has ended. Never blocks.

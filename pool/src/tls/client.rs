@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName
 use rustls::{ClientConfig, RootCertStore};
 
 use super::certificate::{self, CertificateError};
+use super::credential::Credential;
 use super::directory::{self, Found};
 use super::machine::Machine;
 use super::server::{ServerFiles, provider};
@@ -85,14 +86,20 @@ impl ClientTls {
         Arc::clone(&self.watched.current().config)
     }
 
-    /// Speaks TLS over a connection that was made, with a server that proves to have that name.
+    /// Speaks TLS over a connection that was made, with a server that proves to have that name. `shown`: what it is shown
+    /// when it asks for a certificate, instead of the pool's own.
     pub async fn connect(
         &self,
         connection: Connection,
         name: ServerName<'static>,
+        shown: Option<&Credential>,
         limit: Duration,
     ) -> Result<TlsStream, HandshakeError> {
-        let client = UnbufferedClientConnection::new(self.config(), name)?;
+        let config = match shown {
+            None => self.config(),
+            Some(credential) => Arc::new(credential.shown_by(&self.config())),
+        };
+        let client = UnbufferedClientConnection::new(config, name)?;
         TlsStream::handshake(connection, Machine::Client(Box::new(client)), limit).await
     }
 }

@@ -9,6 +9,7 @@
 //!     spare    the buffers for ciphertext, which connections take turns with
 //! server       certificate and key of the data port
 //! client       whom the pool believes when it is the client; read again when it changes
+//! credential   what servers are shown for one user instead
 //! ```
 //!
 //! Files, and when they change, are the matter of the crate `penstock-trust`, which the door uses too.
@@ -20,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod credential;
 mod incoming;
 mod machine;
 pub mod server;
@@ -31,6 +33,7 @@ pub(crate) mod tests;
 pub mod wire;
 
 pub use client::ClientTls;
+pub use credential::{Credential, CredentialError, Fingerprint};
 pub use penstock_trust::{certificate, directory};
 pub use server::ServerTls;
 pub use stream::{HandshakeError, TlsFacts, TlsStream};

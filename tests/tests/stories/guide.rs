@@ -50,6 +50,8 @@ fn the_guide_names_every_setting_and_no_other() {
                 ("authentication.issuers", "[[authentication.issuers]]"),
                 ("redirect", "[redirect]"),
                 ("copy", "[copy]"),
+                ("delegation", "[delegation]"),
+                ("delegation.exchange", "[[delegation.exchange]]"),
                 ("marking", "[marking]"),
                 ("marking.experiments", "[[marking.experiments]]"),
                 ("marking.activities", "[[marking.activities]]"),

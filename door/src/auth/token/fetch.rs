@@ -1,11 +1,11 @@
-//! Reading short documents from issuers over https: bounded in size, time and redirects.
+//! Reading short documents from issuers over https, and asking them for tokens: bounded in size, time and redirects.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, StatusCode};
@@ -17,6 +17,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use url::{Host, Url};
+
+use crate::auth::secret::Secret;
 
 /// For one document, redirects and all.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -137,6 +139,27 @@ impl Fetcher {
         tokio::time::timeout(self.timeout, reading).await.unwrap_or(Err(FetchError::Timeout))
     }
 
+    /// Sends a form with an `Authorization`, and gives what is answered, whatever the status. Nobody is followed with it.
+    pub async fn post_form(
+        &self,
+        url: &str,
+        authorization: &Secret,
+        form: &Secret,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
+        let url = Url::parse(url).map_err(|_| FetchError::Scheme)?;
+        let request = Request::post(target(&url))
+            .header(header::AUTHORIZATION, authorization.expose())
+            .header(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))
+            .body(Full::from(Bytes::copy_from_slice(form.expose())))
+            // A parsed URL is a target, and base64 a header's value.
+            .map_err(|_| FetchError::Scheme)?;
+        let asking = async {
+            let response = self.send(&url, request).await?;
+            Ok((response.status, response.body.ok_or(FetchError::Body)?))
+        };
+        tokio::time::timeout(TIMEOUT, asking).await.unwrap_or(Err(FetchError::Timeout))
+    }
+
     async fn follow(&self, url: &str) -> Result<Bytes, FetchError> {
         let mut url = Url::parse(url).map_err(|_| FetchError::Scheme)?;
         for _ in 0..=MAX_REDIRECTS {
@@ -151,17 +174,38 @@ impl Fetcher {
     }
 
     async fn ask(&self, url: &Url) -> Result<Answer, FetchError> {
+        // A parsed URL is a target.
+        let request = Request::get(target(url)).body(Full::default()).map_err(|_| FetchError::Scheme)?;
+        let Response { status, location, body } = self.send(url, request).await?;
+        if status.is_redirection() {
+            return location.map(Answer::Elsewhere).ok_or(FetchError::Redirects);
+        }
+        match (status, body) {
+            (StatusCode::OK, Some(body)) => Ok(Answer::Document(body)),
+            (StatusCode::OK, None) => Err(FetchError::Body),
+            _ => Err(FetchError::Status(status)),
+        }
+    }
+
+    /// One request on a connection of its own.
+    async fn send(&self, url: &Url, mut request: Request<Full<Bytes>>) -> Result<Response, FetchError> {
         if url.scheme() != "https" {
             return Err(FetchError::Scheme);
         }
         let host = url.host().ok_or(FetchError::Scheme)?;
         let port = url.port_or_known_default().ok_or(FetchError::Scheme)?;
+        let authority = if port == 443 { host.to_string() } else { format!("{host}:{port}") };
+        let headers = request.headers_mut();
+        // A host of a parsed URL is a header's value.
+        headers.insert(header::HOST, HeaderValue::from_str(&authority).map_err(|_| FetchError::Scheme)?);
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         let (stream, name) = connect(&host, port).await.map_err(FetchError::Connect)?;
         let stream = self.tls.connect(name, stream).await.map_err(FetchError::Connect)?;
         let (mut sender, connection) =
             http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
-        let result = exchange(&mut sender, url, &host, port).await;
+        let result = exchange(&mut sender, request).await;
         // Nothing more is wanted of it.
         driver.abort();
         result
@@ -171,6 +215,20 @@ impl Fetcher {
 enum Answer {
     Document(Bytes),
     Elsewhere(String),
+}
+
+/// An answer; its body is not there when it is too long or was cut off.
+struct Response {
+    status: StatusCode,
+    location: Option<String>,
+    body: Option<Bytes>,
+}
+
+fn target(url: &Url) -> String {
+    match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    }
 }
 
 async fn connect(host: &Host<&str>, port: u16) -> std::io::Result<(TcpStream, ServerName<'static>)> {
@@ -191,38 +249,19 @@ async fn connect(host: &Host<&str>, port: u16) -> std::io::Result<(TcpStream, Se
 }
 
 async fn exchange(
-    sender: &mut http1::SendRequest<Empty<Bytes>>,
-    url: &Url,
-    host: &Host<&str>,
-    port: u16,
-) -> Result<Answer, FetchError> {
-    let target = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
-    let authority = if port == 443 { host.to_string() } else { format!("{host}:{port}") };
-    let request = Request::get(target)
-        .header(header::HOST, authority)
-        .header(header::ACCEPT, HeaderValue::from_static("application/json"))
-        .header(header::CONNECTION, HeaderValue::from_static("close"))
-        .body(Empty::new())
-        // A parsed URL is a target.
-        .map_err(|_| FetchError::Scheme)?;
+    sender: &mut http1::SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> Result<Response, FetchError> {
     let response = sender.send_request(request).await?;
-    let status = response.status();
-    if status.is_redirection() {
-        let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-        return location.map(|location| Answer::Elsewhere(location.to_owned())).ok_or(FetchError::Redirects);
-    }
-    if status != StatusCode::OK {
-        return Err(FetchError::Status(status));
-    }
+    let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let (status, location) = (response.status(), location.map(str::to_owned));
     let mut body = Limited::new(response.into_body(), MAX_DOCUMENT_BYTES);
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.map_err(|_| FetchError::Body)?.into_data() {
+        let Ok(frame) = frame else { return Ok(Response { status, location, body: None }) };
+        if let Ok(data) = frame.into_data() {
             bytes.extend_from_slice(&data);
         }
     }
-    Ok(Answer::Document(bytes.freeze()))
+    Ok(Response { status, location, body: Some(bytes.freeze()) })
 }

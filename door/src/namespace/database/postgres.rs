@@ -29,6 +29,10 @@ const WRITERS: usize = 16;
 const ATTEMPTS: u32 = 12;
 /// A collided change pauses up to so long for each attempt before it.
 const PAUSE: Duration = Duration::from_millis(4);
+/// How long a lookup or a change of single names may take: a server that cannot be reached any more says nothing.
+const SHORT: Duration = Duration::from_secs(60);
+/// The same of a change of a whole tree, which may be of millions of names.
+const LONG: Duration = Duration::from_secs(3600);
 /// The oldest server that is known to do: of those, PostgreSQL's own project ended the support in 2024.
 const OLDEST_VERSION: i64 = 120_000;
 /// The longest password file; one line is read of it.
@@ -132,7 +136,10 @@ impl Postgres {
     pub async fn read<T: Transaction>(&self, transaction: &T) -> Result<T::Done, T::Error> {
         loop {
             let mut lent = self.readers.take().await.map_err(failed::<T>)?;
-            let (result, again) = run(transaction, &mut lent, Reach::Own).await;
+            let reading = run(transaction, &mut lent, Reach::Own);
+            let Ok((result, again)) = tokio::time::timeout(SHORT, reading).await else {
+                return Err(failed::<T>(QueryError::Busy));
+            };
             match (result, again) {
                 (Err(_), Some(Again::Lost)) if !lent.is_new() => {}
                 (Err(error), Some(Again::Lost)) => return Err(error),
@@ -148,41 +155,49 @@ impl Postgres {
     pub async fn change<T: Transaction>(&self, transaction: T) -> Result<T::Done, T::Error> {
         let mut reach = transaction.reach();
         for attempt in 1..=ATTEMPTS {
-            let mut lent = self.begin(reach).await.map_err(failed::<T>)?;
-            let (result, again) = run(&transaction, &mut lent, reach).await;
-            let again = match (result, again) {
-                (Ok(done), None) => match end(&mut lent, reach, "COMMIT").await {
-                    Ok(()) => {
-                        lent.give_back();
-                        return Ok(done);
-                    }
-                    Err(error) if is_conflict(&error) => Again::Conflict,
-                    Err(error) => return Err(failed::<T>(error.into())),
-                },
-                (Err(error), None) => {
-                    // Where undoing fails the connection is not used again, and the server undoes it.
-                    if end(&mut lent, reach, "ROLLBACK").await.is_ok() {
-                        lent.give_back();
-                    }
-                    return Err(error);
-                }
-                (Err(error), Some(Again::Lost)) if reach != Reach::Own || lent.is_new() => {
-                    return Err(error);
-                }
-                (_, Some(again)) => {
-                    if again != Again::Lost && end(&mut lent, reach, "ROLLBACK").await.is_ok() {
-                        lent.give_back();
-                    }
-                    again
-                }
+            let limit = if reach == Reach::Tree { LONG } else { SHORT };
+            let Ok(ended) = tokio::time::timeout(limit, self.attempt(&transaction, reach)).await else {
+                return Err(failed::<T>(QueryError::Busy));
             };
-            match again {
-                Again::Alone => reach = Reach::Tree,
-                Again::Conflict => tokio::time::sleep(pause(attempt)).await,
-                Again::Lost => {}
+            match ended {
+                Ended::Well(done) => return Ok(done),
+                Ended::Badly(error) => return Err(error),
+                Ended::For(Again::Alone) => reach = Reach::Tree,
+                Ended::For(Again::Conflict) => tokio::time::sleep(pause(attempt)).await,
+                Ended::For(Again::Lost) => {}
             }
         }
         Err(failed::<T>(QueryError::Conflict))
+    }
+
+    /// Makes a change, or finds that it has to be begun anew. A connection is kept only where nothing is left on it; the
+    /// server undoes what was begun on the others.
+    async fn attempt<T: Transaction>(&self, transaction: &T, reach: Reach) -> Ended<T> {
+        let mut lent = match self.begin(reach).await {
+            Ok(lent) => lent,
+            Err(error) => return Ended::Badly(failed::<T>(error)),
+        };
+        let (result, again) = run(transaction, &mut lent, reach).await;
+        let ended = match (result, again) {
+            (Ok(done), None) => match end(&mut lent, reach, "COMMIT").await {
+                Ok(()) => {
+                    lent.give_back();
+                    return Ended::Well(done);
+                }
+                Err(error) if is_conflict(&error) => return Ended::For(Again::Conflict),
+                Err(error) => return Ended::Badly(failed::<T>(error.into())),
+            },
+            (Err(error), Some(Again::Lost)) => {
+                let was_idle = reach == Reach::Own && !lent.is_new();
+                return if was_idle { Ended::For(Again::Lost) } else { Ended::Badly(error) };
+            }
+            (_, Some(again)) => Ended::For(again),
+            (Err(error), None) => Ended::Badly(error),
+        };
+        if end(&mut lent, reach, "ROLLBACK").await.is_ok() {
+            lent.give_back();
+        }
+        ended
     }
 
     /// A connection on which a change has begun.
@@ -212,6 +227,14 @@ impl Postgres {
             presence.end().await;
         }
     }
+}
+
+/// How an attempt to make a change has ended.
+enum Ended<T: Transaction> {
+    Well(T::Done),
+    Badly(T::Error),
+    /// To be begun anew.
+    For(Again),
 }
 
 /// Runs a transaction's statements, and tells whether it has to be done again.

@@ -46,7 +46,11 @@ pub(super) async fn run(
     let remotes = &third_party.remotes;
     let guard = Guard::new(core, claim, &remotes.settings, Far::SOURCE);
     let client = Client::new(core, remotes, &pull.remote.url, &pull.remote.headers);
-    let source = Source::new(client.marked(claim.transfer().mark()), pull);
+    let client = client
+        .marked(claim.transfer().mark())
+        .showing(pull.remote.credential.as_ref())
+        .until(pull.remote.token_ends_at);
+    let source = Source::new(client, pull);
     let job = Job { third_party, core, claim, pull, guard: &guard, source: &source };
     job.run().await
 }

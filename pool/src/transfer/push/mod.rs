@@ -48,7 +48,10 @@ pub(super) async fn run(
     let guard = Guard::new(core, claim, &remotes.settings, Far::DESTINATION);
     let replica = open(third_party, core, claim).await?;
     let client = Client::new(core, remotes, &push.remote.url, &push.remote.headers);
-    let client = client.marked(claim.transfer().mark());
+    let client = client
+        .marked(claim.transfer().mark())
+        .showing(push.remote.credential.as_ref())
+        .until(push.remote.token_ends_at);
     let taken = Cell::new(false);
     let job = Job {
         third_party,

@@ -40,11 +40,14 @@ fn every_refusal_and_every_change_is_on_record_with_who_and_why() {
     assert_eq!(site.stranger(&format!("/vo/f?authz={expired}")).run().status, 401);
     assert_eq!(site.stranger("/vo/f").run().status, 401);
 
-    let changed = record(&site, |record| record["event"] == "changed" && record["method"] == "PUT" && record["path"] == "/vo/f");
+    let changed = record(&site, |record| {
+        record["event"] == "changed" && record["method"] == "PUT" && record["path"] == "/vo/f"
+    });
     assert_eq!(changed["issuer"], issuer.url());
     assert_eq!((&changed["subject"], &changed["token_id"]), (&json!("alice"), &json!("token-1")));
     assert_eq!((&changed["scheme"], &changed["client"]), (&json!("token"), &json!("127.0.0.1")));
-    let named = record(&site, |record| record["event"] == "named" && record["transfer"] == changed["transfer"]);
+    let named =
+        record(&site, |record| record["event"] == "named" && record["transfer"] == changed["transfer"]);
     assert_eq!(named["pool"], "pool01");
     let mkcol = record(&site, |record| record["method"] == "MKCOL");
     assert_eq!((&mkcol["path"], &mkcol["status"]), (&json!("/vo/dir"), &json!(201)));

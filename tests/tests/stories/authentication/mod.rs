@@ -3,7 +3,9 @@
 mod audit;
 mod certificates;
 mod decisions;
+mod delegation;
 mod https;
+mod kerberos;
 mod macaroons;
 mod passwords;
 mod policy;

@@ -58,9 +58,7 @@ fn what_is_there_is_not_told_to_those_who_may_not_list_it() {
         let answer = match method {
             "PUT" => curl.upload(&site.config()).run(),
             "HEAD" => curl.head().run(),
-            "MOVE" | "COPY" => {
-                curl.method(method).header("Destination", &site.url("/vo/data/x")).run()
-            }
+            "MOVE" | "COPY" => curl.method(method).header("Destination", &site.url("/vo/data/x")).run(),
             "LOCK IF" => {
                 let tag = format!("<{}> (Not [\"x\"])", site.url(path));
                 site.stranger("/vo/data").token(Some(&token)).method("DELETE").header("If", &tag).run()
@@ -71,7 +69,18 @@ fn what_is_there_is_not_told_to_those_who_may_not_list_it() {
         (answer.status, answer.text().replace(path, "PATH"))
     };
     for method in [
-        "GET", "HEAD", "PUT", "DELETE", "MKCOL", "PROPFIND", "PROPPATCH", "MOVE", "COPY", "LOCK", "UNLOCK", "LOCK IF",
+        "GET",
+        "HEAD",
+        "PUT",
+        "DELETE",
+        "MKCOL",
+        "PROPFIND",
+        "PROPPATCH",
+        "MOVE",
+        "COPY",
+        "LOCK",
+        "UNLOCK",
+        "LOCK IF",
     ] {
         let (there, missing) = (ask(method, "/vo/other/f"), ask(method, "/vo/other/g"));
         assert_eq!(there, missing, "{method}");

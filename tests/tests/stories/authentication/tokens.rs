@@ -76,7 +76,8 @@ fn what_dots_and_slashes_of_a_path_lead_out_of_a_scope_is_refused() {
     let site = trusting(&issuer, WHOLE_VO, "");
     let _ = site.curl("/vo/secret").follow().upload(&site.config()).run().expect(201);
     let token = issuer.scoped("storage.read:/foo");
-    for path in ["/vo/foo/../secret", "/vo/foo/%2e%2e/secret", "/vo/foo/..%2fsecret", "/vo/foo%2f..%2fsecret"] {
+    for path in ["/vo/foo/../secret", "/vo/foo/%2e%2e/secret", "/vo/foo/..%2fsecret", "/vo/foo%2f..%2fsecret"]
+    {
         let answer = site.stranger(path).arg("--path-as-is").token(Some(&token)).run();
         assert!(matches!(answer.status, 400 | 403), "{path}: {}", answer.status);
     }
@@ -152,7 +153,11 @@ fn rclone_and_davix_work_with_a_token() {
         &[authorization.clone(), format!("TransferHeader{authorization}")],
     );
     // The site's own address is one that third-party copies do not go to: what counts is that the token was taken.
-    assert!(!outcome.said.contains("401") && !outcome.said.contains("403 Forbidden: the token"), "{}", outcome.said);
+    assert!(
+        !outcome.said.contains("401") && !outcome.said.contains("403 Forbidden: the token"),
+        "{}",
+        outcome.said
+    );
     let listing = Command::new("davix-ls").args(["-H", &authorization, &format!("{plain}/vo/tree")]).output();
     let listing = listing.expect("davix is installed");
     assert!(String::from_utf8_lossy(&listing.stdout).contains("file"), "{listing:?}");
