@@ -23,7 +23,7 @@ pub fn check(data: &[u8]) {
     let stranger = token("https://stranger.example.org");
     for capability in [false, true] {
         if !policy.names_issuer("https://stranger.example.org") {
-            assert_eq!(policy.grants(&stranger, capability), [], "an issuer that no rule names");
+            assert!(policy.grants(&stranger, capability).is_empty(), "an issuer that no rule names");
         }
     }
     let longer = Policy::parse(&format!("{text}{ONE_MORE}"), Path::new("policy.toml"));
@@ -33,7 +33,7 @@ pub fn check(data: &[u8]) {
             assert!(granted.iter().all(|granted| !granted.reach.rights.is_empty()));
             if let Ok(longer) = &longer {
                 let more: Vec<Granted> = longer.grants(&identity, capability);
-                assert_eq!(more[..granted.len()], granted, "another rule took something away");
+                assert!(more.starts_with(&granted), "another rule took something away");
                 assert!(more.len() <= granted.len() + 1);
             }
         }

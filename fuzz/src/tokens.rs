@@ -25,7 +25,9 @@ const PROFILES: [Profile; 3] = [Profile::Wlcg, Profile::Scitokens, Profile::Oidc
 pub fn check(data: &[u8]) {
     let mut input = Input(data);
     match input.byte() % 4 {
-        0 => token(input.0),
+        0 => {
+            token(input.0);
+        }
         1 => {
             let mut lines = input.lines(2);
             let (header, claims) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
@@ -41,7 +43,7 @@ pub fn check(data: &[u8]) {
             }
         }
         _ => keys(input.0),
-    };
+    }
 }
 
 /// Gives what it says, when it is one.
@@ -80,8 +82,8 @@ fn read(payload: &[u8]) {
         let Ok(identity) = claims.check(&issuer, now) else { continue };
         let subject = identity.subject.as_deref().unwrap_or_default();
         assert!(!subject.is_empty() && identity.issuer.as_deref() == Some(ISSUER));
-        let shown = [&identity.name].into_iter().chain(&identity.token_id).chain(&identity.groups);
-        assert!(shown.into_iter().all(|text| !text.contains(char::is_control) && !text.is_empty()));
+        let mut shown = [&identity.name].into_iter().chain(&identity.token_id).chain(&identity.groups);
+        assert!(shown.all(|text| !text.contains(char::is_control) && !text.is_empty()));
         let expires_at = identity.expires_at.expect("a token has an end");
         assert!(expires_at > now);
         assert_eq!(claims.check(&issuer, expires_at), Err(ClaimsError::Expired(expires_at)));

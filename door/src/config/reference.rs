@@ -74,11 +74,17 @@ mod tests {
 
     #[test]
     fn every_default_is_what_the_door_does_without_the_key() {
-        let plain = Config::parse(LEAST, Path::new("door.toml")).unwrap();
+        let parse = |text: String| Config::parse(&text, Path::new("door.toml"));
         let of_values = KEYS.iter().filter(|key| key.default == Default::Value && REFERENCE.can_be_set(key));
         for key in of_values {
-            let text = format!("{} = {}\n{LEAST}", key.name, key.example);
-            match Config::parse(&text, Path::new("door.toml")) {
+            // A table may need other keys to stand at all.
+            let needed = KEYS.iter().filter(|other| {
+                other.default == Default::Required && other.table() == key.table() && !key.table().is_empty()
+            });
+            let needed: String =
+                needed.map(|other| format!("{} = {}\n", other.name, other.example)).collect();
+            let plain = parse(format!("{needed}{LEAST}")).unwrap();
+            match parse(format!("{} = {}\n{needed}{LEAST}", key.name, key.example)) {
                 Ok(config) => assert_eq!(config, plain, "{}", key.name),
                 Err(error) => panic!("{}: {error}", key.name),
             }

@@ -20,9 +20,7 @@ impl Reference {
                 table = key.table();
                 // A list of tables begins anew with each header, so that one that is not commented out would be an entry;
                 // and a table that is there must have all that it needs.
-                let needs = |key: &Key| key.table() == table && key.default == Default::Required;
-                let hidden = !table.is_empty() && (self.is_in_list(table) || self.keys.iter().any(needs));
-                let hidden = if hidden { "#" } else { "" };
+                let hidden = if self.is_in_list(table) || self.asks_for_something(table) { "#" } else { "" };
                 text.push_str(&format!("\n{hidden}{}\n", self.header(table)));
             }
             text.push('\n');
@@ -40,6 +38,12 @@ impl Reference {
             }
         }
         text
+    }
+
+    /// Whether a table cannot stand without some of its keys.
+    fn asks_for_something(&self, table: &str) -> bool {
+        !table.is_empty()
+            && self.keys.iter().any(|key| key.table() == table && key.default == Default::Required)
     }
 
     /// The page of the documentation.
@@ -106,6 +110,7 @@ pub(super) mod tests {
             Key::new("limits.count", Count, Default::Value, "3", "How many.", "Three is company|a crowd."),
             Key::new("pools.name", Text, Default::Required, "\"p\"", "Its name.", "It has one."),
             Key::new("pools.tls.ca", Path, Default::Otherwise("none"), "\"/ca\"", "Trust.", "Why not."),
+            Key::new("tls.key", Path, Default::Required, "\"/key\"", "The key.", "It needs one."),
             Key::new("doors", Table, Default::Value, "{}", "Doors.", "They come."),
         ],
         lists: &["pools"],
@@ -121,7 +126,9 @@ pub(super) mod tests {
         let plain: Vec<&str> =
             text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
         assert_eq!(plain, ["[limits]", "[doors]"]);
-        for line in ["#[[pools]]", "#[pools.tls]", "#ca = \"/ca\"", "#count = 3", "#door1 = \"url\""] {
+        for line in
+            ["#[[pools]]", "#[pools.tls]", "#[tls]", "#ca = \"/ca\"", "#count = 3", "#door1 = \"url\""]
+        {
             assert!(text.lines().any(|other| other == line), "{line} is not in {text}");
         }
     }

@@ -6,6 +6,7 @@ use std::process::Command;
 use penstock_tests::curl::{Answer, Curl};
 use penstock_tests::files;
 use penstock_tests::grid::{Credential, Grid, Proxy};
+use penstock_tests::patience::eventually;
 use penstock_tests::remote::openssl::{self, Believing};
 use penstock_tests::room::Room;
 use penstock_tests::secure_site::{Plan, SecureSite};
@@ -152,8 +153,11 @@ fn a_copy_asks_for_a_delegation_uses_it_and_asks_again_when_it_is_destroyed() {
     let put = stage.gridsite("htproxyput", &["--valid", "60"]);
     assert!(put.good, "{}", put.all);
     let id = put.stdout.trim().to_owned();
-    let time = stage.gridsite("htproxyunixtime", &["--delegation-id", &id]);
-    let until: i64 = time.stdout.trim().parse().unwrap_or_else(|_| panic!("no time: {}", time.all));
+    // It does not wait for an answer when it brings the proxy.
+    let until: i64 = eventually("the delegation is there", || {
+        let time = stage.gridsite("htproxyunixtime", &["--delegation-id", &id]);
+        time.stdout.trim().parse().ok()
+    });
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
     assert!((1..=61 * 60).contains(&(until - now)), "it is good for {} s", until - now);
 
@@ -169,7 +173,7 @@ fn a_copy_asks_for_a_delegation_uses_it_and_asks_again_when_it_is_destroyed() {
 
     let destroyed = stage.gridsite("htproxydestroy", &["--delegation-id", &id]);
     assert!(destroyed.good, "{}", destroyed.all);
-    let _ = stage.copy(&url).expect(302);
+    eventually("the delegation is gone", || (stage.copy(&url).status == 302).then_some(()));
     assert!(!stage.gridsite("htproxytime", &["--delegation-id", &id]).good);
     stage.tells_no_secret();
 }
@@ -214,7 +218,11 @@ fn nothing_is_delegated_without_a_certificate_and_no_copy_shows_one_that_does_no
     assert!(known.text().contains("-----BEGIN CERTIFICATE REQUEST-----"), "{}", known.text());
 
     // Delegated, and not shown where the client says "none".
-    assert!(stage.gridsite("htproxyput", &[]).good);
+    let put = stage.gridsite("htproxyput", &[]);
+    let id = put.stdout.trim().to_owned();
+    eventually("the delegation is there", || {
+        stage.gridsite("htproxytime", &["--delegation-id", &id]).good.then_some(())
+    });
     let copy = |curl: Curl, credential: &str| {
         curl.method("COPY").header("Source", &stage.far.url("theirs")).header("Credential", credential).run()
     };
