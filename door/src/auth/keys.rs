@@ -122,7 +122,8 @@ pub fn create_if_missing(path: &Path) -> Result<bool, KeyError> {
 pub fn rotate(path: &Path) -> Result<(), KeyError> {
     // What is there must be sound, or it would be so no more than before.
     KeyRing::load(path)?;
-    let before = fs::read_to_string(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+    let before =
+        fs::read_to_string(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
     write_private(path, format!("{}{before}", new_line()?).as_bytes())
 }
 

@@ -107,6 +107,11 @@ impl AuthError {
         }
     }
 
+    /// Whether the same may be good in a minute.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, AuthError::Token(TokenError::NoKeys))
+    }
+
     /// Whether a bearer token is to blame (RFC 6750 §3.1).
     pub fn is_invalid_token(&self) -> bool {
         matches!(self, AuthError::Macaroon(_) | AuthError::Caveat(_) | AuthError::Token(_))

@@ -231,7 +231,10 @@ async fn authenticate(service: &Service, credentials: &Credentials<'_>) -> Resul
     if error.status() != StatusCode::UNAUTHORIZED {
         return Err(refusal);
     }
-    service.attempts.failed(credentials.client, Instant::now()).wait().await;
+    // That an issuer is away is nobody's fault here.
+    if !error.is_passing() {
+        service.attempts.failed(credentials.client, Instant::now()).wait().await;
+    }
     let reason = error.is_invalid_token().then_some("invalid_token");
     Err(challenge(refusal, service, credentials.encrypted, reason))
 }

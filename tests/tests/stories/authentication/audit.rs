@@ -76,11 +76,14 @@ fn a_flood_of_refusals_does_not_fill_the_disk_and_what_was_left_out_is_counted()
     assert_eq!(site.curl("/end").method("MKCOL").run().status, 201);
     let _ = record(&site, |record| record["path"] == "/end");
     let refused = records(&site).into_iter().filter(|record| record["event"] == "refused").count();
-    assert!((50..=120).contains(&refused), "{refused} refusals on record");
+    assert!((50..=200).contains(&refused), "{refused} refusals on record");
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(site.stranger("/vo/last").run().status, 401);
-    let last = record(&site, |record| record["path"] == "/vo/last");
-    assert!(last["left_out"].as_u64().unwrap() >= 150, "{last}");
+    let _ = record(&site, |record| record["path"] == "/vo/last");
+    // Each one that is recorded tells of those before it that are not.
+    let told = records(&site).iter().map(|record| record["left_out"].as_u64().unwrap()).sum::<u64>();
+    let refused = records(&site).iter().filter(|record| record["event"] == "refused").count() as u64;
+    assert_eq!(told + refused, 301, "{refused} on record, {told} left out");
 }
 
 #[test]

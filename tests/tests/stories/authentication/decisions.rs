@@ -17,7 +17,11 @@ struct Asked {
 
 const ASKED: [Asked; 6] = [
     Asked { method: "GET", rights: &["read"], way: &[] },
-    Asked { method: "HEAD", rights: &["read", "create", "modify", "stage"], way: &["read", "create", "modify", "stage"] },
+    Asked {
+        method: "HEAD",
+        rights: &["read", "create", "modify", "stage"],
+        way: &["read", "create", "modify", "stage"],
+    },
     Asked { method: "PUT", rights: &["create", "modify"], way: &[] },
     Asked { method: "REPLACE", rights: &["modify"], way: &[] },
     Asked { method: "DELETE", rights: &["modify"], way: &[] },
@@ -82,7 +86,8 @@ fn tokens_and_macaroons_do_at_the_door_what_the_table_says() {
                     assert!(ask(&site, &site.token, "PUT", &format!("{place}/there")) / 100 == 2);
                 }
                 let inside = place == "/vo/a/b/x";
-                let allowed = (inside && asked.rights.contains(right)) || (is_way && asked.way.contains(right));
+                let allowed =
+                    (inside && asked.rights.contains(right)) || (is_way && asked.way.contains(right));
                 let status = ask(&site, credential, asked.method, &path);
                 assert_eq!(status != 403, allowed, "{kind} {right} {} {path}: {status}", asked.method);
                 assert!(status < 500 && status != 401, "{kind} {right} {} {path}: {status}", asked.method);

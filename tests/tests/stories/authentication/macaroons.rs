@@ -124,8 +124,11 @@ fn nobody_gets_more_than_they_have() {
     assert_eq!(status(&site, &made, "PUT", "/vo/a/f"), 403);
     assert_eq!(status(&site, &made, "DELETE", "/vo/a/f"), 403);
     assert_eq!(status(&site, &made, "GET", "/vo/a/f"), 404);
-    for bad in [json!({ "caveats": ["colour:blue"] }), json!({ "caveats": ["id:0;0;root"] }), json!({ "validity": "5" })]
-    {
+    for bad in [
+        json!({ "caveats": ["colour:blue"] }),
+        json!({ "caveats": ["id:0;0;root"] }),
+        json!({ "validity": "5" }),
+    ] {
         assert_eq!(request(site.stranger("/vo/a").token(Some(&reader)), &bad).status, 400, "{bad}");
     }
     assert_eq!(site.stranger("/vo/a").token(Some(&reader)).arg("--data").arg("x").run().status, 405);

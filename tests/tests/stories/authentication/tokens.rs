@@ -124,6 +124,7 @@ fn rclone_and_davix_work_with_a_token() {
     let issuer = Issuer::start();
     let site = trusting(&issuer, WHOLE_VO, "");
     let token = issuer.scoped("storage.read:/ storage.modify:/");
+    assert_eq!(ask(&site, &site.token, "MKCOL", "/vo"), 201);
     let file = files::file(site.room(), "in", 2 * MIB, 1);
     let bundle = site.authority.certificate();
     let rclone = |words: &[&str]| {
