@@ -20,6 +20,8 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 MANIFEST = TOP / "penstock" / "Cargo.toml"
 BINARY_PREFIX = "target/release/"
+# Where zsh looks for completions: on Debian, elsewhere.
+ZSH = ("usr/share/zsh/vendor-completions/", "usr/share/zsh/site-functions/")
 
 
 def main():
@@ -34,12 +36,14 @@ def main():
     deb, rpm = metadata["deb"], metadata["generate-rpm"]
     files = resolve([tuple(asset) for asset in deb["assets"]], options.binaries)
     rpm_assets = [(asset["source"], asset["dest"].lstrip("/"), asset["mode"]) for asset in rpm["assets"]]
-    if resolve(rpm_assets, options.binaries) != files:
+    rpm_files = resolve(rpm_assets, options.binaries)
+    as_in_deb = [(name.replace(*reversed(ZSH)), source, mode) for name, source, mode in rpm_files]
+    if sorted(as_in_deb) != files:
         sys.exit("penstock/Cargo.toml: the assets of deb and generate-rpm differ")
     os.umask(0o022)
     print(build_deb(deb, version, files, options))
     if shutil.which("rpmbuild"):
-        print(build_rpm(rpm, version, files, options))
+        print(build_rpm(rpm, version, rpm_files, options))
     else:
         print("no .rpm: rpmbuild is not here (Debian package rpm)", file=sys.stderr)
 
@@ -147,7 +151,7 @@ def build_rpm(rpm, version, files, options):
         listed = []
         for name, source, mode in files:
             is_config = any(f"/{name}" == dest or f"/{name}".startswith(dest) for dest in configuration)
-            kind = "%config(noreplace) " if is_config else "%doc " if "/doc/" in name else ""
+            kind = "%config(noreplace) " if is_config else "%doc " if "/doc/" in name or "/man/" in name else ""
             listed.append(f"%attr({mode:o}, root, root) {kind}/{name}")
         requires = "\n".join(f"Requires: {name}" for name in rpm["requires"])
         spec = Path(directory) / "penstock.spec"

@@ -105,10 +105,15 @@ on_the_copy() {
     [[ $(stat -c '%U:%G %a' /var/lib/penstock) == "penstock:penstock 750" ]] || fail "/var/lib/penstock"
     for program in penstock penstock-pool penstock-door penstock-bench; do
         "$program" --version
+        [[ -f /usr/share/bash-completion/completions/$program && -f /usr/share/zsh/vendor-completions/_$program ]] ||
+            fail "shells know nothing of $program"
+        # dpkg may be told to leave man pages out, as in containers; what is there must be one.
+        [[ ! -f /usr/share/man/man1/$program.1.gz ]] || zcat "/usr/share/man/man1/$program.1.gz" | grep -q '^\.TH ' ||
+            fail "$program.1.gz is no man page"
     done
     step "the units as installed"
     systemd-analyze verify --man=no /usr/lib/systemd/system/penstock{,-pool,-door}.service \
-        /usr/lib/systemd/system/penstock-pool@i.service /usr/lib/systemd/system/penstock-door.socket 2>&1 |
+        /usr/lib/systemd/system/penstock-pool@i.service /usr/lib/systemd/system/penstock-door{,-https}.socket 2>&1 |
         { ! grep penstock; } || fail "systemd-analyze verify complains"
 
     step "penstock.service, by its user"
@@ -122,6 +127,8 @@ on_the_copy() {
     install -o root -g penstock -m 640 /usr/share/doc/penstock/examples/{pool,door}.toml /etc/penstock/
     rm -rf /var/lib/penstock/*
     runuser -u penstock -- penstock-door --config /etc/penstock/door.toml --init-token /var/lib/penstock/token
+    # Names of the example are nobody's; all else must be well, or become so with the pool.
+    runuser -u penstock -- penstock-door check --json | grep '"failed"' | grep -v 'door.example.org' && fail "penstock-door check"
     # The example's name for clients is nobody's here.
     sed -i 's/^advertise = .*/advertise = "127.0.0.1:2881"/' /etc/penstock/pool.toml
     local pool door

@@ -22,7 +22,8 @@ mod tpc;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use penstock_service::manual::Manual;
 use terminal::{EXIT_CODE, Interrupt, Interrupted};
 
 /// Measures what a Penstock pool is made of, on this machine.
@@ -47,6 +48,8 @@ enum Command {
     Engine(engine::Options),
     #[command(hide = true)]
     EngineServer(engine::ServerOptions),
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +74,7 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Checksum(options) => checksum::run(options, &interrupt),
         Command::Engine(options) => engine::run(options, &interrupt),
         Command::EngineServer(options) => engine::serve(options),
+        Command::Manual(wish) => wish.run(Arguments::command()),
     };
     // What an interrupt has cut short fails in many ways; this is the reason.
     result.map_err(|error| if interrupt.came() { Interrupted.into() } else { error })
@@ -90,7 +94,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        use clap::CommandFactory;
         Arguments::command().debug_assert();
     }
 }

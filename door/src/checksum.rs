@@ -203,8 +203,8 @@ pub fn parse_digest(value: &str) -> Option<Vec<Checksum>> {
         let Some(algorithm) = Algorithm::from_digest_name(name.trim()) else { continue };
         let value = value.trim();
         let raw = if algorithm.is_hex() {
-            // Some write adler32 without its leading zeros.
-            from_hex(&format!("{value:0>8}"))?
+            // Some write adler32 without its leading zeros; none at all states nothing.
+            (!value.is_empty()).then(|| from_hex(&format!("{value:0>8}")))??
         } else {
             STANDARD.decode(value).ok()?
         };
@@ -309,5 +309,16 @@ mod tests {
             parse_want_repr_digest(&text);
             from_record(&text);
         }
+    }
+
+    #[test]
+    fn an_empty_value_states_no_checksum() {
+        for value in ["adler32=", "adler32= ", "md5=", "crc32c=,md5=rFb0uPrFc5zNtFd30xO+zw=="] {
+            assert_eq!(parse_digest(value), None, "{value}");
+        }
+        assert_eq!(
+            parse_digest("adler32=1").map(|stated| to_record(&stated)).as_deref(),
+            Some("adler32=00000001")
+        );
     }
 }

@@ -4,8 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use penstock_door::{Config, Door, RunningDoor};
+use penstock_door::{Config, Door, RunningDoor, Sockets};
 use penstock_service::{Daemon, Log, activation};
+
+/// What the unit calls a socket for https (FileDescriptorName=); all others are for plain HTTP.
+const HTTPS_SOCKET: &str = "https";
 
 /// A running door, and where its configuration came from.
 pub struct DoorDaemon {
@@ -17,19 +20,26 @@ pub struct DoorDaemon {
 impl DoorDaemon {
     /// Starts it: on the sockets of the service manager if it has opened some, else on its own.
     pub async fn start(file: PathBuf, config: Config, log: Log) -> anyhow::Result<Self> {
-        let listeners = activation::take_listeners().context("socket activation")?;
-        if !listeners.is_empty() {
+        let mut sockets = Sockets::default();
+        for (name, listener) in activation::take_named_listeners().context("socket activation")? {
+            match name.as_str() {
+                HTTPS_SOCKET => sockets.secure.push(listener),
+                _ => sockets.plain.push(listener),
+            }
+        }
+        if !sockets.plain.is_empty() || !sockets.secure.is_empty() {
             tracing::info!(
-                sockets = listeners.len(),
-                "the service manager has opened the sockets: listen is not used"
+                http = sockets.plain.len(),
+                https = sockets.secure.len(),
+                "the service manager has opened sockets: listen and tls.listen are not used for those"
             );
         }
-        Ok(Self { door: Door::start_on(config, listeners).await?, file, log })
+        Ok(Self { door: Door::start_on(config, sockets).await?, file, log })
     }
 
     /// What whoever waits for the door wants to know.
     pub fn ready_line(&self) -> String {
-        format!("penstock-door ready: http://{}", self.door.address())
+        format!("penstock-door ready: {}", self.door.urls().join(" "))
     }
 }
 

@@ -4,8 +4,11 @@
 //!
 //! * [`adopt`]: names for what lies in a pool already, as a command.
 //! * [`http`]: HTTP and WebDAV: one file for each method.
+//! * [`tls`]: https: handshakes, and the connections of which they are the beginning.
+//! * [`delegation`]: what users lend the door for third-party copies.
 //! * [`transfers`]: giving work to pools, following it, settling it.
 //! * [`pools`]: connections to pools, their state, the choice among them.
+//! * [`audit`]: what was refused and changed, for the site's records.
 //! * [`auth`]: who asks, and what they may do.
 //! * [`namespace`]: which names there are, in SQLite or PostgreSQL.
 //! * [`marking`]: whose traffic a transfer is.
@@ -15,18 +18,21 @@
 #![forbid(unsafe_code)]
 
 pub mod adopt;
+pub mod audit;
 pub mod auth;
 pub mod checksum;
 pub mod config;
+pub mod delegation;
 pub mod http;
 pub mod marking;
 pub mod metrics;
 pub mod namespace;
 pub mod pools;
 pub mod running;
+pub mod tls;
 pub mod transfers;
 
 pub use auth::Anonymous;
 pub use auth::issue::{init_first_token, init_keys};
 pub use config::{Config, PoolAccess, PoolConfig};
-pub use running::{Door, ReloadError, RunningDoor, StartError};
+pub use running::{Door, ReloadError, RunningDoor, Sockets, StartError};

@@ -1,44 +1,31 @@
 //! `penstock-door`: one door, as a service. Wiring only.
 #![forbid(unsafe_code)]
 
+mod cli;
 mod daemon;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{CommandFactory as _, Parser as _};
 use penstock_door::{Config, Door};
 use penstock_service::{Log, complaint};
 
+use crate::cli::options::Options;
 use crate::daemon::DoorDaemon;
 
 /// What the daemon logs unless told otherwise.
 const DAEMON_LOG: &str = "info";
 
-/// The door of a storage site: WebDAV and HTTP for users, work for pools.
-#[derive(Parser)]
-#[command(version)]
-struct Options {
-    /// The configuration.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Check the configuration, say what is wrong with it, and end.
-    #[arg(long)]
-    check: bool,
-    /// Make the macaroon keys and a first token for everything, where they are missing, and end.
-    #[arg(long, value_name = "FILE", conflicts_with = "check")]
-    init_token: Option<PathBuf>,
-    /// Give names to the files that `penstock-pool import` has found in this pool, and end. The pool runs meanwhile; this
-    /// door may.
-    #[arg(long, value_name = "POOL", conflicts_with_all = ["check", "init_token"])]
-    adopt: Option<String>,
-}
-
 fn main() -> ExitCode {
     let options = Options::parse();
-    let log = Log::to_stderr(DAEMON_LOG);
-    complaint::end("penstock-door", &log, serve(&options, &log))
+    // The words of commands are for whoever typed them.
+    let log = Log::to_stderr(if options.command.is_some() { "warn" } else { DAEMON_LOG });
+    let done = match &options.command {
+        Some(command) => cli::run(command, &options),
+        None => serve(&options, &log),
+    };
+    complaint::end("penstock-door", &log, done)
 }
 
 fn serve(options: &Options, log: &Log) -> anyhow::Result<ExitCode> {
@@ -58,26 +45,33 @@ fn worker_threads() -> usize {
 }
 
 async fn run(options: &Options, log: &Log) -> anyhow::Result<ExitCode> {
-    let config = Config::load(&options.config)?;
+    let Some(file) = &options.config else {
+        Options::command()
+            .error(clap::error::ErrorKind::MissingRequiredArgument, "the daemon needs --config FILE")
+            .exit()
+    };
+    let config = Config::load(file)?;
     if let Some(token_file) = &options.init_token {
-        let location = config
-            .url
-            .as_ref()
-            .map_or_else(|| format!("http://{}", config.listen), |url| url.as_str().into());
+        let location = config.url.as_ref().map_or_else(|| config.first_address(), |url| url.as_str().into());
         let made = penstock_door::init_first_token(token_file, &config.macaroon_keys, &location)?;
         println!("{}: {}", token_file.display(), if made { "made" } else { "still good" });
         return Ok(ExitCode::SUCCESS);
     }
+    if options.rotate_keys {
+        penstock_door::auth::keys::rotate(&config.macaroon_keys)?;
+        println!("{}: has a new first key; reload the door to use it", config.macaroon_keys.display());
+        return Ok(ExitCode::SUCCESS);
+    }
     if options.check {
         Door::check(&config)?;
-        println!("{}: good", options.config.display());
+        println!("{}: good", file.display());
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(pool) = &options.adopt {
         return adopt(&config, pool).await;
     }
     log.follow(config.log.as_ref());
-    let start = DoorDaemon::start(options.config.clone(), config, log.clone());
+    let start = DoorDaemon::start(file.clone(), config, log.clone());
     penstock_service::live(start, |daemon| complaint::say_ready(&daemon.ready_line())).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,13 +1,17 @@
 //! What Prometheus sees of the door. Names and units by its conventions; labels only of bounded sets.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+use crate::audit::Audit;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CopyLabels {
@@ -23,6 +27,39 @@ struct DirectionLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PoolLabels {
     pool: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HandshakeLabels {
+    outcome: &'static str,
+}
+
+/// How a TLS handshake ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// With all its parts.
+    Full,
+    /// The client came with a ticket.
+    Resumed,
+    /// Not at all.
+    Failed,
+    /// Not in time.
+    Late,
+}
+
+impl Handshake {
+    const ALL: [Handshake; 4] = [Handshake::Full, Handshake::Resumed, Handshake::Failed, Handshake::Late];
+
+    const fn labels(self) -> HandshakeLabels {
+        HandshakeLabels {
+            outcome: match self {
+                Handshake::Full => "full",
+                Handshake::Resumed => "resumed",
+                Handshake::Failed => "failed",
+                Handshake::Late => "late",
+            },
+        }
+    }
 }
 
 /// Where the bytes of a third-party copy go.
@@ -78,6 +115,9 @@ struct Inner {
     copies_running: Family<DirectionLabels, Gauge>,
     broken_files: Family<PoolLabels, Gauge>,
     broken_reads: Family<PoolLabels, Counter>,
+    handshakes: Family<HandshakeLabels, Counter>,
+    /// There once the door has read its configuration.
+    audit: OnceLock<Arc<Audit>>,
 }
 
 impl fmt::Debug for Metrics {
@@ -107,13 +147,17 @@ impl Metrics {
                     .get_or_create(&DirectionLabels { direction: direction.as_str() }),
             );
         }
+        for outcome in Handshake::ALL {
+            drop(metrics.inner.handshakes.get_or_create(&outcome.labels()));
+        }
         metrics
     }
 
     /// Puts the families into a registry whose prefix is `penstock`: the door's own, or that of a pool in the same
     /// process.
     pub fn register(&self, registry: &mut Registry) {
-        let Inner { copies, copies_running, broken_files, broken_reads } = &*self.inner;
+        let Inner { copies, copies_running, broken_files, broken_reads, handshakes, audit: _ } = &*self.inner;
+        registry.register_collector(Box::new(AuditCollector(self.clone())));
         registry.register(
             "door_copies",
             "Third-party copies that ended, by direction and outcome",
@@ -133,6 +177,11 @@ impl Metrics {
             "door_broken_reads",
             "Downloads and pushes that ended because the replica is damaged",
             broken_reads.clone(),
+        );
+        registry.register(
+            "door_tls_handshakes",
+            "TLS handshakes with clients, by how they ended",
+            handshakes.clone(),
         );
     }
 
@@ -159,6 +208,17 @@ impl Metrics {
         self.inner.copies.get_or_create(&labels).inc();
     }
 
+    /// From now on lost records of the audit are told.
+    pub fn know_audit(&self, audit: Arc<Audit>) {
+        // A door has one.
+        let _ = self.inner.audit.set(audit);
+    }
+
+    /// Counts a TLS handshake.
+    pub fn handshake(&self, outcome: Handshake) {
+        self.inner.handshakes.get_or_create(&outcome.labels()).inc();
+    }
+
     /// The families of a pool that the door gives work to, at zero.
     pub fn know_pool(&self, pool: &str) {
         let labels = PoolLabels { pool: pool.to_owned() };
@@ -175,6 +235,19 @@ impl Metrics {
     /// Counts a read that met a damaged replica.
     pub fn broken_read(&self, pool: &str) {
         self.inner.broken_reads.get_or_create(&PoolLabels { pool: pool.to_owned() }).inc();
+    }
+}
+
+/// What the audit counts itself.
+#[derive(Debug)]
+struct AuditCollector(Metrics);
+
+impl Collector for AuditCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let lost = self.0.inner.audit.get().map_or(0, |audit| audit.lost());
+        let help = "Records of the audit that could not be written";
+        let metric = encoder.encode_descriptor("door_audit_lost", help, None, MetricType::Counter)?;
+        ConstCounter::new(lost).encode(metric)
     }
 }
 

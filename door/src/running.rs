@@ -5,23 +5,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use penstock_door_proto::v1 as proto;
+use penstock_service::records::RecordsError;
 use penstock_service::trace::Tracer;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::auth::Authenticator;
-use crate::auth::keys::{KeyError, KeyRing};
-use crate::config::{Config, ConfigError, CopyRules, Limits, Timeouts};
+use crate::auth::attempts::Attempts;
+use crate::auth::certificate::Authorities;
+use crate::auth::password::{PasswordFileError, Passwords};
+use crate::auth::setup::SetupError;
+use crate::config::{Authentication, Config, ConfigError, CopyRules, Limits, Timeouts};
+use crate::delegation::exchange::ExchangeSetupError;
+use crate::delegation::{Delegations, Exchanges};
 use crate::http::Service;
 use crate::http::admin::{self, AdminPort};
-use crate::http::client_limit::Clients;
 use crate::http::current::Current;
-use crate::http::server::{self, Ending};
+use crate::http::server::{self, Bounds, Ending, Port};
 use crate::http::tape::Staged;
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, NamespaceError};
 use crate::pools::{ConnectError, Pools};
+use crate::tls::SecurePort;
+use crate::tls::port::LOOK_PERIOD;
 use crate::transfers::{TransferRules, Transfers};
 
 /// How often a draining door looks whether its transfers have ended.
@@ -33,12 +42,29 @@ pub enum StartError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The macaroon keys.
+    /// The macaroon keys, the policy, or the authorities of issuers.
     #[error(transparent)]
-    Keys(#[from] KeyError),
+    Authentication(#[from] SetupError),
+    /// The audit.
+    #[error(transparent)]
+    Audit(#[from] RecordsError),
+    /// The exchange of tokens.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeSetupError),
     /// The pools' certificates.
     #[error(transparent)]
     Pools(#[from] ConnectError),
+    /// The door's certificate, or the authorities of clients.
+    #[error(transparent)]
+    Tls(#[from] penstock_trust::CertificateError),
+    /// The password file.
+    #[error(transparent)]
+    Passwords(#[from] PasswordFileError),
+    /// A socket for https came from the service manager, and nothing to serve it with.
+    #[error(
+        "the service manager hands over a socket named \"https\": add a [tls] table, or disable that socket"
+    )]
+    NoTls,
     /// The namespace.
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
@@ -55,12 +81,35 @@ pub enum StartError {
 /// Why a new configuration is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// The macaroon keys.
+    /// The macaroon keys, the policy, or the authorities of issuers.
     #[error(transparent)]
-    Keys(#[from] KeyError),
+    Authentication(#[from] SetupError),
+    /// The exchange of tokens.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeSetupError),
     /// The pools' certificates.
     #[error(transparent)]
     Pools(#[from] ConnectError),
+}
+
+/// Listeners that somebody has opened for a door and that do not block. Where there is none of a kind, the door opens
+/// its own, if it is configured.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// For plain HTTP.
+    pub plain: Vec<std::net::TcpListener>,
+    /// For https.
+    pub secure: Vec<std::net::TcpListener>,
+}
+
+/// What a configuration's files hold.
+struct Prepared {
+    authenticator: Authenticator,
+    exchanges: Arc<Exchanges>,
+    pools: Pools,
+    metrics: Metrics,
+    secure: Option<Arc<SecurePort>>,
+    passwords: Option<Arc<Passwords>>,
 }
 
 /// A door that does not run yet.
@@ -76,29 +125,37 @@ impl Door {
     /// Starts a door. It serves when this returns, and finds its pools in the background: see
     /// [`RunningDoor::wait_for_pools`].
     pub async fn start(config: Config) -> Result<RunningDoor, StartError> {
-        Self::start_on(config, Vec::new()).await
+        Self::start_on(config, Sockets::default()).await
     }
 
-    /// Starts a door on listeners that somebody has opened for it and that do not block; with none, it opens its own.
-    pub async fn start_on(
-        config: Config,
-        listeners: Vec<std::net::TcpListener>,
-    ) -> Result<RunningDoor, StartError> {
-        let (keys, pools) = Self::prepare(&config)?;
+    /// The same on sockets that are open already.
+    pub async fn start_on(config: Config, sockets: Sockets) -> Result<RunningDoor, StartError> {
+        let Prepared { authenticator, exchanges, pools, metrics, secure, passwords } =
+            Self::prepare(&config)?;
         let password_file = config.namespace_password_file.as_deref();
         let namespace = Namespace::open(&config.namespace, password_file, &config.name).await?;
         namespace.be_the_only_door_of_its_name().await?;
-        let listen_error = |source| StartError::Listen { address: config.listen, source };
-        let mut listeners = listeners
-            .into_iter()
-            .map(TcpListener::from_std)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(listen_error)?;
-        if listeners.is_empty() {
-            listeners.push(TcpListener::bind(config.listen).await.map_err(listen_error)?);
+        if secure.is_none() && !sockets.secure.is_empty() {
+            return Err(StartError::NoTls);
         }
-        // The first is what users know; there is one.
-        let address = listeners[0].local_addr().map_err(listen_error)?;
+        let plain = listen(sockets.plain, config.plain_listen()).await?;
+        let tls_listen = config.tls.as_ref().map(|tls| tls.listen);
+        let ports: Vec<Port> = plain
+            .into_iter()
+            .map(|listener| Port { listener, secure: None })
+            .chain(
+                listen(sockets.secure, tls_listen)
+                    .await?
+                    .into_iter()
+                    .map(|listener| Port { listener, secure: secure.clone() }),
+            )
+            .collect();
+        let address_of = |wanted: bool| {
+            let mut fitting = ports.iter().filter(|port| port.secure.is_some() == wanted);
+            fitting.next().and_then(|port| port.listener.local_addr().ok())
+        };
+        // The first of each is what users know.
+        let (plain_address, tls_address) = (address_of(false), address_of(true));
         let admin_listener = match config.admin_listen {
             Some(address) => Some(
                 TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?,
@@ -106,7 +163,7 @@ impl Door {
             None => None,
         };
         let admin_address = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
-        let own_url = public_url(&config, address);
+        let own_url = public_url(&config, plain_address, tls_address);
         let door = proto::DoorIdentity { name: config.name.to_string(), url: own_url.clone() };
         let rules = TransferRules {
             door,
@@ -116,16 +173,26 @@ impl Door {
             copies: config.copy.transfers,
             marker_period: config.copy.marker_period.0,
         };
-        let metrics = Metrics::new();
         pools.iter().for_each(|pool| metrics.know_pool(pool.name()));
-        let transfers = Transfers::new(namespace.clone(), pools, rules, metrics.clone());
+        let audit = Arc::new(Audit::start(config.authentication.audit.as_ref(), config.name.as_str())?);
+        metrics.know_audit(Arc::clone(&audit));
+        authenticator.issuers.keep();
+        let transfers = Transfers::new(namespace.clone(), pools, rules, metrics.clone(), Arc::clone(&audit));
         transfers.keep_pools();
+        let delegations = Delegations::new();
+        delegations.keep_tidy();
         let current = Current::new(Service {
-            authenticator: Authenticator::new(keys, config.anonymous),
+            authenticator,
+            attempts: Attempts::default(),
+            audit: Arc::clone(&audit),
+            lifetimes: config.authentication.lifetimes(),
             namespace: namespace.clone(),
             transfers: Arc::clone(&transfers),
             redirect: config.redirect.clone(),
             copy: config.copy.clone(),
+            delegation: config.delegation.clone(),
+            delegations,
+            exchanges,
             marking: config.marking.clone(),
             limits: config.limits,
             own_url,
@@ -141,21 +208,37 @@ impl Door {
             // Not among the connections: it is served while the door drains.
             tokio::spawn(admin::serve(listener, port, ending.stop.clone()));
         }
-        let head_timeout = config.timeouts.head.0;
-        let permits = Arc::new(Semaphore::new(config.limits.connections as usize));
-        let clients = Clients::new(config.limits.connections_per_client);
-        let accepting = listeners.into_iter().map(|listener| {
-            let (current, permits, clients) =
-                (Arc::clone(&current), Arc::clone(&permits), Arc::clone(&clients));
-            let serving = server::serve(listener, current, permits, clients, head_timeout, ending.clone());
+        let handshakes = config.tls.as_ref().map_or(1, |tls| tls.handshakes);
+        let limits = config.limits;
+        let bounds = Bounds::new(
+            limits.connections,
+            limits.connections_per_client,
+            handshakes,
+            config.timeouts.head.0,
+        );
+        let accepting = ports.into_iter().map(|port| {
+            let serving = server::serve(port, Arc::clone(&current), bounds.clone(), ending.clone());
             ending.connections.spawn(serving)
         });
         let accepting = accepting.collect();
-        tracing::info!(%address, name = config.name.as_str(), "the door is open");
+        let files = Files { secure, passwords };
+        files.tell();
+        // Not among the connections, either: it ends with them.
+        tokio::spawn(files.clone().watch(ending.stop.clone()));
+        let show = |address: Option<SocketAddr>| address.map(|address| address.to_string());
+        tracing::info!(
+            http = show(plain_address),
+            https = show(tls_address),
+            name = config.name.as_str(),
+            "the door is open"
+        );
         let config = Mutex::new(config);
         Ok(RunningDoor {
-            address,
+            plain_address,
+            tls_address,
             admin_address,
+            files,
+            audit,
             namespace,
             transfers,
             metrics,
@@ -166,18 +249,106 @@ impl Door {
         })
     }
 
-    fn prepare(config: &Config) -> Result<(KeyRing, Pools), StartError> {
+    fn prepare(config: &Config) -> Result<Prepared, StartError> {
         config.check()?;
-        Ok((KeyRing::load(&config.macaroon_keys)?, Pools::new(&config.pools)?))
+        let metrics = Metrics::new();
+        let authentication = &config.authentication;
+        let secure = match &config.tls {
+            None => None,
+            Some(tls) => {
+                let authorities = authentication.authorities.as_deref().map(Authorities::load).transpose()?;
+                let port = SecurePort::load(tls, authorities.map(Arc::new), metrics.clone())?;
+                Some(Arc::new(port))
+            }
+        };
+        let passwords = authentication.passwords.as_deref().map(Passwords::load).transpose()?.map(Arc::new);
+        let authenticator = Authenticator::read(config, passwords.clone(), None)?;
+        authenticator.warn_of_gaps(config);
+        Ok(Prepared {
+            authenticator,
+            exchanges: read_exchanges(config)?,
+            pools: Pools::new(&config.pools)?,
+            metrics,
+            secure,
+            passwords,
+        })
+    }
+}
+
+/// With which issuers tokens are exchanged. Blocks.
+fn read_exchanges(config: &Config) -> Result<Arc<Exchanges>, ExchangeSetupError> {
+    Exchanges::load(&config.delegation.exchange, config.authentication.issuer_authorities.as_deref())
+}
+
+/// The sockets that were handed over or, without any, one of the door's own.
+async fn listen(
+    handed_over: Vec<std::net::TcpListener>,
+    own: Option<SocketAddr>,
+) -> Result<Vec<TcpListener>, StartError> {
+    let shown = own.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+    let listen_error = |source| StartError::Listen { address: shown, source };
+    if !handed_over.is_empty() {
+        let listeners = handed_over.into_iter().map(TcpListener::from_std);
+        return listeners.collect::<Result<_, _>>().map_err(listen_error);
+    }
+    match own {
+        Some(address) => Ok(vec![TcpListener::bind(address).await.map_err(listen_error)?]),
+        None => Ok(Vec::new()),
     }
 }
 
 /// Where pools send lost clients. Nothing, when clients would not get anywhere with it.
-fn public_url(config: &Config, address: SocketAddr) -> String {
-    match &config.url {
-        Some(url) => url.as_str().to_owned(),
-        None if address.ip().is_unspecified() => String::new(),
-        None => format!("http://{address}"),
+fn public_url(config: &Config, plain: Option<SocketAddr>, tls: Option<SocketAddr>) -> String {
+    let addresses = [("http", plain), ("https", tls)];
+    let first = addresses.into_iter().find_map(|(scheme, address)| Some((scheme, address?)));
+    match (&config.url, first) {
+        (Some(url), _) => url.as_str().to_owned(),
+        (None, Some((scheme, address))) if !address.ip().is_unspecified() => format!("{scheme}://{address}"),
+        (None, _) => String::new(),
+    }
+}
+
+/// Files that are read again when they change.
+#[derive(Debug, Clone)]
+struct Files {
+    secure: Option<Arc<SecurePort>>,
+    passwords: Option<Arc<Passwords>>,
+}
+
+impl Files {
+    /// Says what is in use.
+    fn tell(&self) {
+        if let Some(secure) = &self.secure {
+            secure.tell();
+        }
+        if let Some(passwords) = &self.passwords {
+            passwords.tell();
+        }
+    }
+
+    /// Reads those again that have changed, or all.
+    async fn reload(&self, force: bool) {
+        if let Some(secure) = &self.secure {
+            secure.reload(force).await;
+        }
+        if let Some(passwords) = &self.passwords {
+            passwords.reload(force).await;
+        }
+    }
+
+    /// Looks for changes from time to time.
+    async fn watch(self, stop: CancellationToken) {
+        if self.secure.is_none() && self.passwords.is_none() {
+            return;
+        }
+        let mut looks = tokio::time::interval(LOOK_PERIOD);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = looks.tick() => self.reload(false).await,
+                () = stop.cancelled() => return,
+            }
+        }
     }
 }
 
@@ -192,7 +363,10 @@ fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
         ("admin_listen", one.admin_listen != other.admin_listen),
         ("create_parents", one.create_parents != other.create_parents),
         ("copy", one.copy != other.copy),
+        ("delegation", one.delegation != other.delegation),
         ("pools (their names)", one.pools != other.pools),
+        ("tls", one.tls != other.tls),
+        ("authentication", one.authentication != other.authentication),
         ("limits", one.limits != other.limits),
         ("timeouts", one.timeouts != other.timeouts),
         ("tracing", one.tracing != other.tracing),
@@ -205,22 +379,38 @@ fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
 /// A door that serves.
 #[derive(Debug)]
 pub struct RunningDoor {
-    address: SocketAddr,
+    plain_address: Option<SocketAddr>,
+    tls_address: Option<SocketAddr>,
     admin_address: Option<SocketAddr>,
     namespace: Namespace,
     transfers: Arc<Transfers>,
     metrics: Metrics,
     ending: Ending,
     current: Arc<Current>,
+    files: Files,
+    audit: Arc<Audit>,
     config: Mutex<Config>,
     /// One for each listener.
     accepting: Vec<JoinHandle<()>>,
 }
 
 impl RunningDoor {
-    /// Where it listens.
+    /// Where it listens: for plain HTTP if it does, else for https.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        // `Config::plain_listen` and `[tls]`: there is always one of them.
+        let none = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.plain_address.or(self.tls_address).unwrap_or(none)
+    }
+
+    /// Where it listens for https, if it does.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
+    }
+
+    /// By which URLs it can be reached, by address.
+    pub fn urls(&self) -> Vec<String> {
+        let plain = self.plain_address.map(|address| format!("http://{address}"));
+        plain.into_iter().chain(self.tls_address.map(|address| format!("https://{address}"))).collect()
     }
 
     /// Where its admin port listens, if it has one.
@@ -271,18 +461,31 @@ impl RunningDoor {
     /// Reads keys and certificates again, and goes by another configuration as far as that is possible without a start;
     /// what has to wait for one is said. All of it or, when something is wrong, nothing.
     pub async fn reload(&self, new: Config) -> Result<(), ReloadError> {
-        let reading = new.macaroon_keys.clone();
-        let keys = tokio::task::spawn_blocking(move || KeyRing::load(&reading)).await;
+        self.files.reload(true).await;
+        self.audit.reopen();
+        let (reading, before) = (new.clone(), self.current.get().authenticator.clone());
+        let read = move || {
+            let authenticator = Authenticator::read(&reading, before.passwords.clone(), Some(&before))?;
+            Ok::<_, ReloadError>((authenticator, read_exchanges(&reading)?))
+        };
+        let read = tokio::task::spawn_blocking(read).await;
         // Only the end of the runtime interrupts it.
-        let Ok(keys) = keys else { return Ok(()) };
-        let authenticator = Authenticator::new(keys?, new.anonymous);
+        let Ok(read) = read else { return Ok(()) };
+        let (authenticator, exchanges) = read?;
         let other_pools = self.transfers.pools().renew(&new.pools)?;
         let old = self.config().clone();
         let running = Config {
             log: new.log.clone(),
             anonymous: new.anonymous,
             macaroon_keys: new.macaroon_keys.clone(),
+            authentication: Authentication {
+                authorities: old.authentication.authorities.clone(),
+                passwords: old.authentication.passwords.clone(),
+                audit: old.authentication.audit.clone(),
+                ..new.authentication.clone()
+            },
             redirect: new.redirect.clone(),
+            delegation: new.delegation.clone(),
             copy: CopyRules {
                 transfers: old.copy.transfers,
                 marker_period: old.copy.marker_period,
@@ -298,10 +501,15 @@ impl RunningDoor {
             pools: if other_pools { old.pools.clone() } else { new.pools.clone() },
             ..old
         };
+        authenticator.warn_of_gaps(&running);
+        authenticator.issuers.keep();
         let service = Service {
             authenticator,
+            lifetimes: running.authentication.lifetimes(),
             redirect: running.redirect.clone(),
             copy: running.copy.clone(),
+            delegation: running.delegation.clone(),
+            exchanges,
             limits: running.limits,
             lock_timeout: running.timeouts.lock.0,
             digest_patience: running.timeouts.digest.0,
@@ -362,5 +570,8 @@ impl RunningDoor {
         self.ending.connections.wait().await;
         self.transfers.stop().await;
         self.namespace.close().await;
+        let audit = Arc::clone(&self.audit);
+        // It waits for a disk.
+        let _ = tokio::task::spawn_blocking(move || audit.end()).await;
     }
 }

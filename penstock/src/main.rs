@@ -3,6 +3,7 @@
 
 mod announce;
 mod daemon;
+mod marking;
 mod options;
 mod settings;
 mod site;
@@ -10,20 +11,24 @@ mod site;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{CommandFactory as _, Parser as _};
 use penstock_service::{Log, complaint};
 
 use crate::daemon::SiteDaemon;
-use crate::options::{CommandLine, ServeOptions};
+use crate::options::{CommandLine, ServeOptions, Task};
 use crate::settings::Settings;
 
 /// Unless told otherwise. rustls warns of whatever strange clients send, which is theirs to worry about.
 const DEFAULT_LOG: &str = "info,rustls=error";
 
 fn main() -> ExitCode {
-    let options = CommandLine::parse().serve();
+    let task = CommandLine::parse().task();
     let log = Log::to_stderr(DEFAULT_LOG);
-    complaint::end("penstock", &log, run(options, &log).map(|()| ExitCode::SUCCESS))
+    let done = match task {
+        Task::Serve(options) => run(options, &log),
+        Task::Manual(wish) => wish.run(CommandLine::command()),
+    };
+    complaint::end("penstock", &log, done.map(|()| ExitCode::SUCCESS))
 }
 
 fn run(options: ServeOptions, log: &Log) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use penstock_door::Anonymous;
+use penstock_service::manual::Manual;
 
 /// Door and pool of a storage site in one process.
 #[derive(Debug, Parser)]
@@ -20,6 +21,17 @@ pub struct CommandLine {
 enum Command {
     /// Serves until it is told to end; the same as no command.
     Serve(ServeOptions),
+    #[command(flatten)]
+    Manual(Manual),
+}
+
+/// What is wished.
+#[derive(Debug)]
+pub enum Task {
+    /// To serve.
+    Serve(ServeOptions),
+    /// To know how.
+    Manual(Manual),
 }
 
 /// How to serve.
@@ -67,12 +79,13 @@ impl From<AnonymousWord> for Anonymous {
 }
 
 impl CommandLine {
-    /// How to serve, with the word "serve" or without.
+    /// What to do. The word "serve" can be left out.
     #[must_use]
-    pub fn serve(self) -> ServeOptions {
+    pub fn task(self) -> Task {
         match self.command {
-            Some(Command::Serve(options)) => options,
-            None => self.options,
+            Some(Command::Serve(options)) => Task::Serve(options),
+            Some(Command::Manual(wish)) => Task::Manual(wish),
+            None => Task::Serve(self.options),
         }
     }
 }
@@ -82,7 +95,18 @@ mod tests {
     use super::*;
 
     fn parse(words: &str) -> Result<ServeOptions, clap::Error> {
-        CommandLine::try_parse_from(words.split_whitespace()).map(CommandLine::serve)
+        match CommandLine::try_parse_from(words.split_whitespace())?.task() {
+            Task::Serve(options) => Ok(options),
+            Task::Manual(wish) => panic!("{words} is {wish:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        CommandLine::command().debug_assert();
+        let task = CommandLine::try_parse_from(["penstock", "man"]).unwrap().task();
+        assert!(matches!(task, Task::Manual(Manual::Man { dir: None })));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use penstock_pool::config::{ConfigError, DEFAULT_RESERVE_BYTES, parse_toml, read
 use penstock_service::LogFilter;
 use serde::Deserialize;
 
+use crate::marking::Marking;
 use crate::options::ServeOptions;
 
 /// Where everything is kept unless told otherwise.
@@ -52,6 +53,9 @@ struct File {
     log: Option<LogFilter>,
     /// From SIGTERM to the end, whatever still runs. Default: 30 s.
     drain: Option<Period>,
+    /// Packet marking. Default: what carries a SciTag is marked, ports for clients' flow labels are none.
+    #[serde(default)]
+    marking: Marking,
 }
 
 /// What the site runs with.
@@ -85,6 +89,8 @@ pub struct Settings {
     pub log: Option<LogFilter>,
     /// From SIGTERM to the end.
     pub drain: Duration,
+    /// Packet marking.
+    pub marking: Marking,
 }
 
 impl Settings {
@@ -117,6 +123,7 @@ impl Settings {
             checksums: file.checksums,
             log: file.log,
             drain: file.drain.map_or(Duration::from_secs(30), |period| period.0),
+            marking: file.marking,
         };
         if let Some(advertise) = &settings.pool_advertise
             && !is_authority(advertise)
@@ -137,12 +144,18 @@ impl Settings {
                 self.pool_listen
             );
         }
+        if let Some(text) = self.marking.rules.contradiction() {
+            anyhow::bail!("{text}");
+        }
         let ports = [
             ("--listen", self.listen),
             ("--pool-listen", self.pool_listen),
             ("--admin-listen", self.admin_listen),
         ];
         for (index, (name, address)) in ports.iter().enumerate() {
+            if self.marking.pool.ports.contains(address.port()) {
+                anyhow::bail!("{name} {address}: is among marking.ports; each needs its own port");
+            }
             if let Some((other, _)) = ports[..index].iter().find(|(_, a)| a == address && a.port() != 0) {
                 anyhow::bail!("{name} {address}: is the same as {other}; each needs its own port");
             }
@@ -206,6 +219,21 @@ mod tests {
                 "penstock.toml:1: pool_advertise: must be \"host:port\"",
             ),
             (ServeOptions::default(), "anonymous = \"all\"", "penstock.toml:1: anonymous: "),
+            (
+                ServeOptions::default(),
+                "[marking]\npolcy = \"off\"",
+                "penstock.toml:1: marking.polcy: there is no such key; did you mean \"policy\"?",
+            ),
+            (
+                ServeOptions::default(),
+                "[marking]\nports = \"2800-2899\"",
+                "--listen 127.0.0.1:2880: is among marking.ports",
+            ),
+            (
+                ServeOptions::default(),
+                "[[marking.experiments]]\nexperiment = 2",
+                "marking.experiments: one has neither vo nor issuer nor path",
+            ),
             (
                 ServeOptions { pool_listen: every, ..Default::default() },
                 "",

@@ -131,6 +131,7 @@ fn pool_settings(settings: &Settings, data: &Path) -> PoolSettings {
     config.max_file_size = settings.max_file_size;
     config.checksums = settings.checksums.iter().map(|name| name.0).collect();
     config.timeouts.drain = settings.drain;
+    config.marking = settings.marking.pool.clone();
     // Who tries it on one machine has the other side there as well; what others reach must not lead them inside.
     config.tpc.rules.loopback = settings.listen.ip().is_loopback();
     config
@@ -140,10 +141,11 @@ fn door_settings(settings: &Settings, data: &Path) -> anyhow::Result<penstock_do
     let name = POOL_NAME.parse().map_err(anyhow::Error::msg)?;
     let pool = PoolConfig { name, access: PoolAccess::Socket(socket(data)) };
     let mut config = penstock_door::Config::new(data.join("names.sqlite"), data.join("keys"), vec![pool]);
-    config.listen = settings.listen;
+    config.listen = Some(settings.listen);
     config.url = settings.url.clone();
     config.anonymous = settings.anonymous;
     config.create_parents = settings.create_parents;
+    config.marking = settings.marking.rules.clone();
     // As the pool does it: both ends of a first copy are this one machine mostly.
     config.copy.allow_loopback = settings.listen.ip().is_loopback();
     Ok(config)

@@ -5,20 +5,29 @@
 //! * [`notify`]: the service manager's socket. [`watchdog`]: what it wants to hear, and how often.
 //! * [`activation`]: listeners that it has opened beforehand. [`signals`]: what admins say.
 //! * [`exposition`]: the text formats in which Prometheus reads metrics.
+//! * [`records`]: lines of JSON of what has happened.
 //! * [`trace`]: traces for OpenTelemetry.
+//! * [`reference`](mod@reference): what a configuration can say, in words. [`check`]: whether a daemon can run here.
+//!   [`manual`]: completions, man pages.
+//! * [`watch`]: files that are read again when they have changed.
 //! * [`complaint`]: the last words of a daemon that cannot go on.
 //!
 //! Knows nothing of pools and doors; both binaries and the one that is both use it.
 #![forbid(unsafe_code)]
 
 pub mod activation;
+pub mod check;
 pub mod complaint;
 pub mod exposition;
 pub mod life;
 pub mod log;
+pub mod manual;
 pub mod notify;
+pub mod records;
+pub mod reference;
 pub mod signals;
 pub mod trace;
+pub mod watch;
 pub mod watchdog;
 
 pub use life::{Daemon, live};

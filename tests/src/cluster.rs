@@ -220,8 +220,13 @@ pub fn make_keys(door_config: &Path, token: &Path) {
 
 /// Starts a door and waits until its port answers.
 pub(crate) fn start_door(config: &Path) -> Daemon {
-    let mut daemon =
-        Daemon::spawn("penstock-door", Command::new(binary("penstock-door")).arg("--config").arg(config));
+    start_door_in(config, Vec::new())
+}
+
+/// The same with more variables in its environment.
+pub(crate) fn start_door_in(config: &Path, environment: Vec<(&'static str, PathBuf)>) -> Daemon {
+    let mut command = Command::new(binary("penstock-door"));
+    let mut daemon = Daemon::spawn("penstock-door", command.arg("--config").arg(config).envs(environment));
     let _ = daemon.line(DOOR_READY);
     daemon
 }

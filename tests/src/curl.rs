@@ -74,6 +74,13 @@ impl Curl {
         self
     }
 
+    /// A variable in its environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: impl AsRef<OsStr>) -> Curl {
+        self.command.env(name, value);
+        self
+    }
+
     /// `-L`: follows redirects.
     #[must_use]
     pub fn follow(self) -> Curl {

@@ -78,10 +78,17 @@ impl Manager {
 /// Starts a daemon and hands it a listener that stays open here, as socket units do.
 #[must_use]
 pub fn start_on(listener: &TcpListener, program: &str, arguments: &[&Path]) -> Daemon {
+    start_named_on(listener, "unknown", program, arguments)
+}
+
+/// The same with the name that the socket's unit gives it (`FileDescriptorName=`).
+#[must_use]
+pub fn start_named_on(listener: &TcpListener, name: &str, program: &str, arguments: &[&Path]) -> Daemon {
     let descriptor = OwnedFd::from(listener.try_clone().expect("a descriptor can be doubled"));
     // sd_listen_fds(3): descriptors from 3 on, for the process of that id.
     let hand_over = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
     let mut command = Command::new("sh");
+    command.env("LISTEN_FDNAMES", name);
     command.args(["-c", hand_over, "sh"]).arg(binary(program)).args(arguments);
     Daemon::spawn_with_stdin(program, &mut command, Stdio::from(descriptor))
 }

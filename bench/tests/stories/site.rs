@@ -57,7 +57,7 @@ impl Site {
         let pool =
             PoolConfig { name: "measured".parse().unwrap(), access: PoolAccess::Socket(site.socket()) };
         let mut config = DoorConfig::new(site.dir.path().join("names.sqlite"), keys, vec![pool]);
-        config.listen = "127.0.0.1:0".parse().unwrap();
+        config.listen = Some("127.0.0.1:0".parse().unwrap());
         change(&mut config);
         let door = site.runtime.block_on(async {
             let door = Door::start(config).await.unwrap();

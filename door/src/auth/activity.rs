@@ -17,10 +17,13 @@ pub enum Activity {
     ReadMetadata,
     /// Modify metadata.
     UpdateMetadata,
+    /// Bring files' data from tape.
+    Stage,
 }
 
 impl Activity {
-    const ALL: [(Activity, &'static str); 7] = [
+    /// With their words, in the order in which they are written.
+    pub const ALL: [(Activity, &'static str); 8] = [
         (Activity::List, "LIST"),
         (Activity::Upload, "UPLOAD"),
         (Activity::Download, "DOWNLOAD"),
@@ -28,6 +31,7 @@ impl Activity {
         (Activity::Manage, "MANAGE"),
         (Activity::ReadMetadata, "READ_METADATA"),
         (Activity::UpdateMetadata, "UPDATE_METADATA"),
+        (Activity::Stage, "STAGE"),
     ];
 }
 
@@ -37,7 +41,7 @@ pub struct Activities(u8);
 
 impl Activities {
     /// Everything.
-    pub const ALL: Activities = Activities(0b0111_1111);
+    pub const ALL: Activities = Activities(0b1111_1111);
 
     /// Reads `LIST,DOWNLOAD`. Any activity implies READ_METADATA. `None` for an empty list or an unknown word.
     pub fn parse(text: &str) -> Option<Self> {
@@ -55,6 +59,18 @@ impl Activities {
     /// Whether an activity is in the set.
     pub fn has(self, activity: Activity) -> bool {
         self.0 & Self::of(activity).0 != 0
+    }
+
+    /// These, and READ_METADATA where there is one.
+    pub fn of_all(activities: &[Activity]) -> Self {
+        let implied = activities.first().map(|_| &Activity::ReadMetadata);
+        Self(activities.iter().chain(implied).fold(0, |set, activity| set | Self::of(*activity).0))
+    }
+
+    /// As a caveat says it: `LIST,DOWNLOAD`.
+    pub fn words(self) -> String {
+        let words = Activity::ALL.into_iter().filter(|(activity, _)| self.has(*activity));
+        words.map(|(_, word)| word).collect::<Vec<_>>().join(",")
     }
 
     fn of(activity: Activity) -> Self {

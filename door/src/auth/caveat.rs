@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::activity::Activities;
+use super::macaroon::Macaroon;
 use super::network::Network;
 use crate::namespace::NsPath;
 
@@ -68,6 +69,12 @@ pub struct Grant {
     pub activities: Activities,
     /// Largest upload in bytes.
     pub max_upload: Option<u64>,
+    /// All `path` caveats so far, below the root: what a further one is relative to.
+    pub below_root: NsPath,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// What was evaluated, so that it can be narrowed. It does not print its signature.
+    pub macaroon: Option<Macaroon>,
 }
 
 /// Evaluates caveats in their order for a client at an address and a time.
@@ -84,6 +91,7 @@ pub fn evaluate<'a>(
     let mut path_limits = Vec::new();
     let mut activities = Activities::ALL;
     let mut max_upload: Option<u64> = None;
+    let mut expires_at: Option<Timestamp> = None;
     for (index, caveat) in caveats.enumerate() {
         let caveat = std::str::from_utf8(caveat).map_err(|_| CaveatError::Malformed)?;
         let (key, value) = caveat.split_once(':').ok_or(CaveatError::Malformed)?;
@@ -97,6 +105,7 @@ pub fn evaluate<'a>(
                 if now >= before {
                     return Err(CaveatError::Expired(before));
                 }
+                expires_at = Some(expires_at.map_or(before, |earlier| earlier.min(before)));
             }
             "home" => home = NsPath::parse(value).map_err(|_| CaveatError::BadValue("home"))?,
             "root" => {
@@ -133,6 +142,9 @@ pub fn evaluate<'a>(
         path_limits,
         activities,
         max_upload,
+        below_root,
+        expires_at,
+        macaroon: None,
     })
 }
 

@@ -2,8 +2,12 @@
 //!
 //! It looks at who asks and at the path, never at the namespace: a refusal tells nothing of what exists.
 
-use super::activity::Activity;
+use super::activity::{Activities, Activity};
 use super::caveat::Grant;
+use super::identity::Identity;
+use super::known::{Known, Missing};
+use super::rights::reaches;
+use crate::marking::rules::ExperimentKey;
 use crate::namespace::{NsPath, PathError};
 
 /// What those may do who show no token.
@@ -26,6 +30,9 @@ pub enum Access {
     Anonymous(Anonymous),
     /// With a verified token.
     Token(Box<Grant>),
+    /// With an identity that was proved: its rights are those of the site's policy and, for a token with capability
+    /// scopes, only those that the token names as well.
+    Known(Box<Known>),
 }
 
 /// What is asked.
@@ -37,6 +44,8 @@ pub enum Operation {
     List,
     /// A file's data.
     Download,
+    /// Bringing a file's data from tape.
+    Stage,
     /// A new file.
     Upload,
     /// New data for an existing name.
@@ -52,6 +61,21 @@ pub enum Operation {
     /// Keeping others from changing a name.
     Lock,
 }
+
+/// All of them, for tables.
+pub const OPERATIONS: [Operation; 11] = [
+    Operation::ReadMetadata,
+    Operation::List,
+    Operation::Download,
+    Operation::Stage,
+    Operation::Upload,
+    Operation::Overwrite,
+    Operation::MakeDirectory,
+    Operation::Delete,
+    Operation::Move,
+    Operation::UpdateMetadata,
+    Operation::Lock,
+];
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,13 +94,30 @@ impl Access {
         match self {
             Access::Anonymous(_) => "anonymous",
             Access::Token(grant) => &grant.identity.name,
+            Access::Known(known) => &known.identity.name,
+        }
+    }
+
+    /// Who it is, as far as that was proved.
+    pub fn identity(&self) -> Option<&Identity> {
+        match self {
+            Access::Anonymous(_) | Access::Token(_) => None,
+            Access::Known(known) => Some(&known.identity),
+        }
+    }
+
+    /// Whose traffic it is at a path, as the site's policy says.
+    pub fn experiment(&self, path: &NsPath) -> Option<ExperimentKey> {
+        match self {
+            Access::Anonymous(_) | Access::Token(_) => None,
+            Access::Known(known) => known.experiment(path),
         }
     }
 
     /// The real path of one that the client named.
     pub fn real_path(&self, view: &NsPath) -> Result<NsPath, PathError> {
         match self {
-            Access::Anonymous(_) => Ok(view.clone()),
+            Access::Anonymous(_) | Access::Known(_) => Ok(view.clone()),
             Access::Token(grant) => grant.root.join(view),
         }
     }
@@ -84,7 +125,7 @@ impl Access {
     /// The largest upload in bytes.
     pub fn max_upload(&self) -> Option<u64> {
         match self {
-            Access::Anonymous(_) => None,
+            Access::Anonymous(_) | Access::Known(_) => None,
             Access::Token(grant) => grant.max_upload,
         }
     }
@@ -93,26 +134,40 @@ impl Access {
 /// Decides on an operation on a real path.
 pub fn decide(access: &Access, operation: Operation, path: &NsPath) -> Decision {
     match access {
-        Access::Anonymous(mode) => decide_anonymous(*mode, operation),
+        Access::Anonymous(mode) if mode.allows(operation) => Decision::Allow,
+        Access::Anonymous(_) => Decision::Unauthenticated,
         Access::Token(grant) => decide_grant(grant, operation, path),
+        Access::Known(known) => match known.decide(operation, path) {
+            Ok(()) => Decision::Allow,
+            Err(Missing::Scope) => Decision::Forbidden("the token has no scope for this"),
+            Err(Missing::Policy) => Decision::Forbidden("the site's policy gives you no right to this"),
+        },
     }
 }
 
-fn decide_anonymous(mode: Anonymous, operation: Operation) -> Decision {
-    let reads = matches!(operation, Operation::ReadMetadata | Operation::List | Operation::Download);
-    match mode {
-        Anonymous::Write => Decision::Allow,
-        Anonymous::Read if reads => Decision::Allow,
-        Anonymous::Read | Anonymous::None => Decision::Unauthenticated,
+impl Anonymous {
+    /// Whether everybody may do it.
+    pub fn allows(self, operation: Operation) -> bool {
+        let reads = matches!(
+            operation,
+            Operation::ReadMetadata | Operation::List | Operation::Download | Operation::Stage
+        );
+        match self {
+            Anonymous::Write => true,
+            Anonymous::Read => reads,
+            Anonymous::None => false,
+        }
     }
 }
 
-fn decide_grant(grant: &Grant, operation: Operation, path: &NsPath) -> Decision {
-    let has = |activity| grant.activities.has(activity);
-    let allowed = match operation {
+/// Whether a set of activities allows an operation.
+pub fn activities_allow(activities: Activities, operation: Operation) -> bool {
+    let has = |activity| activities.has(activity);
+    match operation {
         Operation::ReadMetadata => has(Activity::ReadMetadata),
         Operation::List => has(Activity::List),
         Operation::Download => has(Activity::Download),
+        Operation::Stage => has(Activity::Stage),
         Operation::Upload => has(Activity::Upload),
         Operation::Overwrite => has(Activity::Upload) && has(Activity::Delete),
         // Who may put a file below a directory may make the directory.
@@ -127,29 +182,28 @@ fn decide_grant(grant: &Grant, operation: Operation, path: &NsPath) -> Decision 
                 || has(Activity::Manage)
                 || has(Activity::UpdateMetadata)
         }
-    };
-    if !allowed {
+    }
+}
+
+fn decide_grant(grant: &Grant, operation: Operation, path: &NsPath) -> Decision {
+    if !activities_allow(grant.activities, operation) {
         return Decision::Forbidden("the token does not allow this activity");
     }
-    // The way to what is allowed may be walked and built: its directories are seen, listed (without what lies beside
-    // the way) and made.
-    let ancestors_too =
-        matches!(operation, Operation::ReadMetadata | Operation::List | Operation::MakeDirectory);
-    let inside = grant
-        .path_limits
-        .iter()
-        .all(|limit| path.is_within(limit) || (ancestors_too && limit.is_within(path)));
-    if inside { Decision::Allow } else { Decision::Forbidden("the token does not reach this path") }
+    if grant.path_limits.iter().all(|limit| reaches(limit, operation, path)) {
+        Decision::Allow
+    } else {
+        Decision::Forbidden("the token does not reach this path")
+    }
 }
+
+#[cfg(test)]
+mod table;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::auth::caveat;
     use Operation::*;
-
-    const OPERATIONS: [Operation; 10] =
-        [ReadMetadata, List, Download, Upload, Overwrite, MakeDirectory, Delete, Move, UpdateMetadata, Lock];
 
     fn token(caveats: &[&str]) -> Access {
         let all = [&["iid:x", "id:1;1;paul"], caveats].concat();
@@ -170,13 +224,15 @@ mod tests {
     #[test]
     fn each_kind_of_access_allows_just_what_it_names() {
         let reads = vec![ReadMetadata, List, Download];
+        let everybody_reads = vec![ReadMetadata, List, Download, Stage];
         let table = [
             (Access::Anonymous(Anonymous::None), vec![]),
-            (Access::Anonymous(Anonymous::Read), reads.clone()),
+            (Access::Anonymous(Anonymous::Read), everybody_reads),
             (Access::Anonymous(Anonymous::Write), OPERATIONS.to_vec()),
             (token(&[]), OPERATIONS.to_vec()),
             (token(&["activity:LIST,DOWNLOAD"]), reads),
             (token(&["activity:READ_METADATA"]), vec![ReadMetadata]),
+            (token(&["activity:STAGE"]), vec![ReadMetadata, Stage]),
             (token(&["activity:UPLOAD"]), vec![ReadMetadata, Upload, MakeDirectory, Lock]),
             (
                 token(&["activity:UPLOAD,DELETE"]),

@@ -36,6 +36,8 @@ pub struct Identity {
     pub groups: Vec<String>,
     /// When the proof ends.
     pub expires_at: Option<Timestamp>,
+    /// A limited proxy proved it: it may do what its owner may, but its rights may not be delegated further.
+    pub limited: bool,
 }
 
 impl Identity {
@@ -51,6 +53,7 @@ impl Identity {
             distinguished_name: None,
             groups: Vec::new(),
             expires_at: None,
+            limited: false,
         }
     }
 }

@@ -114,11 +114,23 @@ pub fn create_if_missing(path: &Path) -> Result<bool, KeyError> {
     if path.exists() {
         return Ok(false);
     }
+    write_private(path, new_line()?.as_bytes())?;
+    Ok(true)
+}
+
+/// Puts a new key in front of the others: new macaroons are signed with it, and those that are out there still open.
+pub fn rotate(path: &Path) -> Result<(), KeyError> {
+    // What is there must be sound, or it would be so no more than before.
+    KeyRing::load(path)?;
+    let before = fs::read_to_string(path).map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+    write_private(path, format!("{}{before}", new_line()?).as_bytes())
+}
+
+fn new_line() -> Result<String, KeyError> {
     let mut key = [0; MIN_KEY_BYTES];
     getrandom::fill(&mut key).map_err(KeyError::Random)?;
     let name = random_id().map_err(KeyError::Random)?;
-    write_private(path, format!("{} {}\n", &name[..8], to_hex(&key)).as_bytes())?;
-    Ok(true)
+    Ok(format!("{} {}\n", &name[..8], to_hex(&key)))
 }
 
 /// Writes a file that only its owner can read: whole under its name, or not at all.
@@ -163,6 +175,20 @@ mod tests {
         let ring = KeyRing::load(&path).unwrap();
         let (name, key) = ring.signing();
         assert_eq!(ring.find(name.as_bytes()).unwrap().expose(), key.expose());
+    }
+
+    #[test]
+    fn a_new_key_signs_and_the_old_ones_still_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        create_if_missing(&path).unwrap();
+        let before = KeyRing::load(&path).unwrap();
+        rotate(&path).unwrap();
+        let after = KeyRing::load(&path).unwrap();
+        let (old, new) = (before.signing(), after.signing());
+        assert_ne!(old.0, new.0);
+        assert_eq!(after.find(old.0.as_bytes()).unwrap().expose(), old.1.expose());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

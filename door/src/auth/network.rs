@@ -1,6 +1,6 @@
-//! A network in CIDR form, as `ip` caveats name them.
+//! Networks: in CIDR form, as `ip` caveats name them, and as that which counts as one client.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// An address, or all addresses with the same first bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,15 @@ impl Network {
             }
             _ => false,
         }
+    }
+}
+
+/// Whom to count as one client: the address or, of IPv6, the network, as every host has as many addresses as it likes
+/// within it (RFC 4291 §2.5.4).
+pub fn client_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address => address,
     }
 }
 

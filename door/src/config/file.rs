@@ -163,8 +163,8 @@ tls = { ca = "ca.pem", cert = "door.pem", key = "door.key" }
         let example = Config::parse(include_str!("../../door.example.toml"), Path::new("example")).unwrap();
         let defaults = Config::new(example.namespace.clone(), example.macaroon_keys.clone(), Vec::new());
         assert_eq!(
-            (example.name, example.listen, example.anonymous),
-            (defaults.name, defaults.listen, defaults.anonymous)
+            (&example.name, example.plain_listen(), example.anonymous),
+            (&defaults.name, defaults.plain_listen(), defaults.anonymous)
         );
         assert_eq!((example.redirect, example.create_parents), (defaults.redirect, defaults.create_parents));
         assert_eq!((example.limits, example.timeouts), (defaults.limits, defaults.timeouts));

@@ -3,7 +3,7 @@
 //! All of it is checked before anything is opened or bound.
 #![forbid(unsafe_code)]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,16 +13,23 @@ use serde::Deserialize;
 use crate::auth::Anonymous;
 use crate::marking::MarkingRules;
 
+pub mod authentication;
 pub mod copy;
+pub mod delegation;
 pub mod file;
 pub mod namespace;
 pub mod pool;
+pub mod reference;
+pub mod tls;
 pub mod value;
 
+pub use authentication::Authentication;
 pub use copy::{CopyRules, PortRange};
+pub use delegation::{DelegationRules, ExchangeRules};
 pub use file::ConfigError;
 pub use namespace::{NamespacePlace, PostgresUrl};
 pub use pool::{PoolAccess, PoolConfig, TlsFiles};
+pub use tls::TlsConfig;
 pub use value::SiteName;
 
 use value::{ByteSize, Period, PublicUrl};
@@ -34,9 +41,8 @@ pub struct Config {
     /// Unique in the site, stable over restarts: pools keep what they owe a door under this name.
     #[serde(default = "default_name")]
     pub name: SiteName,
-    /// Where clients are served. Default `127.0.0.1:2880`.
-    #[serde(default = "default_listen")]
-    pub listen: SocketAddr,
+    /// Where clients are served by plain HTTP. Default `127.0.0.1:2880`, and nowhere when there is `[tls]`.
+    pub listen: Option<SocketAddr>,
     /// What clients call this door: pools send lost clients back there. Default `http://` and the listening address,
     /// or nothing when that is every address.
     pub url: Option<PublicUrl>,
@@ -56,12 +62,20 @@ pub struct Config {
     /// An upload makes the directories above it that are missing. Default true.
     #[serde(default = "yes")]
     pub create_parents: bool,
+    /// https.
+    pub tls: Option<TlsConfig>,
+    /// Who clients are.
+    #[serde(default)]
+    pub authentication: Authentication,
     /// Which clients are sent to the pools.
     #[serde(default)]
     pub redirect: Redirect,
     /// Third-party copies.
     #[serde(default)]
     pub copy: CopyRules,
+    /// How users lend this door credentials for third-party copies.
+    #[serde(default)]
+    pub delegation: DelegationRules,
     /// How transfers without a SciTag are marked.
     #[serde(default)]
     pub marking: MarkingRules,
@@ -171,7 +185,7 @@ impl Config {
     pub fn new(namespace: impl Into<NamespacePlace>, macaroon_keys: PathBuf, pools: Vec<PoolConfig>) -> Self {
         Self {
             name: default_name(),
-            listen: default_listen(),
+            listen: None,
             url: None,
             namespace: namespace.into(),
             namespace_password_file: None,
@@ -180,13 +194,29 @@ impl Config {
             log: None,
             anonymous: Anonymous::None,
             create_parents: true,
+            tls: None,
+            authentication: Authentication::default(),
             redirect: Redirect::default(),
             copy: CopyRules::default(),
+            delegation: DelegationRules::default(),
             marking: MarkingRules::default(),
             pools,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             tracing: trace::Settings::default(),
+        }
+    }
+
+    /// Where clients are served by plain HTTP, if anywhere.
+    pub fn plain_listen(&self) -> Option<SocketAddr> {
+        self.listen.or_else(|| self.tls.is_none().then_some(DEFAULT_LISTEN))
+    }
+
+    /// What clients call a door that has no name of its own: by the address of its first port.
+    pub fn first_address(&self) -> String {
+        match (self.plain_listen(), &self.tls) {
+            (None, Some(tls)) => format!("https://{}", tls.listen),
+            (plain, _) => format!("http://{}", plain.unwrap_or(DEFAULT_LISTEN)),
         }
     }
 
@@ -200,6 +230,9 @@ impl Config {
                 return Some(format!("pools: two have the name \"{}\": rename one", pool.name));
             }
         }
+        if let Some(text) = self.delegation.contradiction() {
+            return Some(text);
+        }
         if self.namespace_password_file.is_some() && matches!(self.namespace, NamespacePlace::Sqlite(_)) {
             return Some(
                 "namespace_password_file: an SQLite file has no password: remove the key, or let namespace begin with \
@@ -210,7 +243,21 @@ impl Config {
         if let Some(text) = self.marking.contradiction() {
             return Some(text);
         }
+        if let Some(text) = self.authentication.contradiction(self.url.as_ref()) {
+            return Some(text);
+        }
+        let needs_tls = [
+            ("authentication.authorities", self.authentication.authorities.is_some()),
+            ("authentication.passwords", self.authentication.passwords.is_some()),
+            ("authentication.kerberos", self.authentication.kerberos.is_some()),
+        ];
+        for (key, is_there) in needs_tls {
+            if is_there && self.tls.is_none() {
+                return Some(format!("{key}: has no effect without https: add a [tls] table"));
+            }
+        }
         let zero = [
+            ("tls.handshakes", self.tls.as_ref().map_or(1, |tls| tls.handshakes)),
             ("limits.connections", self.limits.connections),
             ("limits.connections_per_client", self.limits.connections_per_client),
             ("limits.transfers", self.limits.transfers),
@@ -224,9 +271,8 @@ fn default_name() -> SiteName {
     SiteName::DOOR
 }
 
-fn default_listen() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 2880))
-}
+/// Where a door listens that is told nothing.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2880);
 
 fn yes() -> bool {
     true

@@ -1,8 +1,10 @@
 //! How many connections one client may have: no single one can take all that the door has.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::auth::network::client_of;
 
 /// Sent to a connection that is one too many, before it is closed.
 pub const REFUSAL: &[u8] = b"HTTP/1.1 429 Too many connections from your address\r\nRetry-After: 10\r\n\
@@ -51,14 +53,6 @@ impl Drop for Place {
                 open.remove(&self.client);
             }
         }
-    }
-}
-
-/// Of IPv6, the network: every host has as many addresses as it likes within it (RFC 4291 §2.5.4).
-fn client_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
-        address => address,
     }
 }
 

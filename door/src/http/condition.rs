@@ -8,6 +8,7 @@ use hyper::header::HeaderMap;
 use super::answer::Refusal;
 use super::destination::{self, Reference};
 use super::exchange::Exchange;
+use crate::auth::Operation;
 use crate::namespace::{Entry, Lookup, NsPath, Shown, Touch};
 
 /// Resources that one header may name: each is looked up.
@@ -16,29 +17,40 @@ const MAX_RESOURCES: usize = 16;
 /// The header: it holds when one of its lists does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IfHeader {
-    lists: Vec<List>,
+    /// Never empty.
+    pub lists: Vec<List>,
 }
 
 /// Conditions on a resource that must hold together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct List {
+pub struct List {
     /// As the client wrote it; `None`: the request's own.
-    resource: Option<String>,
-    conditions: Vec<Condition>,
+    pub resource: Option<String>,
+    /// Never empty.
+    pub conditions: Vec<Condition>,
 }
 
+/// What must be, or must not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Condition {
-    negated: bool,
-    state: State,
+pub struct Condition {
+    /// `Not` stands before it.
+    pub negated: bool,
+    /// What.
+    pub state: State,
 }
 
+/// How a resource may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
+pub enum State {
     /// It is locked with this token.
     Token(String),
     /// It has this entity tag, which is weak or not.
-    Etag { weak: bool, value: String },
+    Etag {
+        /// `W/` stands before it.
+        weak: bool,
+        /// Without quotes.
+        value: String,
+    },
 }
 
 /// What a request's header says, when it holds.
@@ -79,7 +91,8 @@ impl IfHeader {
         (!lists.is_empty()).then_some(Self { lists })
     }
 
-    fn tokens(&self) -> Vec<String> {
+    /// The lock tokens that it names, in their order.
+    pub fn tokens(&self) -> Vec<String> {
         let states = self.lists.iter().flat_map(|list| &list.conditions).map(|condition| &condition.state);
         states
             .filter_map(|state| match state {
@@ -173,7 +186,10 @@ pub async fn check(exchange: &Exchange) -> Result<Checked, Refusal> {
                 Reference::Elsewhere => continue,
             },
         };
-        resources.insert(list.resource.clone(), look_up(exchange, &path).await?);
+        // Whether a condition holds tells what is there: to those only who may see it.
+        if exchange.may(Operation::ReadMetadata, &path) {
+            resources.insert(list.resource.clone(), look_up(exchange, &path).await?);
+        }
     }
     if !header.holds(&resources) {
         let text = "the header If does not hold: another lock, or other data, than the client knows of";

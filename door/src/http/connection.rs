@@ -1,4 +1,4 @@
-//! One client's socket, shared between hyper, which reads and writes it, and a handler that wants to know whether the
+//! One client's connection, shared between hyper, which reads and writes it, and a handler that wants to know whether the
 //! client has already begun to send a body for which it was to wait.
 
 use std::io::{self, IoSlice};
@@ -10,8 +10,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::auth::certificate::CertificateError;
+use crate::auth::identity::Identity;
+use crate::tls::{Shown, TlsStream};
 
 /// How long, and for how many bytes, a connection is still read after its last answer, when the client was sending a
 /// body that nobody reads: closing at once would make its kernel throw the answer away (RFC 9112 §9.6).
@@ -21,15 +27,31 @@ const LINGER_BYTES: usize = 8 << 20;
 /// A client's connection.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    transport: Transport,
     peer: SocketAddr,
+    shown: Shown,
     body_left_unread: AtomicBool,
 }
 
+#[derive(Debug)]
+enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream>),
+}
+
 impl Connection {
-    /// An accepted connection.
+    /// An accepted connection, without TLS.
     pub fn new(stream: TcpStream, peer: SocketAddr) -> Arc<Self> {
-        Arc::new(Self { stream, peer, body_left_unread: AtomicBool::new(false) })
+        Self::over(Transport::Plain(stream), peer, None)
+    }
+
+    /// A connection with TLS, and what the client has shown in the handshake.
+    pub fn secure(stream: Box<TlsStream>, peer: SocketAddr, shown: Shown) -> Arc<Self> {
+        Self::over(Transport::Tls(stream), peer, shown)
+    }
+
+    fn over(transport: Transport, peer: SocketAddr, shown: Shown) -> Arc<Self> {
+        Arc::new(Self { transport, peer, shown, body_left_unread: AtomicBool::new(false) })
     }
 
     /// The client's address.
@@ -37,10 +59,46 @@ impl Connection {
         self.peer
     }
 
+    /// Whether it has come by https.
+    pub fn encrypted(&self) -> bool {
+        match &self.transport {
+            Transport::Plain(_) => false,
+            Transport::Tls(_) => true,
+        }
+    }
+
+    /// "http" or "https".
+    pub fn scheme(&self) -> &'static str {
+        if self.encrypted() { "https" } else { "http" }
+    }
+
+    /// Whose certificate the client has shown, or why that is not believed; `None` when it has shown none.
+    pub fn certificate(&self) -> Option<Result<&Identity, &CertificateError>> {
+        static ENDED: CertificateError = CertificateError::EndedMeanwhile;
+        self.shown.as_ref().map(|shown| match shown {
+            Ok(identity) if identity.expires_at.is_some_and(|end| end < Timestamp::now()) => Err(&ENDED),
+            Ok(identity) => Ok(identity),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// The certificates that the client has shown, its own first, whatever they are worth.
+    pub fn client_chain(&self) -> Option<Vec<CertificateDer<'static>>> {
+        match &self.transport {
+            Transport::Plain(_) => None,
+            Transport::Tls(stream) => stream.client_chain(),
+        }
+    }
+
     /// Whether bytes have arrived that nobody has read yet.
     pub fn has_unread_bytes(&self) -> bool {
-        let mut byte = [0];
-        matches!(self.stream.peek(&mut byte).now_or_never(), Some(Ok(1)))
+        match &self.transport {
+            Transport::Plain(stream) => {
+                let mut byte = [0];
+                matches!(stream.peek(&mut byte).now_or_never(), Some(Ok(1)))
+            }
+            Transport::Tls(stream) => stream.has_unread_bytes(),
+        }
     }
 
     /// The last answer was given without reading the request's body.
@@ -51,32 +109,35 @@ impl Connection {
     /// From now on the connection breaks when the client's kernel takes nothing of what is sent for so long: because
     /// the client does not read, or because it cannot be reached any more (RFC 5482).
     pub fn give_up_when_unread(&self, after: Duration) {
-        if let Err(error) = socket2::SockRef::from(&self.stream).set_tcp_user_timeout(Some(after)) {
+        if let Err(error) = socket2::SockRef::from(self.tcp()).set_tcp_user_timeout(Some(after)) {
             // It has been closed already, or is no TCP socket; both show where it is used.
             tracing::debug!(%error, "cannot set a connection's user timeout");
         }
     }
 
-    /// Says one thing and ends. What fits into an empty buffer of the kernel's is taken at once.
+    /// Says one thing in plain HTTP and ends. What fits into an empty buffer of the kernel's is taken at once.
     pub async fn refuse(&self, answer: &[u8]) {
-        if self.stream.writable().await.is_ok() && self.stream.try_write(answer).is_ok() {
+        let stream = self.tcp();
+        if stream.writable().await.is_ok() && stream.try_write(answer).is_ok() {
             // When the client has gone there is nobody to be refused.
-            let _ = socket2::SockRef::from(&self.stream).shutdown(Shutdown::Write);
+            let _ = socket2::SockRef::from(stream).shutdown(Shutdown::Write);
             self.leave_body_unread();
             self.linger().await;
         }
     }
 
-    /// Waits, for a bounded time, until the client has read the last answer and closes.
+    /// Waits, for a bounded time, until the client has read the last answer and closes. What comes meanwhile is thrown
+    /// away as it comes, encrypted or not.
     pub async fn linger(&self) {
         if !self.body_left_unread.load(Ordering::Relaxed) {
             return;
         }
+        let stream = self.tcp();
         let drain = async {
             let mut scratch = vec![0; 64 * 1024];
             let mut left = LINGER_BYTES;
-            while self.stream.readable().await.is_ok() {
-                match self.stream.try_read(&mut scratch) {
+            while stream.readable().await.is_ok() {
+                match stream.try_read(&mut scratch) {
                     Ok(0) => return,
                     Ok(count) => left = left.saturating_sub(count),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -90,6 +151,13 @@ impl Connection {
         // A client that does not close in time has had its chance.
         let _ = tokio::time::timeout(LINGER, drain).await;
     }
+
+    fn tcp(&self) -> &TcpStream {
+        match &self.transport {
+            Transport::Plain(stream) => stream,
+            Transport::Tls(stream) => stream.tcp(),
+        }
+    }
 }
 
 /// hyper's side of a connection.
@@ -102,7 +170,10 @@ impl AsyncRead for Side {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let stream = &self.0.stream;
+        let stream = match &self.0.transport {
+            Transport::Plain(stream) => stream,
+            Transport::Tls(stream) => return stream.poll_read(context, buffer),
+        };
         loop {
             ready!(stream.poll_read_ready(context))?;
             match stream.try_read_buf(buffer) {
@@ -123,7 +194,10 @@ impl AsyncWrite for Side {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let stream = &self.0.stream;
+        let stream = match &self.0.transport {
+            Transport::Plain(stream) => stream,
+            Transport::Tls(stream) => return stream.poll_write_vectored(context, slices),
+        };
         loop {
             ready!(stream.poll_write_ready(context))?;
             match stream.try_write_vectored(slices) {
@@ -137,12 +211,18 @@ impl AsyncWrite for Side {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The kernel has it.
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.0.transport {
+            // The kernel has it.
+            Transport::Plain(_) => Poll::Ready(Ok(())),
+            Transport::Tls(stream) => stream.poll_flush(context),
+        }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(socket2::SockRef::from(&self.0.stream).shutdown(Shutdown::Write))
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.0.transport {
+            Transport::Plain(stream) => Poll::Ready(socket2::SockRef::from(stream).shutdown(Shutdown::Write)),
+            Transport::Tls(stream) => stream.poll_shutdown(context),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What all handlers need of a request: who asks, for which path, and with what body.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
@@ -12,7 +13,7 @@ use penstock_door_proto::v1 as proto;
 use super::answer::Refusal;
 use super::connection::Connection;
 use super::service::Service;
-use crate::auth::{Access, AuthError, Decision, Operation, decide};
+use crate::auth::{Access, Credentials, Decision, Operation, decide};
 use crate::marking;
 use crate::namespace::{Entry, Lookup, NsPath};
 
@@ -35,25 +36,41 @@ pub struct Exchange {
     pub view_path: NsPath,
     /// The path in the namespace.
     pub path: NsPath,
+    begun: Mutex<Begun>,
+}
+
+/// What a request has begun that the audit tells of.
+#[derive(Debug, Clone, Default)]
+pub struct Begun {
+    /// A transfer.
+    pub transfer: Option<String>,
+    /// Which gives a name to something here.
+    pub changes: bool,
+    /// A macaroon, by the id of its issue.
+    pub issued: Option<String>,
 }
 
 impl Exchange {
     /// Authenticates a request and reads its path.
-    pub fn open(
+    pub async fn open(
         service: Arc<Service>,
         connection: Arc<Connection>,
         head: Parts,
         body: Incoming,
     ) -> Result<Self, Refusal> {
         check_host(&head)?;
-        let client = connection.peer().ip();
-        let access = service
-            .authenticator
-            .authenticate(&head.headers, head.uri.query(), client, Timestamp::now())
-            .map_err(|error| refuse_credentials(&service, &error))?;
+        let credentials = Credentials {
+            headers: &head.headers,
+            query: head.uri.query(),
+            client: connection.peer().ip(),
+            encrypted: connection.encrypted(),
+            certificate: connection.certificate().map(|shown| shown.map_err(|error| error as _)),
+        };
+        let access = authenticate(&service, &credentials).await?;
         let view_path = NsPath::from_url(head.uri.path())?;
         let path = access.real_path(&view_path)?;
-        Ok(Self { service, connection, head, body: Some(body), access, view_path, path })
+        let begun = Mutex::default();
+        Ok(Self { service, connection, head, body: Some(body), access, view_path, path, begun })
     }
 
     /// The request's headers.
@@ -78,8 +95,34 @@ impl Exchange {
     /// The answer to those who show no token where one is needed.
     pub fn unauthenticated(&self) -> Refusal {
         let text = "Permission denied: a token is needed: send \"Authorization: Bearer …\"";
-        Refusal::new(StatusCode::UNAUTHORIZED, text)
-            .header(header::WWW_AUTHENTICATE, challenge(&self.service, None))
+        let refusal = Refusal::new(StatusCode::UNAUTHORIZED, text);
+        challenge(refusal, &self.service, self.connection.encrypted(), None)
+    }
+
+    /// A transfer has begun for this request.
+    pub fn note_transfer(&self, id: &str) {
+        tracing::Span::current().record("transfer", id);
+        self.lock_begun().transfer = Some(id.to_owned());
+    }
+
+    /// What has begun gives a name to something here.
+    pub fn note_change(&self) {
+        self.lock_begun().changes = true;
+    }
+
+    /// A macaroon was made.
+    pub fn note_issue(&self, issue_id: &str) {
+        self.lock_begun().issued = Some(issue_id.to_owned());
+    }
+
+    /// What has begun so far.
+    pub fn begun(&self) -> Begun {
+        self.lock_begun().clone()
+    }
+
+    fn lock_begun(&self) -> MutexGuard<'_, Begun> {
+        // Single values.
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether an operation on a path is allowed, for listings and choices.
@@ -130,12 +173,19 @@ impl Exchange {
     /// What the packets of this request's transfer are marked with. `client`: as of [`Exchange::client`].
     pub fn marking(&self, client: &proto::Client) -> Option<proto::Marking> {
         let parameter = self.query_parameter(marking::wish::PARAMETER);
-        marking::of_request(self.headers(), parameter, &self.service.marking, client, &self.path)
+        let granted = self.access.experiment(&self.path);
+        marking::of_request(self.headers(), parameter, &self.service.marking, client, &self.path, granted)
     }
 
-    /// What a pool is told of the client.
+    /// What a pool is told of a client that is sent to it: the redirect is by https when the client has come by it.
+    pub fn redirected_client(&self) -> proto::Client {
+        proto::Client { secure: self.connection.encrypted(), ..self.client() }
+    }
+
+    /// What a pool is told of the client; the bytes go through the door, which speaks plain HTTP with pools.
     pub fn client(&self) -> proto::Client {
         let peer = self.connection.peer();
+        let (identity, name) = (self.access.identity(), self.access.subject().to_owned());
         let header = |name: &str| {
             let value = self.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
             // Header values that are text are ASCII, so any byte is a boundary.
@@ -144,7 +194,9 @@ impl Exchange {
         proto::Client {
             address: peer.ip().to_canonical().to_string(),
             port: u32::from(peer.port()),
-            subject: self.access.subject().to_owned(),
+            subject: identity.and_then(|identity| identity.subject.clone()).unwrap_or(name),
+            issuer: identity.and_then(|identity| identity.issuer.clone()).unwrap_or_default(),
+            groups: identity.map(|identity| identity.groups.clone()).unwrap_or_default(),
             protocol: format!("{:?}", self.head.version),
             user_agent: header("user-agent"),
             client_info: header("clientinfo"),
@@ -165,22 +217,30 @@ fn check_host(head: &Parts) -> Result<(), Refusal> {
     }
 }
 
-fn refuse_credentials(service: &Service, error: &AuthError) -> Refusal {
-    match error {
-        AuthError::Request(error) => Refusal::new(StatusCode::BAD_REQUEST, error.to_string()),
-        AuthError::Scheme => Refusal::new(StatusCode::UNAUTHORIZED, error.to_string())
-            .header(header::WWW_AUTHENTICATE, challenge(service, None)),
-        AuthError::Macaroon(_) | AuthError::Caveat(_) => {
-            Refusal::new(StatusCode::UNAUTHORIZED, error.to_string())
-                .header(header::WWW_AUTHENTICATE, challenge(service, Some("invalid_token")))
-        }
+/// Who makes a request. Who fails again and again waits for the refusal.
+async fn authenticate(service: &Service, credentials: &Credentials<'_>) -> Result<Access, Refusal> {
+    if credentials.shows_password() {
+        let may = service.attempts.may_guess(credentials.client, Instant::now());
+        may.map_err(|error| Refusal::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()))?;
     }
+    let error = match service.authenticator.authenticate(credentials, Timestamp::now()).await {
+        Ok(access) => return Ok(access),
+        Err(error) => error,
+    };
+    let refusal = Refusal::new(error.status(), error.to_string());
+    if error.status() != StatusCode::UNAUTHORIZED {
+        return Err(refusal);
+    }
+    service.attempts.failed(credentials.client, Instant::now()).wait().await;
+    let reason = error.is_invalid_token().then_some("invalid_token");
+    Err(challenge(refusal, service, credentials.encrypted, reason))
 }
 
-/// RFC 6750 §3.
-fn challenge(service: &Service, error: Option<&str>) -> HeaderValue {
-    let error = error.map(|error| format!(", error=\"{error}\"")).unwrap_or_default();
-    let text = format!("Bearer realm=\"{}\"{error}", service.realm);
+/// Says what may be shown (RFC 9110 §11.6.1, RFC 6750 §3): one header for each scheme, as some clients read only the
+/// first scheme of a header.
+fn challenge(refusal: Refusal, service: &Service, encrypted: bool, error: Option<&str>) -> Refusal {
+    let challenges = service.authenticator.challenges(&service.realm, encrypted, error);
     // A site name is letters, digits and three signs.
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))
+    let values = challenges.into_iter().filter_map(|text| HeaderValue::try_from(text).ok());
+    values.fold(refusal, |refusal, value| refusal.header(header::WWW_AUTHENTICATE, value))
 }

@@ -47,8 +47,8 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         }
         ready => ready?,
     };
-    tracing::Span::current().record("transfer", &ready.transfer);
-    if exchange.service.redirect.read && exchange.follows_redirects() {
+    exchange.note_transfer(&ready.transfer);
+    if redirects(exchange) {
         return redirect(&ready);
     }
     let transfers = &exchange.service.transfers;
@@ -63,7 +63,7 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
 
 /// What a pool is asked for.
 pub fn request(exchange: &Exchange, file: FileEntry, entry: Entry) -> DownloadRequest {
-    let client = exchange.client();
+    let client = if redirects(exchange) { exchange.redirected_client() } else { exchange.client() };
     DownloadRequest {
         marking: exchange.marking(&client),
         client,
@@ -72,6 +72,10 @@ pub fn request(exchange: &Exchange, file: FileEntry, entry: Entry) -> DownloadRe
         file,
         entry,
     }
+}
+
+fn redirects(exchange: &Exchange) -> bool {
+    exchange.service.redirect.read && exchange.follows_redirects()
 }
 
 /// Sends the client to the pool, method and body unchanged (RFC 9110 §15.4.8).

@@ -24,10 +24,11 @@ static LOCK_TOKEN: HeaderName = HeaderName::from_static("lock-token");
 
 /// A lock that a body asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Wish {
-    exclusive: bool,
+pub struct Wish {
+    /// Not shared.
+    pub exclusive: bool,
     /// An element; may be empty.
-    owner: String,
+    pub owner: String,
 }
 
 /// Answers it.
@@ -146,7 +147,7 @@ fn refuse(exchange: &Exchange, error: LockError) -> Refusal {
 }
 
 /// Reads a `lockinfo` (RFC 4918 §14.11).
-fn wish(root: &Element) -> Result<Wish, &'static str> {
+pub fn wish(root: &Element) -> Result<Wish, &'static str> {
     if !root.is(DAV, "lockinfo") {
         return Err("the body is not a lockinfo element of namespace DAV:");
     }

@@ -10,9 +10,9 @@
 //! * [`digest`]: checksum headers. [`proxy`]: bytes through the door. [`request_body`]: short bodies.
 //! * [`xml`], [`property`], [`multistatus`], [`locked`]: WebDAV's XML. [`listing`]: a directory, page by page;
 //!   [`directory_page`]: for a browser.
+//! * [`delegation`]: GridSite's delegation service.
 //! * [`tape`]: the tape REST API of a site without tapes. [`admin`]: the admin port.
-//!
-//! POST (requests for macaroons) is still to come, and refused with 405 in [`service`].
+//! * [`macaroon`]: POST, requests for macaroons; [`oauth`]: the same in the manner of OAuth 2.0.
 #![forbid(unsafe_code)]
 
 pub mod admin;
@@ -22,6 +22,7 @@ pub mod condition;
 pub mod connection;
 pub mod copy;
 pub mod current;
+pub mod delegation;
 pub mod delete;
 pub mod depth;
 pub mod destination;
@@ -33,8 +34,10 @@ pub mod head;
 pub mod listing;
 pub mod lock;
 pub mod locked;
+pub mod macaroon;
 pub mod mkcol;
 pub mod multistatus;
+pub mod oauth;
 pub mod options;
 pub mod precondition;
 pub mod property;

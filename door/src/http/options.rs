@@ -7,7 +7,7 @@ use super::answer::{Answer, bare};
 
 /// The methods that the door does.
 pub const METHODS: &str =
-    "OPTIONS, GET, HEAD, PUT, DELETE, COPY, MOVE, MKCOL, PROPFIND, PROPPATCH, LOCK, UNLOCK";
+    "OPTIONS, GET, HEAD, PUT, DELETE, POST, COPY, MOVE, MKCOL, PROPFIND, PROPPATCH, LOCK, UNLOCK";
 
 /// Answers it, for any path and for `*`.
 pub fn handle() -> Answer {

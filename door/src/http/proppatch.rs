@@ -16,7 +16,7 @@ const MAX_CHANGES: usize = 256;
 
 /// Why a body is no PROPPATCH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum ProppatchError {
+pub enum ProppatchError {
     /// Not XML as it is accepted.
     #[error(transparent)]
     Xml(#[from] xml::XmlError),
@@ -30,10 +30,11 @@ enum ProppatchError {
 
 /// What is wished for one property.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Wish {
-    property: Property,
+pub struct Wish {
+    /// Which.
+    pub property: Property,
     /// The element to be kept; `None` to remove it.
-    value: Option<String>,
+    pub value: Option<String>,
 }
 
 /// Answers it.
@@ -105,7 +106,8 @@ fn change(wish: &Wish) -> Option<PropertyChange> {
     })
 }
 
-fn parse(body: &[u8]) -> Result<Vec<Wish>, ProppatchError> {
+/// Reads the body: at least one wish, in their order (RFC 4918 §9.2).
+pub fn parse(body: &[u8]) -> Result<Vec<Wish>, ProppatchError> {
     let root = xml::parse(body)?.ok_or(ProppatchError::NotProppatch)?;
     if !root.is(DAV, "propertyupdate") {
         return Err(ProppatchError::NotProppatch);

@@ -56,8 +56,8 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         Some(file) if checked.by_etag => Expectation::Etag(file.etag().to_owned()),
         _ => expects,
     };
-    let client = exchange.client();
-    let request = UploadRequest {
+    let client = if redirects(exchange) { exchange.redirected_client() } else { exchange.client() };
+    let mut request = UploadRequest {
         marking: exchange.marking(&client),
         client,
         view_path: exchange.view_path.clone(),
@@ -71,11 +71,18 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         shown: checked.shown,
         copy_of: None,
     };
-    let ready = exchange.service.transfers.upload(&request).await?;
-    tracing::Span::current().record("transfer", &ready.transfer);
+    let mut ready = exchange.service.transfers.upload(&request).await?;
     if redirects(exchange) {
+        exchange.note_transfer(&ready.transfer);
         return get::redirect(&ready);
     }
+    if std::mem::take(&mut request.client.secure) {
+        // While the pool got ready the client was tired of waiting, and sends the body here. The pool is ready for it by
+        // https, which the door does not speak with pools.
+        exchange.service.transfers.cancel(&ready, "the client sends the body to the door").await;
+        ready = exchange.service.transfers.upload(&request).await?;
+    }
+    exchange.note_transfer(&ready.transfer);
     // From here the body is read, which makes hyper send the 100 that the client may wait for.
     let Some(body) = exchange.body.take() else {
         return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the body was read before"));

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::StatusCode;
+use hyper::body::Incoming;
 
 use super::answer::Refusal;
 use super::exchange::Exchange;
@@ -15,7 +16,14 @@ pub async fn xml(exchange: &mut Exchange) -> Result<Bytes, Refusal> {
 
 /// The body of a request, up to a length; empty when there is none.
 pub async fn read(exchange: &mut Exchange, limit_bytes: u64) -> Result<Bytes, Refusal> {
-    let Some(body) = exchange.body.take() else { return Ok(Bytes::new()) };
+    match exchange.body.take() {
+        Some(body) => read_all(body, limit_bytes).await,
+        None => Ok(Bytes::new()),
+    }
+}
+
+/// A body, up to a length.
+pub async fn read_all(body: Incoming, limit_bytes: u64) -> Result<Bytes, Refusal> {
     let mut body = Limited::new(body, usize::try_from(limit_bytes).unwrap_or(usize::MAX));
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {

@@ -15,9 +15,17 @@ use tracing::Instrument as _;
 use super::answer::{Answer, Refusal, Wording};
 use super::connection::Connection;
 use super::exchange::Exchange;
-use super::{copy, delete, get, head, lock, mkcol, options, propfind, proppatch, put, rename, tape, unlock};
+use super::{
+    copy, delegation, delete, get, head, lock, macaroon, mkcol, oauth, options, propfind, proppatch, put,
+    rename, tape, unlock,
+};
+use crate::audit::Audit;
+use crate::audit::record::{Happening, Request as Asked, Who};
 use crate::auth::Authenticator;
-use crate::config::{CopyRules, Limits, Redirect};
+use crate::auth::attempts::Attempts;
+use crate::auth::request::Lifetimes;
+use crate::config::{CopyRules, DelegationRules, Limits, Redirect};
+use crate::delegation::{Delegations, Exchanges};
 use crate::marking::MarkingRules;
 use crate::namespace::Namespace;
 use crate::transfers::Transfers;
@@ -30,6 +38,12 @@ const MAX_LOGGED_PATH_BYTES: usize = 1024;
 pub struct Service {
     /// Who asks.
     pub authenticator: Authenticator,
+    /// Who fails to show who they are, again and again.
+    pub attempts: Attempts,
+    /// Who is told of refusals and changes.
+    pub audit: Arc<Audit>,
+    /// How long macaroons live that are asked for.
+    pub lifetimes: Lifetimes,
     /// Names.
     pub namespace: Namespace,
     /// Bytes.
@@ -38,6 +52,12 @@ pub struct Service {
     pub redirect: Redirect,
     /// Third-party copies.
     pub copy: CopyRules,
+    /// How users lend the door credentials for them.
+    pub delegation: DelegationRules,
+    /// What they have lent.
+    pub delegations: Arc<Delegations>,
+    /// Tokens that the door gets for theirs.
+    pub exchanges: Arc<Exchanges>,
     /// How transfers without a SciTag are marked.
     pub marking: MarkingRules,
     /// What is accepted.
@@ -117,11 +137,18 @@ impl Service {
             // Before the token and the path are looked at: it may be "*", and tells nothing of either.
             (options::handle(), false)
         } else {
-            match self.open(Arc::clone(&connection), head, body) {
-                Err(refusal) => (refusal.into_answer(wording), false),
+            let asked = (head.method.to_string(), head.uri.path().to_owned());
+            let service = Arc::clone(&self);
+            match self.open(Arc::clone(&connection), head, body).await {
+                Err(refusal) => {
+                    let who = Who::unknown(connection.peer().ip());
+                    service.tell_refusal(who, asked.0, asked.1, &refusal);
+                    (refusal.into_answer(wording), false)
+                }
                 Ok(mut exchange) => {
                     exchange.access.subject().clone_into(subject);
                     let answer = handle(&mut exchange).await;
+                    tell(&exchange, asked.0, &answer);
                     (answer.unwrap_or_else(|refusal| refusal.into_answer(wording)), exchange.body.is_none())
                 }
             }
@@ -136,7 +163,17 @@ impl Service {
         answer
     }
 
-    fn open(
+    /// Tells the audit of a request that somebody may not make. What is refused for other reasons is in the log.
+    fn tell_refusal(&self, who: Who, method: String, path: String, refusal: &Refusal) {
+        let status = refusal.status();
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS)
+        {
+            let request = Asked { method, path, status: status.as_u16() };
+            self.audit.tell(who, Happening::Refused { request, why: refusal.text().to_owned() });
+        }
+    }
+
+    async fn open(
         self: Arc<Self>,
         connection: Arc<Connection>,
         head: Parts,
@@ -154,19 +191,56 @@ impl Service {
                 format!("the request's head is longer than {} bytes", self.limits.head_bytes.0),
             ));
         }
-        Exchange::open(self, connection, head, body)
+        Exchange::open(self, connection, head, body).await
+    }
+}
+
+/// Tells the audit what became of a request, where that is its business.
+fn tell(exchange: &Exchange, method: String, answer: &Result<Answer, Refusal>) {
+    let service = &exchange.service;
+    let who = || Who::of(exchange.connection.peer().ip(), &exchange.access);
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(refusal) => return service.tell_refusal(who(), method, exchange.path.to_string(), refusal),
+    };
+    let status = answer.status();
+    let begun = exchange.begun();
+    let changes = match method.as_str() {
+        "PUT" | "DELETE" | "MKCOL" | "MOVE" | "PROPPATCH" => true,
+        // Of a push nothing changes here, nor when the client has to delegate first.
+        "COPY" => begun.changes || (status.is_success() && status != StatusCode::ACCEPTED),
+        // A lock on a free name makes a file.
+        "LOCK" => status == StatusCode::CREATED,
+        _ => false,
+    };
+    let request = Asked { method, path: exchange.path.to_string(), status: status.as_u16() };
+    if let Some(issued) = begun.issued {
+        service.audit.tell(who(), Happening::Issued { request, issued });
+    } else if changes && !status.is_client_error() && !status.is_server_error() {
+        let destination = exchange.headers().get("destination").and_then(|value| value.to_str().ok());
+        // Its query may hold a token.
+        let destination = destination.map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned());
+        let transfer = begun.transfer;
+        service.audit.tell(who(), Happening::Changed { request, destination, transfer });
     }
 }
 
 async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
+    if delegation::is_for(exchange) {
+        return delegation::handle(exchange).await;
+    }
     if tape::is_for(exchange) {
         return tape::handle(exchange).await;
+    }
+    if oauth::is_for(exchange) {
+        return oauth::handle(exchange).await;
     }
     match exchange.head.method.clone() {
         Method::GET => get::handle(exchange).await,
         Method::HEAD => head::handle(exchange).await,
         Method::PUT => put::handle(exchange).await,
         Method::DELETE => delete::handle(exchange).await,
+        Method::POST if macaroon::is_for(exchange) => macaroon::handle(exchange).await,
         method => match method.as_str() {
             "COPY" => copy::handle(exchange).await,
             "LOCK" => lock::handle(exchange).await,

@@ -150,7 +150,7 @@ async fn stage(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     check_count(&paths)?;
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {
-        let error = look(exchange, &path, Operation::Download).await?.err();
+        let error = look(exchange, &path, Operation::Stage).await?.err();
         files.push(StagedFile { path, error });
     }
     let id = random_id().map_err(|error| {
@@ -248,10 +248,14 @@ async fn body<T: serde::de::DeserializeOwned>(exchange: &mut Exchange) -> Result
 }
 
 /// What clients call this door: as configured, else as this one does.
-fn base(exchange: &Exchange) -> String {
+pub fn base(exchange: &Exchange) -> String {
     let host = exchange.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     match (exchange.service.own_url.as_str(), host) {
-        ("", Some(host)) => format!("http://{host}"),
+        ("", Some(host)) => format!("{}://{host}", exchange.connection.scheme()),
+        // Nobody is led from https to plain HTTP.
+        (own, Some(host)) if exchange.connection.encrypted() && own.starts_with("http://") => {
+            format!("https://{host}")
+        }
         (own, _) => own.trim_end_matches('/').to_owned(),
     }
 }

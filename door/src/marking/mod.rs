@@ -14,19 +14,21 @@ use hyper::HeaderMap;
 use penstock_door_proto::v1 as proto;
 
 use crate::namespace::NsPath;
+use rules::ExperimentKey;
 use wish::Wish;
 
 /// What the contract says for "not to be marked".
 const UNMARKED: u32 = 0;
 
 /// The mark of a transfer: what the request wishes, else what the rules say of client and path. `None`: nothing is
-/// said, and the pool's default counts.
+/// said, and the pool's default counts. `granted`: the experiment by whose rights the client is here.
 pub fn of_request(
     headers: &HeaderMap,
     parameter: Option<&str>,
     rules: &MarkingRules,
     client: &proto::Client,
     path: &NsPath,
+    granted: Option<ExperimentKey>,
 ) -> Option<proto::Marking> {
     let scitag = match wish::read(headers, parameter) {
         Wish::Tagged(tag) => Some(tag),
@@ -38,7 +40,7 @@ pub fn of_request(
             );
             Some(UNMARKED)
         }
-        Wish::Unsaid => rules.tag(client, path),
+        Wish::Unsaid => rules.tag(client, path, granted),
     };
     scitag.map(|scitag| proto::Marking { scitag })
 }

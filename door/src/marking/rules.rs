@@ -131,19 +131,20 @@ impl<'de> Deserialize<'de> for PathKey {
 }
 
 impl MarkingRules {
-    /// The tag of a client's transfer; `None` when no rule fits and there is no default.
-    pub fn tag(&self, client: &proto::Client, path: &NsPath) -> Option<u32> {
-        let Some(rule) = self.experiments.iter().find(|rule| rule.fits(client, path)) else {
+    /// The tag of a client's transfer; `None` when no rule fits, the site's policy names no experiment (`granted`), and
+    /// there is no default.
+    pub fn tag(&self, client: &proto::Client, path: &NsPath, granted: Option<ExperimentKey>) -> Option<u32> {
+        let rule = self.experiments.iter().find(|rule| rule.fits(client, path));
+        let Some(experiment) = rule.map(|rule| rule.experiment).or(granted) else {
             return self.default_tag.map(|tag| tag.0);
         };
-        let experiment = rule.experiment;
         let activity = self.activities.iter().find(|rule| rule.fits(experiment, client, path));
         let activity = activity.map_or(DEFAULT_ACTIVITY, |rule| rule.activity.0);
         Some(experiment.0 << ACTIVITY_BITS | activity)
     }
 
     /// A rule that would fit everybody, by a slip of the pen. `None` when there is none.
-    pub(crate) fn contradiction(&self) -> Option<String> {
+    pub fn contradiction(&self) -> Option<String> {
         let bare = |rule: &ExperimentRule| rule.vo.is_none() && rule.issuer.is_none() && rule.path.is_none();
         if self.experiments.iter().any(bare) {
             return Some(
@@ -256,11 +257,11 @@ activity = 4
             ("a", "", &["/other"], "/x", 1, 1),
         ] {
             let path = NsPath::parse(path).unwrap();
-            let tag = rules.tag(&client(subject, issuer, groups), &path);
+            let tag = rules.tag(&client(subject, issuer, groups), &path, None);
             assert_eq!(tag, Some(experiment << 6 | activity), "{subject} {issuer} {groups:?} {path}");
         }
         assert_eq!(
-            MarkingRules::default().tag(&client("a", "", &["/atlas"]), &NsPath::parse("/x").unwrap()),
+            MarkingRules::default().tag(&client("a", "", &["/atlas"]), &NsPath::parse("/x").unwrap(), None),
             None
         );
     }

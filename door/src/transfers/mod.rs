@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::Audit;
 use crate::metrics::Metrics;
 use crate::namespace::Namespace;
 use crate::pools::Pools;
@@ -53,6 +54,7 @@ pub struct Transfers {
     start_timeout: Duration,
     marker_period: Duration,
     metrics: Metrics,
+    audit: Arc<Audit>,
     broken: Mutex<BTreeMap<String, BrokenFiles>>,
     computations: computation::Computations,
     /// One for each request that copies.
@@ -85,7 +87,13 @@ pub struct TransferRules {
 
 impl Transfers {
     /// Nothing runs yet: see [`Transfers::keep_pools`].
-    pub fn new(namespace: Namespace, pools: Pools, rules: TransferRules, metrics: Metrics) -> Arc<Self> {
+    pub fn new(
+        namespace: Namespace,
+        pools: Pools,
+        rules: TransferRules,
+        metrics: Metrics,
+        audit: Arc<Audit>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             namespace,
             pools,
@@ -94,6 +102,7 @@ impl Transfers {
             start_timeout: rules.start_timeout,
             marker_period: rules.marker_period,
             metrics,
+            audit,
             broken: Mutex::default(),
             computations: computation::Computations::default(),
             copies: Arc::new(Semaphore::new(rules.copies as usize)),

@@ -12,6 +12,7 @@ use super::follow::{Outcome, Verdict};
 use super::request::{Ready, UploadRequest};
 use super::start::Started;
 use super::{Attended, Transfers};
+use crate::audit::{Happening, Who};
 use crate::auth::keys::random_id;
 use crate::checksum::Checksum;
 use crate::namespace::NamespaceError;
@@ -144,6 +145,8 @@ impl Transfers {
                     size = upload.size,
                     "upload named"
                 );
+                let (transfer, name, size) = (id.to_owned(), pool.name().to_owned(), upload.size);
+                self.audit.tell(Who::door(), Happening::Named { transfer, pool: name, size });
                 self.acknowledge(pool, id, Verdict::Keep).await;
                 // It may have replaced another.
                 self.replica_owed();

@@ -75,7 +75,7 @@ impl Site {
             access: PoolAccess::Socket(path("pool.sock")),
         }];
         let mut config = Config::new(path("namespace.db"), path("keys"), pools);
-        config.listen = "127.0.0.1:0".parse().unwrap();
+        config.listen = Some("127.0.0.1:0".parse().unwrap());
         config.anonymous = Anonymous::Write;
         change(&mut config);
         penstock_door::init_first_token(&path("token"), &path("keys"), "http://door").unwrap();

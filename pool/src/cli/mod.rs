@@ -9,7 +9,6 @@
 
 mod check;
 mod json;
-mod manual;
 mod marking;
 mod offline;
 pub mod options;
@@ -25,6 +24,7 @@ mod transfers;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::CommandFactory as _;
 
 use self::options::{Command, Index, Marking, Options, Running};
 
@@ -36,8 +36,7 @@ pub fn run(command: Command, options: &Options) -> anyhow::Result<ExitCode> {
         Command::Marking(Marking::Check) => return marking::check(options),
         Command::Config(wish) => return settings::run(options, &wish),
         Command::Check => return check::run(options),
-        Command::Completions { shell } => return manual::completions(shell),
-        Command::Man { dir } => return manual::man(dir.as_deref()),
+        Command::Manual(wish) => return wish.run(Options::command()).map(|()| ExitCode::SUCCESS),
         Command::Running(command) => command,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -10,6 +10,7 @@ use penstock_pool::checksum::Algorithm;
 use penstock_pool::config::sources::Sources;
 use penstock_pool::config::units::{ByteSize, Period};
 use penstock_pool::store::import::DEFAULT_SAMPLE_EVERY;
+use penstock_service::manual::Manual;
 
 /// Of so many files to be imported whose checksums are known, one is read.
 const USUAL_SAMPLE: NonZeroU64 = NonZeroU64::new(DEFAULT_SAMPLE_EVERY).unwrap();
@@ -109,17 +110,8 @@ pub enum Command {
     /// Files, certificates and their dates, names, space, direct I/O, io_uring, limits, clock, IPv6: a line for each, with
     /// what to do where something is not well. Ends with 1 when something failed; warnings do not count.
     Check,
-    /// Prints what a shell reads to complete these commands.
-    Completions {
-        /// For which shell.
-        shell: clap_complete::Shell,
-    },
-    /// Prints the man page.
-    Man {
-        /// Writes it, and those of all commands, into this directory.
-        #[arg(long, value_name = "DIR")]
-        dir: Option<PathBuf>,
-    },
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 /// What of the configuration to print.

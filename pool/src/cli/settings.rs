@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use penstock_pool::config::reference;
+use penstock_pool::config::reference::REFERENCE;
 use penstock_pool::config::sources::{Origin, Setting};
 use serde_json::json;
 
@@ -15,11 +15,11 @@ use super::table::{Align, Table};
 /// Carries it out.
 pub fn run(options: &Options, wish: &ConfigWish) -> anyhow::Result<ExitCode> {
     if wish.default {
-        print(&reference::commented())?;
+        print(&REFERENCE.commented())?;
         return Ok(ExitCode::SUCCESS);
     }
     if wish.markdown {
-        print(&reference::markdown())?;
+        print(&REFERENCE.markdown())?;
         return Ok(ExitCode::SUCCESS);
     }
     let usual = || Some(PathBuf::from(USUAL_CONFIG)).filter(|path| path.exists());

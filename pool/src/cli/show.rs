@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use jiff::Timestamp;
+pub use penstock_service::check::plain;
 
 /// A size to a tenth of its unit.
 pub fn bytes(bytes: u64) -> String {
@@ -24,11 +25,6 @@ pub fn time(at: Option<&prost_types::Timestamp>) -> String {
 /// A time of the contract.
 pub fn timestamp(at: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
     at.and_then(|at| Timestamp::new(at.seconds, at.nanos).ok())
-}
-
-/// A text from elsewhere as it may go to a terminal: without what would drive it.
-pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// Facts below each other: what, and how it is. Nothing is said of what is empty.

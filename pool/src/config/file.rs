@@ -318,12 +318,7 @@ impl File {
 }
 
 fn record_target(text: String) -> Result<RecordTarget, Wrong> {
-    match text.as_str() {
-        "journal" => Ok(RecordTarget::Journal),
-        "stderr" => Ok(RecordTarget::Stderr),
-        path if path.starts_with('/') => Ok(RecordTarget::File(text.into())),
-        _ => wrong("records", "must be an absolute path, \"journal\" or \"stderr\""),
-    }
+    text.parse().or_else(|_: String| wrong("records", "must be an absolute path, \"journal\" or \"stderr\""))
 }
 
 /// `host:port` as it may stand in URLs, in front of a path.

@@ -84,6 +84,19 @@ impl<'de> Deserialize<'de> for CollectorKey {
     }
 }
 
+/// `[marking]` as it stands in another program's file, checked as it is in the pool's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarkingTable(pub Settings);
+
+impl<'de> Deserialize<'de> for MarkingTable {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let settings = MarkingKeys::deserialize(deserializer)?.validate();
+        settings
+            .map(MarkingTable)
+            .map_err(|Wrong { key, problem }| D::Error::custom(format!("{key}: {problem}")))
+    }
+}
+
 impl MarkingKeys {
     pub(super) fn validate(self) -> Result<Settings, Wrong> {
         let mut settings = Settings::default();

@@ -22,7 +22,10 @@ use std::time::Duration;
 
 use penstock_service::{LogFilter, trace};
 
+pub use penstock_service::records::RecordTarget;
+
 pub use self::error::ConfigError;
+pub use self::marking::MarkingTable;
 use self::units::ByteSize;
 use crate::checksum::AlgorithmSet;
 use crate::engine::file::IoMode;
@@ -85,27 +88,6 @@ pub struct Config {
     pub marking: crate::marking::Settings,
     /// Where traces go.
     pub tracing: trace::Settings,
-}
-
-/// Where records of ended transfers go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecordTarget {
-    /// Lines at the end of a file.
-    File(PathBuf),
-    /// The journal, with fields to search by.
-    Journal,
-    /// Lines on the standard error.
-    Stderr,
-}
-
-impl fmt::Display for RecordTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RecordTarget::File(path) => write!(f, "{}", path.display()),
-            RecordTarget::Journal => f.write_str("the journal"),
-            RecordTarget::Stderr => f.write_str("the standard error"),
-        }
-    }
 }
 
 /// The data port with TLS.

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use super::error::{self, ConfigError};
 use super::file::File;
-use super::reference::{self, ENVIRONMENT_PREFIX, Form, KEYS, Key};
+use super::reference::{self, ENVIRONMENT_PREFIX, Form, REFERENCE, settable};
 use super::{Config, read_text};
 
 /// What errors call a file that there is not.
@@ -135,9 +135,8 @@ impl Sources {
         let mut environment = self.environment.clone();
         environment.sort();
         for (name, text) in &environment {
-            let Some(key) = KEYS.iter().find(|key| key.can_be_set() && key.environment_name() == *name)
-            else {
-                let names: Vec<String> = settable().map(Key::environment_name).collect();
+            let Some((key, _)) = settable().find(|(_, own)| own == name) else {
+                let names: Vec<String> = settable().map(|(_, name)| name).collect();
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 return Err(ConfigError::elsewhere(
                     "environment",
@@ -158,11 +157,11 @@ impl Sources {
             };
             let (key, text) = (key.trim(), text.trim());
             let named = key.strip_prefix(NAMED).and_then(|rest| rest.strip_prefix('.'));
-            let form = match reference::find(key).filter(|key| key.can_be_set()) {
+            let form = match REFERENCE.find(key).filter(|key| REFERENCE.can_be_set(key)) {
                 Some(key) => key.form,
                 None if named.is_some_and(|name| !name.is_empty()) => Form::Text,
                 None => {
-                    let names: Vec<&str> = settable().map(|key| key.name).collect();
+                    let names: Vec<&str> = settable().map(|(key, _)| key.name).collect();
                     return Err(ConfigError::elsewhere(FLAG, key, error::unknown_problem(key, &names)));
                 }
             };
@@ -174,10 +173,6 @@ impl Sources {
         }
         Ok(overrides)
     }
-}
-
-fn settable() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().filter(|key| key.can_be_set())
 }
 
 /// As errors call it.
@@ -236,7 +231,7 @@ impl Effective {
     #[must_use]
     pub fn settings(&self) -> Vec<Setting> {
         let mut settings = Vec::new();
-        for key in settable() {
+        for (key, _) in settable() {
             let found = get(&self.table, key.name);
             let (value, origin) = match (found, key.default) {
                 (Some(value), _) => (value.to_string(), self.origin(key.name)),

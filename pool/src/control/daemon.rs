@@ -164,11 +164,12 @@ impl Pool {
         registry.set_tracer(Tracer::start("penstock-pool", &config.name, &config.tracing));
         let data_addr = data_port.address();
         let authority = config.data_advertise.clone().unwrap_or_else(|| data_addr.to_string());
-        registry.set_data_url(format!("http://{authority}"));
+        registry.redirects().set_plain(format!("http://{authority}"));
         if let Some(address) = data_port.secure_address() {
             let advertise = config.data_tls.as_ref().and_then(|tls| tls.advertise.clone());
             registry
-                .set_secure_data_url(format!("https://{}", advertise.unwrap_or_else(|| address.to_string())));
+                .redirects()
+                .set_secure(format!("https://{}", advertise.unwrap_or_else(|| address.to_string())));
         }
         if let Some(tls) = data_port.tls() {
             tell(tls);

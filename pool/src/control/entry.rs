@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::kept::Kept;
 use super::registry::Registry;
 use super::wire;
+use crate::store::ReplicaId;
 use crate::transfer::request::KindName;
 use crate::transfer::state::StateName;
 use crate::transfer::{Moment, Observer, Timeouts, Transfer, TransferId, Verdict};
@@ -113,8 +114,11 @@ impl Entry {
 
     /// The replica it is about.
     #[must_use]
-    pub fn replica(&self) -> &str {
-        &self.asked.replica_id
+    pub fn replica(&self) -> &ReplicaId {
+        match &self.subject {
+            Subject::Live(transfer) => &transfer.request().replica,
+            Subject::Kept(kept) => kept.replica(),
+        }
     }
 
     /// Whose it is; may be empty.

@@ -3,9 +3,10 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use penstock_service::watch::{Look, Watched};
 use rustls::crypto::aws_lc_rs;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -19,7 +20,6 @@ use tracing::warn;
 use super::listen::ListenError;
 use crate::config::TlsFiles;
 use crate::tls::certificate::{self, CertificateError};
-use crate::tls::watch::Look;
 
 /// What is spoken inside (RFC 7301).
 const ALPN: &[u8] = b"h2";
@@ -37,7 +37,7 @@ const WARN_BEFORE_END: Duration = Duration::from_secs(7 * 86_400);
 /// What the doors' port proves its identity with, and whom it lets in.
 pub(super) struct GrpcTls {
     files: TlsFiles,
-    current: Mutex<Current>,
+    watched: Watched<Current>,
 }
 
 impl std::fmt::Debug for GrpcTls {
@@ -48,7 +48,6 @@ impl std::fmt::Debug for GrpcTls {
 
 struct Current {
     config: Arc<ServerConfig>,
-    look: Look,
     ends_at: Option<SystemTime>,
 }
 
@@ -66,32 +65,19 @@ pub(super) enum Validity {
 impl GrpcTls {
     /// Reads the files. Blocks.
     pub fn load(files: TlsFiles) -> Result<Self, ListenError> {
-        let current = read(&files)?;
-        Ok(Self { files, current: Mutex::new(current) })
+        let watched = Watched::new(look(&files), || read(&files))?;
+        Ok(Self { files, watched })
     }
 
     /// Reads them again if they have changed, or anyway when `force` is set; an error leaves in use what was read
     /// before, and is told once. True when there is something new. Blocks.
     pub fn reload(&self, force: bool) -> Result<bool, ListenError> {
-        let look = look(&self.files);
-        if !force && self.current().look == look {
-            return Ok(false);
-        }
-        match read(&self.files) {
-            Ok(current) => {
-                *self.current() = current;
-                Ok(true)
-            }
-            Err(error) => {
-                self.current().look = look;
-                Err(error)
-            }
-        }
+        self.watched.reload(force, look(&self.files), || read(&self.files))
     }
 
     /// How long the pool's own certificate still is good.
     pub fn validity(&self, now: SystemTime) -> Validity {
-        match self.current().ends_at.map(|ends_at| ends_at.duration_since(now)) {
+        match self.watched.current().ends_at.map(|ends_at| ends_at.duration_since(now)) {
             Some(Err(_)) => Validity::Ended,
             Some(Ok(left)) if left < WARN_BEFORE_END => Validity::EndsSoon,
             Some(Ok(_)) | None => Validity::Good,
@@ -113,12 +99,7 @@ impl GrpcTls {
     }
 
     fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current().config)
-    }
-
-    fn current(&self) -> MutexGuard<'_, Current> {
-        // Replaced as a whole.
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        Arc::clone(&self.watched.current().config)
     }
 }
 
@@ -129,8 +110,6 @@ fn look(files: &TlsFiles) -> Look {
 fn read(files: &TlsFiles) -> Result<Current, ListenError> {
     let wrong = |key: &'static str| move |error: CertificateError| ListenError::Certificate { key, error };
     let unusable = |error: &dyn std::fmt::Display| ListenError::Tls(error.to_string());
-    // Looked at first: what changes while it is read is read again.
-    let look = look(files);
     let chain = certificate::read_chain(&files.cert).map_err(wrong("grpc.cert"))?;
     let key = certificate::read_key(&files.key).map_err(wrong("grpc.key"))?;
     let mut doors = RootCertStore::empty();
@@ -149,7 +128,7 @@ fn read(files: &TlsFiles) -> Result<Current, ListenError> {
         .with_single_cert(chain, key)
         .map_err(|error| unusable(&error))?;
     config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(Current { config: Arc::new(config), look, ends_at })
+    Ok(Current { config: Arc::new(config), ends_at })
 }
 
 /// Connections whose handshake went well. Handshakes wait for each other only when there are very many.

@@ -21,6 +21,7 @@ use crate::transfer::{Failure, Moment, Timeouts, TransferId, Verdict};
 #[derive(Debug)]
 pub struct Kept {
     id: TransferId,
+    replica: ReplicaId,
     kind: KindName,
     request: v1::TransferRequest,
     info: v1::TransferInfo,
@@ -65,7 +66,7 @@ impl Kept {
             Some(Event::Finished(finished)) if finished.orphaned
         );
         let verdict = Mutex::new(orphaned.then_some(Verdict::Timeout));
-        Ok(Some(Self { id, kind, request, info, state, since: now, verdict, cut_short }))
+        Ok(Some(Self { id, replica, kind, request, info, state, since: now, verdict, cut_short }))
     }
 
     /// An upload of which nothing is known but the replica: its request was not kept in time.
@@ -89,6 +90,12 @@ impl Kept {
     #[must_use]
     pub fn id(&self) -> &TransferId {
         &self.id
+    }
+
+    /// The replica that it was about.
+    #[must_use]
+    pub fn replica(&self) -> &ReplicaId {
+        &self.replica
     }
 
     /// When its door asked for it, in seconds and nanoseconds since 1970; 0 where that is not known.

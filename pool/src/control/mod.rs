@@ -1,7 +1,8 @@
 //! What doors and admins talk to: the gRPC service, the queues, the admin port. On tokio.
 //!
 //! * [`daemon`]: starts and stops all of it.
-//! * [`registry`], [`queue`], [`entry`]: every transfer, and whose turn it is.
+//! * [`registry`], [`queue`], [`entry`]: every transfer, and whose turn it is; `table` is how they are found.
+//! * [`redirect`]: where clients are sent.
 //! * [`results`], [`kept`]: what the disk keeps of transfers until their doors acknowledge them.
 //! * [`service`]: the contract's service; [`follow`], [`replicas`], [`status`], [`wire`] are its parts.
 //! * [`listen`]: the Unix socket, or TCP with mutual TLS (`grpc_tls`).
@@ -36,6 +37,7 @@ pub mod queue;
 mod read_metrics;
 mod reconfigure;
 pub mod records;
+pub mod redirect;
 pub mod registry;
 mod remote_metrics;
 pub mod replicas;
@@ -46,6 +48,7 @@ pub mod status_json;
 mod store_metrics;
 #[cfg(test)]
 mod stories;
+mod table;
 mod traces;
 pub mod transfer_json;
 mod transfer_metrics;

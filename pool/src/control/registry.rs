@@ -4,8 +4,7 @@
 //! [`Transfer`]; whenever that changes, its bell calls [`Registry::settle`], which frees places, admits the next in
 //! the queue and counts the outcome. Lock order: registry, then transfer; a transfer never calls with its lock held.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -13,7 +12,6 @@ use std::time::Duration;
 
 use penstock_door_proto::v1;
 use penstock_service::trace::Tracer;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use thiserror::Error;
 use tokio::sync::Notify;
 use tracing::info;
@@ -24,32 +22,17 @@ use super::doors::Doors;
 use super::entry::{Bell, Entry, Subject};
 use super::kept::Kept;
 use super::metrics::Metrics;
-use super::queue::{QueueError, QueueLimits, QueueStatus, Queues, Turn};
+use super::queue::{QueueError, QueueLimits, QueueStatus, Queues};
+use super::redirect::Redirects;
+use super::table::{Place, Row, Table};
 use super::traces;
 use crate::marking::{Direction, Marking};
-use crate::transfer::connection::{DOOR_KEY, TRANSFER_KEY};
-use crate::transfer::request::{KindName, RequestError};
+use crate::store::ReplicaId;
+use crate::transfer::request::RequestError;
 use crate::transfer::{
     Capability, Claim, ClaimMethod, Clock, Desk, Failure, Moment, Refusal, State, Timeouts, Transfer,
     TransferId, TransferRequest, Verdict,
 };
-
-/// RFC 3986 §3.3: what may stand in a path as it is.
-const PATH_ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'/')
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'!')
-    .remove(b'$')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')')
-    .remove(b'*')
-    .remove(b',')
-    .remove(b':')
-    .remove(b'@');
 
 /// In `drain_ends_us`: no drain has a deadline.
 const NO_DEADLINE: u64 = u64::MAX;
@@ -96,7 +79,7 @@ pub enum StartError {
     #[error("replica {replica} is being uploaded by transfer {by}")]
     UploadRuns {
         /// The replica.
-        replica: String,
+        replica: ReplicaId,
         /// The other transfer.
         by: TransferId,
     },
@@ -134,10 +117,7 @@ pub struct Registry {
     limits: Mutex<LiveLimits>,
     doors: Doors,
     metrics: Arc<Metrics>,
-    /// "http://host:port", known once the data port answers.
-    data_url: OnceLock<String>,
-    /// "https://host:port", where the data port speaks TLS.
-    secure_data_url: OnceLock<String>,
+    redirects: Redirects,
     /// What transfers are marked with.
     marking: OnceLock<Arc<Marking>>,
     /// What is remembered of those that have ended.
@@ -157,44 +137,6 @@ pub struct Registry {
     table: Mutex<Table>,
 }
 
-#[derive(Debug)]
-struct Table {
-    rows: HashMap<TransferId, Row>,
-    by_capability: HashMap<Capability, TransferId>,
-    /// Uploads that have not ended, by replica.
-    uploads: HashMap<String, TransferId>,
-    /// Ended transfers that may be forgotten when room is needed, oldest first.
-    forgettable: BTreeMap<u64, TransferId>,
-    /// What the disk does not know yet: transfers that started, ended, or were forgotten. As many as there are rows,
-    /// and those that were forgotten since somebody last waited for the disk, which everyone does who forgets.
-    unkept: HashMap<TransferId, Arc<Entry>>,
-    queues: Queues,
-    arrivals: u64,
-}
-
-#[derive(Debug)]
-struct Row {
-    entry: Arc<Entry>,
-    place: Place,
-    ended: bool,
-    acknowledged: bool,
-    orphan_noted: bool,
-}
-
-/// What a transfer holds of its queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Waiting(Turn),
-    Running,
-    None,
-}
-
-impl Row {
-    fn new(entry: Arc<Entry>, place: Place, ended: bool) -> Self {
-        Self { entry, place, ended, acknowledged: false, orphan_noted: false }
-    }
-}
-
 impl Registry {
     /// An empty registry.
     #[must_use]
@@ -204,8 +146,7 @@ impl Registry {
             clock,
             doors: Doors::new(settings.doors.clone()),
             metrics,
-            data_url: OnceLock::new(),
-            secure_data_url: OnceLock::new(),
+            redirects: Redirects::default(),
             marking: OnceLock::new(),
             chronicle: OnceLock::new(),
             tracer: OnceLock::new(),
@@ -214,26 +155,12 @@ impl Registry {
             stopping: AtomicBool::new(false),
             drain_ends_us: AtomicU64::new(NO_DEADLINE),
             to_keep: Notify::new(),
-            table: Mutex::new(Table {
-                rows: HashMap::new(),
-                by_capability: HashMap::new(),
-                uploads: HashMap::new(),
-                forgettable: BTreeMap::new(),
-                unkept: HashMap::new(),
-                queues: Queues::new(settings.queues.clone()),
-                arrivals: 0,
-            }),
+            table: Mutex::new(Table::new(Queues::new(settings.queues.clone()))),
             limits: Mutex::new(LiveLimits {
                 max_transfers: settings.max_transfers,
                 timeouts: settings.timeouts,
             }),
         })
-    }
-
-    /// Where clients are sent: "http://host:port". Set once, before the first transfer.
-    pub fn set_data_url(&self, url: String) {
-        // A second address would not be known to those who have the first.
-        let _ = self.data_url.set(url);
     }
 
     /// How transfers are marked. Set once, before the first transfer; without it, none is.
@@ -266,19 +193,14 @@ impl Registry {
 
     /// Where clients are sent.
     #[must_use]
-    pub fn data_url(&self) -> &str {
-        self.data_url.get().map_or("", String::as_str)
+    pub fn redirects(&self) -> &Redirects {
+        &self.redirects
     }
 
-    /// Where clients are sent that came to the door by https: "https://host:port". Set once, before the first transfer.
-    pub fn set_secure_data_url(&self, url: String) {
-        let _ = self.secure_data_url.set(url);
-    }
-
-    /// Where the data port answers.
+    /// The URL that a ready transfer's client is sent to. Holds the capability: never logged.
     #[must_use]
-    pub fn data_urls(&self) -> Vec<String> {
-        [&self.data_url, &self.secure_data_url].into_iter().filter_map(OnceLock::get).cloned().collect()
+    pub fn redirect_url(&self, transfer: &Transfer) -> String {
+        self.redirects.url(transfer, self.data_port().as_deref())
     }
 
     /// The doors that are known.
@@ -552,33 +474,6 @@ impl Registry {
         self.lock().queues.status()
     }
 
-    /// The URL that a ready transfer's client is sent to. Holds the capability: never logged.
-    #[must_use]
-    pub fn redirect_url(&self, transfer: &Transfer) -> String {
-        let request = transfer.request();
-        let path = utf8_percent_encode(&request.path, PATH_ENCODED);
-        let capability = transfer.capability().expose();
-        let secure = self.secure_data_url.get().filter(|_| request.client.secure);
-        let base = secure.map_or_else(|| self.data_url(), String::as_str);
-        let labelled = self.labelled_port(transfer, secure.is_some());
-        let base = labelled.map_or(Cow::Borrowed(base), |port| Cow::Owned(with_port(base, port)));
-        let mut url = format!("{base}{path}?{TRANSFER_KEY}={capability}");
-        if !request.door.name.is_empty() {
-            let door = utf8_percent_encode(&request.door.name, NON_ALPHANUMERIC);
-            url.push_str(&format!("&{DOOR_KEY}={door}"));
-        }
-        url
-    }
-
-    /// The port that a transfer's client is to come to, so that packets to it carry the flow label.
-    fn labelled_port(&self, transfer: &Transfer, secure: bool) -> Option<u16> {
-        let mark = transfer.mark()?;
-        let data_port = self.data_port.get().and_then(Weak::upgrade)?;
-        let local = if secure { data_port.secure_address()? } else { data_port.address() };
-        let client = transfer.request().client.address.parse().ok();
-        mark.labels_client(client, local.ip()).then(|| data_port.labelled_port(mark, secure)).flatten()
-    }
-
     /// A transfer has changed: frees its place, admits who is next, counts its outcome.
     pub(super) fn settle(&self, id: &TransferId) {
         let mut table = self.lock();
@@ -642,13 +537,17 @@ impl Registry {
             if transfer.admit().is_err() || !transfer.request().kind.runs_by_itself() {
                 continue;
             }
-            match self.data_port.get().and_then(Weak::upgrade) {
+            match self.data_port() {
                 Some(data_port) => data_port.launch(&transfer),
                 None => {
                     transfer.abort(Failure::shutdown("the pool's data port does not run"));
                 }
             }
         }
+    }
+
+    fn data_port(&self) -> Option<Arc<dyn DataPort>> {
+        self.data_port.get().and_then(Weak::upgrade)
     }
 
     /// Held for a look or a change; never while another lock is asked for.
@@ -662,75 +561,15 @@ impl Registry {
     }
 }
 
-impl Table {
-    /// Moves as many as may run out of the queue; their transfers are admitted once the lock is released.
-    fn admit_all(&mut self, queue: &str) -> Vec<Arc<Transfer>> {
-        let mut admitted = Vec::new();
-        while let Some(id) = self.queues.admit(queue) {
-            match self.rows.get_mut(&id) {
-                Some(row) => {
-                    row.place = Place::Running;
-                    admitted.extend(row.entry.transfer().cloned());
-                }
-                None => self.queues.release(queue),
-            }
-        }
-        admitted
-    }
-
-    fn forget(&mut self, id: &TransferId) {
-        if let Some(row) = self.rows.remove(id) {
-            if let Some(transfer) = row.entry.transfer() {
-                self.by_capability.remove(transfer.capability());
-            }
-            self.forgettable.remove(&row.entry.number);
-            row.entry.forgotten.store(true, Ordering::Release);
-            self.keep(&row.entry);
-        }
-    }
-
-    /// What the disk has of a transfer is no longer so. Nothing hangs on a download: the disk has nothing of it.
-    fn keep(&mut self, entry: &Arc<Entry>) {
-        if entry.kind() != KindName::Get {
-            self.unkept.insert(entry.id().clone(), Arc::clone(entry));
-        }
-    }
-
-    /// Forgets the oldest ended transfer whose loss loses no data: a stored upload is never forgotten unasked.
-    fn forget_oldest(&mut self) -> bool {
-        let free = |id: &&TransferId| self.rows.get(*id).is_some_and(|row| row.place == Place::None);
-        let oldest = self.forgettable.values().find(free).cloned();
-        if let Some(id) = &oldest {
-            self.forget(id);
-        }
-        oldest.is_some()
-    }
-}
-
-/// "scheme://host:port" with another port.
-fn with_port(base: &str, port: u16) -> String {
-    let host = base.rsplit_once(':').map_or(base, |(host, _)| host);
-    format!("{host}:{port}")
-}
-
 fn log_end(transfer: &Transfer, state: &State) {
     let request = transfer.request();
     let progress = transfer.progress();
-    let why = match state {
-        State::Failed(failed) => Some(failed.failure.text()),
-        State::Cancelled(cancelled) => Some(cancelled.reason.as_str()),
-        State::Done(_)
-        | State::Queued
-        | State::Ready { .. }
-        | State::Running { .. }
-        | State::Finishing { .. } => None,
-    };
     info!(
         transfer = %request.id,
         kind = %request.kind.name(),
         outcome = %state.name(),
-        why,
-        replica = request.replica,
+        why = state.why(),
+        replica = %request.replica,
         path = request.path,
         bytes = progress.bytes_moved(),
         seconds = Duration::as_secs_f64(&progress.transfer_time()),

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use super::entry::{Entry, Subject};
 use super::kept::Kept;
 use super::registry::Registry;
-use crate::store::{ReplicaId, Store};
+use crate::store::Store;
 
 /// Keeps the registry's transfers on the disk.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ impl Results {
 
     fn put(&self, entry: &Entry) {
         // Of a failed one there is no upload to let go of; its replica's id may be another's by now.
-        let stored = if entry.has_stored() { ReplicaId::new(entry.replica()).ok() } else { None };
-        self.store.results().put_soon(entry.id().as_str(), stored.as_ref(), entry.info().encode_to_vec());
+        let stored = entry.has_stored().then(|| entry.replica());
+        self.store.results().put_soon(entry.id().as_str(), stored, entry.info().encode_to_vec());
     }
 }

@@ -100,7 +100,7 @@ impl PoolService {
         let shared = &self.shared;
         for entry in shared.registry.take_new_orphans() {
             let _deciding = shared.fates.lock().await;
-            let Ok(id) = ReplicaId::new(entry.replica()) else { continue };
+            let id = entry.replica().clone();
             if shared.registry.find(entry.id()).is_none() {
                 continue; // claimed at the last moment
             }
@@ -111,7 +111,7 @@ impl PoolService {
             match marked {
                 Ok(()) => shared.registry.orphaned(&entry),
                 Err(error) => {
-                    warn!(transfer = %entry.id(), replica = entry.replica(), error, "an orphan cannot be marked");
+                    warn!(transfer = %entry.id(), replica = %entry.replica(), error, "an orphan cannot be marked");
                 }
             }
         }
@@ -121,7 +121,7 @@ impl PoolService {
     /// read.
     async fn check_replica(&self, asked: &v1::TransferRequest) -> Result<Option<Arc<Replica>>, Status> {
         let request = TransferRequest::try_from(asked.clone()).map_err(request_status)?;
-        let id = replica_id(&request.replica)?;
+        let id = request.replica.clone();
         let known = {
             let id = id.clone();
             blocking(&self.shared.store, move |store| store.open(&id)).await?
@@ -141,8 +141,7 @@ impl PoolService {
                 self.check_room(&id, pull.size, pull.maximum_size.map(Into::into)).await.map(|()| None)
             }
             (Kind::LocalCopy(copy), Err(StoreError::NotFound { .. })) => {
-                let source = replica_id(&copy.source)?;
-                let opening = source.clone();
+                let (source, opening) = (copy.source.clone(), copy.source.clone());
                 let known = blocking(&self.shared.store, move |store| store.open(&opening)).await?;
                 let original = readable(&source, known, false)?;
                 self.check_room(&id, Some(original.size()), None).await.map(|()| Some(original))
@@ -197,7 +196,7 @@ impl PoolService {
 
     /// What becomes of an upload's replica is settled before the transfer is forgotten. The caller holds `fates`.
     async fn settle_upload(&self, entry: &Entry, wish: &v1::AcknowledgeRequest) -> Result<(), Status> {
-        let id = replica_id(entry.replica())?;
+        let id = entry.replica().clone();
         match wish.disposition() {
             Disposition::Unspecified | Disposition::Keep => {
                 // The first word counts: only an upload that was given up needs to be taken back. Of one from an earlier

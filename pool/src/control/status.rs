@@ -214,7 +214,7 @@ impl StatusSource {
                     waiting: number(queue.waiting),
                 })
                 .collect(),
-            data_urls: self.registry.data_urls(),
+            data_urls: self.registry.redirects().all(),
             features,
             replicas: counts.all,
             broken_replicas: counts.broken,

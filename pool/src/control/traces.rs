@@ -29,14 +29,5 @@ pub(super) fn ended(tracer: &Tracer, context: Option<TraceContext>, transfer: &T
     span.number("penstock.transfer.bytes", progress.bytes_moved());
     let moving_ms = u64::try_from(progress.transfer_time().as_millis()).unwrap_or(u64::MAX);
     span.number("penstock.transfer.moving_ms", moving_ms);
-    let failure = match state {
-        State::Failed(failed) => Some(failed.failure.text()),
-        State::Cancelled(cancelled) => Some(cancelled.reason.as_str()),
-        State::Done(_)
-        | State::Queued
-        | State::Ready { .. }
-        | State::Running { .. }
-        | State::Finishing { .. } => None,
-    };
-    tracer.end(span, failure);
+    tracer.end(span, state.why());
 }

@@ -27,8 +27,10 @@ pub mod tag;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use penstock_service::watch::{Look, Watched};
 
 pub use self::collectors::look_up;
 pub use self::counters::{Direction, Labelled, MarkingCollector};
@@ -45,13 +47,12 @@ pub use self::tag::{Tag, Wish};
 use self::counters::Counters;
 use self::firefly::Firefly;
 use self::sender::Sender;
-use crate::tls::watch::Look;
 
 /// The marking of one pool.
 pub struct Marking {
     settings: Settings,
     abilities: Abilities,
-    current: Mutex<Current>,
+    registry: Watched<Registry>,
     sender: Option<Sender>,
     counters: Arc<Counters>,
 }
@@ -62,17 +63,11 @@ impl fmt::Debug for Marking {
     }
 }
 
-struct Current {
-    registry: Arc<Registry>,
-    look: Look,
-}
-
 impl Marking {
     /// Reads the registry, looks at what the kernel does, and starts the thread that sends fireflies, each if it is
     /// needed. Only a registry that cannot be used is an error: marking is not worth a pool that does not start.
     pub fn start(settings: Settings) -> Result<Arc<Marking>, RegistryError> {
-        let look = look(&settings);
-        let registry = Arc::new(read(&settings)?);
+        let registry = Watched::new(look(&settings), || read(&settings))?;
         let abilities = match settings.rules.may_label() {
             true => Abilities::probe(),
             false => Abilities::unasked(),
@@ -85,8 +80,7 @@ impl Marking {
                 Err(error) => tracing::warn!(%error, "no fireflies are sent: their thread does not start"),
             }
         }
-        let current = Mutex::new(Current { registry, look });
-        let marking = Marking { settings, abilities, current, sender, counters };
+        let marking = Marking { settings, abilities, registry, sender, counters };
         marking.say_what_works();
         Ok(Arc::new(marking))
     }
@@ -116,23 +110,17 @@ impl Marking {
         if !self.settings.rules.may_label() && !self.settings.rules.may_send() {
             return None;
         }
-        let names = Arc::new(self.current().registry.names(tag));
+        let names = Arc::new(self.registry.current().names(tag));
         Some(Mark { marking: Arc::clone(self), tag, names })
     }
 
     /// Reads the registry again if its file has changed, or anyway when `force` is set; an error leaves the names that
     /// were known before. True when there are new ones.
     pub fn reload(&self, force: bool) -> Result<bool, RegistryError> {
-        let look = look(&self.settings);
-        if self.settings.registry.is_none() || (!force && self.current().look == look) {
+        if self.settings.registry.is_none() {
             return Ok(false);
         }
-        let registry = read(&self.settings);
-        let mut current = self.current();
-        // An error is told once, not at every look.
-        current.look = look;
-        current.registry = Arc::new(registry?);
-        Ok(true)
+        self.registry.reload(force, look(&self.settings), || read(&self.settings))
     }
 
     /// What is configured.
@@ -169,10 +157,6 @@ impl Marking {
         if let Some(sender) = &self.sender {
             sender.flush(limit);
         }
-    }
-
-    fn current(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

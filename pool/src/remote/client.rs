@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::error::{MAX_REDIRECTS, RemoteError};
 use super::headers::Headers;
@@ -14,6 +14,7 @@ use crate::engine::core::Core;
 use crate::engine::net::Received;
 use crate::http1::{AnswerBody, AnswerHead};
 use crate::marking::Mark;
+use crate::tls::Credential;
 
 /// A body of an answer that nobody wants is read up to that size, so that the connection can be used again.
 const DRAINED_BYTES: u64 = 64 << 10;
@@ -65,6 +66,10 @@ pub struct Client {
     headers: Headers,
     /// What its packets carry.
     mark: Option<Mark>,
+    /// What is shown to servers that ask for a certificate.
+    credential: Option<Credential>,
+    /// The end of the token in its fields, if it is known.
+    token_ends_at: Option<SystemTime>,
 }
 
 impl Client {
@@ -72,13 +77,34 @@ impl Client {
     #[must_use]
     pub fn new(core: &Rc<Core>, remotes: &Arc<Remotes>, url: &RemoteUrl, headers: &Headers) -> Client {
         let (core, remotes) = (Rc::clone(core), Arc::clone(remotes));
-        Client { core, remotes, url: url.clone(), headers: headers.clone(), mark: None }
+        Client {
+            core,
+            remotes,
+            url: url.clone(),
+            headers: headers.clone(),
+            mark: None,
+            credential: None,
+            token_ends_at: None,
+        }
     }
 
     /// The same, with its packets marked.
     #[must_use]
     pub fn marked(self, mark: Option<&Mark>) -> Client {
         Client { mark: mark.cloned(), ..self }
+    }
+
+    /// The same, showing a user's certificate to the servers it comes to, those that it is redirected to included: a
+    /// certificate proves who asks and can be used by nobody else, unlike the fields that stay with their origin.
+    #[must_use]
+    pub fn showing(self, credential: Option<&Credential>) -> Client {
+        Client { credential: credential.cloned(), ..self }
+    }
+
+    /// The same, asking nothing any more once the token in its fields has ended.
+    #[must_use]
+    pub fn until(self, token_ends_at: Option<SystemTime>) -> Client {
+        Client { token_ends_at, ..self }
     }
 
     /// The shard.
@@ -244,18 +270,35 @@ impl Client {
     /// A connection that waits, or a new one.
     async fn wire(&self, url: &RemoteUrl) -> Result<Wire, RemoteError> {
         let origin = url.origin();
+        let shown = self.credential.as_ref().filter(|_| origin.secure);
+        let fingerprint = shown.map(Credential::fingerprint);
         loop {
+            self.check_ends(shown, origin)?;
             let tag = self.mark.as_ref().map(Mark::tag);
-            if let Some(wire) = idle::take(&self.core, origin, tag).await {
+            if let Some(wire) = idle::take(&self.core, origin, tag, fingerprint).await {
                 self.remotes.reused.fetch_add(1, Ordering::Relaxed);
                 return Ok(wire);
             }
             if let Some(place) = self.remotes.places.take(origin) {
-                let connection = dial::dial(&self.core, &self.remotes, origin, self.mark.as_ref()).await?;
+                let connection =
+                    dial::dial(&self.core, &self.remotes, origin, self.mark.as_ref(), shown).await?;
                 self.remotes.made.fetch_add(1, Ordering::Relaxed);
-                return Ok(Wire::new(connection, origin.clone(), place, tag));
+                return Ok(Wire::new(connection, origin.clone(), place, tag, fingerprint));
             }
             self.core.sleep(PLACE_PERIOD).await;
+        }
+    }
+
+    /// Looked at for each request: a copy may have waited for long, and may go on for long.
+    fn check_ends(&self, shown: Option<&Credential>, origin: &Origin) -> Result<(), RemoteError> {
+        let now = SystemTime::now();
+        if let Some(ended) = shown.filter(|credential| credential.ends_at() <= now) {
+            return Err(RemoteError::CredentialEnded { at: ended.ends_at() });
+        }
+        // To others than the URL's own origin it does not go.
+        match self.token_ends_at.filter(|ends_at| *ends_at <= now && origin == self.url.origin()) {
+            Some(at) => Err(RemoteError::TokenEnded { at }),
+            None => Ok(()),
         }
     }
 

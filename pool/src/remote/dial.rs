@@ -17,18 +17,19 @@ use crate::engine::core::Core;
 use crate::engine::net::Connection;
 use crate::engine::net::connect::ConnectOptions;
 use crate::marking::Mark;
-use crate::tls::{HandshakeError, Wire};
+use crate::tls::{Credential, HandshakeError, Wire};
 
 /// An address has so much of a start before the next one is tried beside it (RFC 8305 §5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// A connection to one of the server's addresses that the rules allow, within the connect timeout.
-/// `mark`: what its packets are to carry.
+/// `mark`: what its packets are to carry. `shown`: what servers are shown that ask for a certificate.
 pub(super) async fn dial(
     core: &Rc<Core>,
     remotes: &Remotes,
     origin: &Origin,
     mark: Option<&Mark>,
+    shown: Option<&Credential>,
 ) -> Result<Wire, RemoteError> {
     let give_up_at = core.now() + remotes.settings.connect_timeout;
     let connection = connect(core, remotes, origin, mark).await?;
@@ -43,7 +44,7 @@ pub(super) async fn dial(
     let name = ServerName::try_from(origin.bare_host().to_owned())
         .map_err(|_| failed("the host is not a name that a certificate can hold".into()))?;
     let limit = give_up_at.saturating_duration_since(core.now());
-    match tls.connect(connection, name, limit).await {
+    match tls.connect(connection, name, shown, limit).await {
         Ok(stream) => Ok(stream.into()),
         Err(HandshakeError::NotTls) => Err(failed("the server does not speak TLS".into())),
         Err(HandshakeError::Connection(error)) => {

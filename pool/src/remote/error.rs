@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
 use super::rules::Denied;
 use super::url::{Origin, UrlError};
@@ -38,6 +39,18 @@ pub enum RemoteError {
         tried: Vec<(SocketAddr, String)>,
         /// How long it was tried.
         seconds: u64,
+    },
+    /// The user's certificate is not good any more.
+    #[error("the delegated certificate ended at {}; delegate a new one", when(*.at))]
+    CredentialEnded {
+        /// The end of its validity.
+        at: SystemTime,
+    },
+    /// The token that the door has got for this copy is not good any more.
+    #[error("the token for this copy ended at {}, before its turn came; ask again", when(*.at))]
+    TokenEnded {
+        /// The end of its validity.
+        at: SystemTime,
     },
     /// TLS was not agreed on.
     #[error("TLS with {origin} ({peer}) failed: {problem}")]
@@ -108,6 +121,14 @@ fn list(tried: &[(SocketAddr, String)]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
+/// As RFC 3339 has it, in whole seconds.
+fn when(at: SystemTime) -> String {
+    match jiff::Timestamp::try_from(at) {
+        Ok(at) => at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        Err(_) => "a time long past".to_owned(),
+    }
+}
+
 /// A system error in words, without its number.
 #[must_use]
 pub fn plain(error: &io::Error) -> String {
@@ -121,6 +142,15 @@ pub fn plain(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_that_has_ended_is_told_with_its_end() {
+        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_927_843_200);
+        assert_eq!(
+            RemoteError::CredentialEnded { at }.to_string(),
+            "the delegated certificate ended at 2031-02-03T00:00:00Z; delegate a new one"
+        );
+    }
 
     #[test]
     fn a_connection_that_was_not_made_names_every_address() {

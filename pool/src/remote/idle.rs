@@ -11,6 +11,7 @@ use super::url::Origin;
 use super::wire::Wire;
 use crate::engine::core::Core;
 use crate::marking::Tag;
+use crate::tls::Fingerprint;
 
 /// Connections that wait at once, of one shard; of more the oldest is closed.
 const MAX_IDLE: usize = 64;
@@ -59,12 +60,19 @@ pub(super) fn park(mut wire: Wire, keep_alive: Duration) {
 }
 
 /// A connection to that server which is still open, the one used last. Its packets carry the mark of the transfer that it
-/// was made for, so it can only serve others with the same one.
-pub(super) async fn take(core: &Rc<Core>, origin: &Origin, tag: Option<Tag>) -> Option<Wire> {
+/// was made for, and the server takes who speaks on it for whoever was shown when it was made: so it can only serve
+/// others with the same.
+pub(super) async fn take(
+    core: &Rc<Core>,
+    origin: &Origin,
+    tag: Option<Tag>,
+    shown: Option<Fingerprint>,
+) -> Option<Wire> {
     loop {
         let wire = IDLE.with_borrow_mut(|idle| {
             let usable = |waiting: &Waiting| {
-                let same = waiting.wire.origin() == origin && waiting.wire.tag() == tag;
+                let wire = &waiting.wire;
+                let same = wire.origin() == origin && wire.tag() == tag && wire.shown() == shown;
                 same && Rc::ptr_eq(waiting.wire.input.connection().core(), core)
             };
             let place = idle.waiting.iter().rposition(usable);

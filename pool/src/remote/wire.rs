@@ -10,6 +10,7 @@ use super::url::Origin;
 use crate::engine::net::Received;
 use crate::http1::{AnswerHead, MAX_ANSWER_HEAD_BYTES, ParsedAnswer, parse_answer};
 use crate::marking::Tag;
+use crate::tls::Fingerprint;
 use crate::transfer::input::Input;
 
 /// Interim answers (1xx) before the answer that counts.
@@ -26,6 +27,8 @@ pub struct Wire {
     head_underway: usize,
     /// Of the transfers that it may serve.
     tag: Option<Tag>,
+    /// What was shown when it was made, if it was not the pool's own.
+    shown: Option<Fingerprint>,
     _place: Place,
 }
 
@@ -40,9 +43,20 @@ pub(super) enum First {
 }
 
 impl Wire {
-    pub(super) fn new(connection: crate::tls::Wire, origin: Origin, place: Place, tag: Option<Tag>) -> Wire {
+    pub(super) fn new(
+        connection: crate::tls::Wire,
+        origin: Origin,
+        place: Place,
+        tag: Option<Tag>,
+        shown: Option<Fingerprint>,
+    ) -> Wire {
         let input = Input::new(connection, MAX_ANSWER_HEAD_BYTES);
-        Wire { input, origin, reused: false, head_underway: 0, tag, _place: place }
+        Wire { input, origin, reused: false, head_underway: 0, tag, shown, _place: place }
+    }
+
+    /// Whose certificate the server was shown, if it was not the pool's own.
+    pub(super) fn shown(&self) -> Option<Fingerprint> {
+        self.shown
     }
 
     /// What the transfers are marked with that it may serve.

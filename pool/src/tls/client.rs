@@ -4,29 +4,27 @@
 //! lists of revoked certificates in `<hash>.r0`). It is read at the start and when it has changed, never for a
 //! transfer.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use penstock_service::watch::{Look, Watched};
 use rustls::client::{
     ClientSessionMemoryCache, Resumption, Tls12Resumption, UnbufferedClientConnection, WebPkiServerVerifier,
 };
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::certificate::{self, CertificateError};
+use super::credential::Credential;
+use super::directory::{self, Found};
 use super::machine::Machine;
 use super::server::{ServerFiles, provider};
 use super::stream::{HandshakeError, TlsStream};
-use super::watch::Look;
 use crate::engine::net::Connection;
 
 /// Servers whose tickets are kept.
 const TICKET_SERVERS: usize = 256;
-/// A directory with more files than that is the wrong one.
-const MOST_FILES: usize = 20_000;
 
 /// What the client's side of TLS is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +38,7 @@ pub struct ClientFiles {
 /// Whom the pool believes as a client.
 pub struct ClientTls {
     files: ClientFiles,
-    current: Mutex<Current>,
+    watched: Watched<Current>,
 }
 
 impl std::fmt::Debug for ClientTls {
@@ -51,7 +49,6 @@ impl std::fmt::Debug for ClientTls {
 
 struct Current {
     config: Arc<ClientConfig>,
-    look: Look,
     trust: Trust,
 }
 
@@ -69,52 +66,41 @@ pub struct Trust {
 impl ClientTls {
     /// Reads the files. Blocks.
     pub fn load(files: ClientFiles) -> Result<ClientTls, CertificateError> {
-        let current = read(&files)?;
-        Ok(ClientTls { files, current: Mutex::new(current) })
+        let watched = Watched::new(look(&files), || read(&files))?;
+        Ok(ClientTls { files, watched })
     }
 
     /// Reads them again if they have changed, or anyway when `force` is set; an error leaves in use what was read
     /// before. True when something is new. Blocks.
     pub fn reload(&self, force: bool) -> Result<bool, CertificateError> {
-        let look = look(&self.files);
-        if !force && self.current().look == look {
-            return Ok(false);
-        }
-        match read(&self.files) {
-            Ok(current) => {
-                *self.current() = current;
-                Ok(true)
-            }
-            Err(error) => {
-                self.current().look = look;
-                Err(error)
-            }
-        }
+        self.watched.reload(force, look(&self.files), || read(&self.files))
     }
 
     /// How much was read.
     pub fn trust(&self) -> Trust {
-        self.current().trust.clone()
+        self.watched.current().trust.clone()
     }
 
     /// What is in use now.
     pub fn config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.current().config)
+        Arc::clone(&self.watched.current().config)
     }
 
-    /// Speaks TLS over a connection that was made, with a server that proves to have that name.
+    /// Speaks TLS over a connection that was made, with a server that proves to have that name. `shown`: what it is shown
+    /// when it asks for a certificate, instead of the pool's own.
     pub async fn connect(
         &self,
         connection: Connection,
         name: ServerName<'static>,
+        shown: Option<&Credential>,
         limit: Duration,
     ) -> Result<TlsStream, HandshakeError> {
-        let client = UnbufferedClientConnection::new(self.config(), name)?;
+        let config = match shown {
+            None => self.config(),
+            Some(credential) => Arc::new(credential.shown_by(&self.config())),
+        };
+        let client = UnbufferedClientConnection::new(config, name)?;
         TlsStream::handshake(connection, Machine::Client(Box::new(client)), limit).await
-    }
-
-    fn current(&self) -> std::sync::MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,21 +109,12 @@ fn look(files: &ClientFiles) -> Look {
     Look::at([files.authorities.as_path()].into_iter().chain(identity))
 }
 
-/// What lies in a file or directory.
-#[derive(Default)]
-struct Found {
-    authorities: BTreeSet<Vec<u8>>,
-    revocation_lists: BTreeSet<Vec<u8>>,
-    passed_over: Vec<String>,
-}
-
 fn read(files: &ClientFiles) -> Result<Current, CertificateError> {
-    let look = look(files);
     let path = &files.authorities;
     let mut found = Found::default();
     let is_directory = std::fs::metadata(path).map_err(|error| CertificateError::read(path, error))?.is_dir();
     if is_directory {
-        read_directory(path, &mut found)?;
+        found = directory::read(path)?;
     } else {
         found.authorities.extend(certificate::read_chain(path)?.into_iter().map(|der| der.to_vec()));
     }
@@ -195,63 +172,5 @@ fn read(files: &ClientFiles) -> Result<Current, CertificateError> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(TICKET_SERVERS)))
         .tls12_resumption(Tls12Resumption::SessionIdOrTickets);
-    Ok(Current { config: Arc::new(config), look, trust })
-}
-
-fn read_directory(directory: &Path, found: &mut Found) -> Result<(), CertificateError> {
-    let unreadable = |error| CertificateError::read(directory, error);
-    for (number, entry) in std::fs::read_dir(directory).map_err(unreadable)?.enumerate() {
-        if number >= MOST_FILES {
-            return Err(CertificateError::read(
-                directory,
-                format!("there are more than {MOST_FILES} files in it"),
-            ));
-        }
-        let path = entry.map_err(unreadable)?.path();
-        let read = match kind(&path) {
-            Some(Kind::Authority) => certificate::read_chain(&path)
-                .map(|chain| found.authorities.extend(chain.into_iter().map(|der| der.to_vec()))),
-            Some(Kind::RevocationList) => {
-                read_revocation_lists(&path).map(|lists| found.revocation_lists.extend(lists))
-            }
-            None => continue,
-        };
-        if let Err(error) = read {
-            found.passed_over.push(error.to_string());
-        }
-    }
-    Ok(())
-}
-
-enum Kind {
-    Authority,
-    RevocationList,
-}
-
-/// As OpenSSL names them: `<hash>.<n>` and `<hash>.r<n>`; `.pem` beside them.
-fn kind(path: &Path) -> Option<Kind> {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match path.extension()?.to_str()? {
-        "pem" | "crt" => Some(Kind::Authority),
-        number if is_number(number) => Some(Kind::Authority),
-        list if list.strip_prefix('r').is_some_and(is_number) => Some(Kind::RevocationList),
-        _ => None,
-    }
-}
-
-/// PEM or, as some authorities have it, DER.
-fn read_revocation_lists(path: &Path) -> Result<Vec<Vec<u8>>, CertificateError> {
-    let bytes = std::fs::read(path).map_err(|error| CertificateError::read(path, error))?;
-    const SEQUENCE: u8 = 0x30;
-    if bytes.first() == Some(&SEQUENCE) {
-        return Ok(vec![bytes]);
-    }
-    let lists = CertificateRevocationListDer::pem_slice_iter(&bytes)
-        .map(|list| list.map(|list| list.to_vec()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| CertificateError::read(path, certificate::text(&error)))?;
-    if lists.is_empty() {
-        return Err(CertificateError::Nothing { path: path.to_owned(), what: "revocation list" });
-    }
-    Ok(lists)
+    Ok(Current { config: Arc::new(config), trust })
 }

@@ -7,11 +7,12 @@
 //!     machine  the protocol, without input and output
 //!     incoming what came and is not used up
 //!     spare    the buffers for ciphertext, which connections take turns with
-//! server       certificate and key of the data port, read again when they change
+//! server       certificate and key of the data port
 //! client       whom the pool believes when it is the client; read again when it changes
-//! certificate  PEM files, and when a certificate ends
-//! watch        notices that files have changed
+//! credential   what servers are shown for one user instead
 //! ```
+//!
+//! Files, and when they change, are the matter of the crate `penstock-trust`, which the door uses too.
 //!
 //! A peer reads and writes TLS record by record (16 KiB); here a batch of records goes to the socket, or comes from
 //! it, in one call. A connection that waits holds neither a slot nor a batch buffer: only the ciphertext that could
@@ -19,8 +20,8 @@
 //! part.
 #![forbid(unsafe_code)]
 
-pub mod certificate;
 pub mod client;
+pub mod credential;
 mod incoming;
 mod machine;
 pub mod server;
@@ -29,10 +30,11 @@ mod state;
 pub mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
-pub mod watch;
 pub mod wire;
 
 pub use client::ClientTls;
+pub use credential::{Credential, CredentialError, Fingerprint};
+pub use penstock_trust::{certificate, directory};
 pub use server::ServerTls;
 pub use stream::{HandshakeError, TlsFacts, TlsStream};
 pub use wire::Wire;

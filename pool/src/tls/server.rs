@@ -1,126 +1,30 @@
-//! The data port's side of TLS: its certificate and key, read again when they change, and the handshake.
+//! The data port's side of TLS: its certificate and key, and the handshake.
 //!
 //! Handshakes run on the shard that accepted. Signing takes about 30 µs with an elliptic curve and 0.5 to 1 ms with
 //! RSA-2048: as long as it takes to move the next MiB. Another thread would not win that time back, as every
 //! processor has a shard already, and a hand-over costs as much as a signature does; and those who come again bring a
 //! ticket, which needs none.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::ops::Deref;
+use std::time::Duration;
 
-use rustls::ServerConfig;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{NoServerSessionStorage, ProducesTickets, UnbufferedServerConnection};
+use penstock_trust::ServerIdentity;
+pub use penstock_trust::{ServerFiles, provider};
+use rustls::server::UnbufferedServerConnection;
 
-use super::certificate::{self, CertificateError};
+use super::certificate::CertificateError;
 use super::machine::Machine;
 use super::stream::{HandshakeError, TlsStream};
-use super::watch::Look;
 use crate::engine::net::Connection;
 
-/// A certificate that ends so soon is warned of.
-const WARN_BEFORE_END: Duration = Duration::from_secs(7 * 86_400);
-/// The protocol that is spoken inside (RFC 7301).
-const ALPN: &[u8] = b"http/1.1";
-/// Tickets that a client gets with TLS 1.3: it comes again with one and gets the next then.
-const TICKETS: usize = 1;
-
-/// PEM files of the data port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerFiles {
-    /// The certificate with those that lead to its authority.
-    pub cert: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-}
-
 /// What the data port proves its identity with.
-pub struct ServerTls {
-    files: ServerFiles,
-    /// Encrypts tickets; its keys change by themselves, and outlive a change of the certificate.
-    tickets: Arc<dyn ProducesTickets>,
-    current: Mutex<Current>,
-}
-
-impl std::fmt::Debug for ServerTls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerTls").field("files", &self.files).finish_non_exhaustive()
-    }
-}
-
-struct Current {
-    config: Arc<ServerConfig>,
-    look: Look,
-    ends_at: Option<SystemTime>,
-}
-
-/// The cryptography of both sides: AES-128-GCM goes first, as it takes a quarter less time than AES-256-GCM and is as
-/// far from being broken; whoever offers only others gets those.
-pub(super) fn provider() -> CryptoProvider {
-    let mut provider = aws_lc_rs::default_provider();
-    let rank = |suite: rustls::CipherSuite| match suite.as_str() {
-        Some(name) if name.contains("AES_128_GCM") => 0,
-        Some(name) if name.contains("AES_256_GCM") => 1,
-        _ => 2,
-    };
-    // TLS 1.3 stays before 1.2: the sort keeps the order of equals, and rustls has it so.
-    let is_12 = |suite: &rustls::SupportedCipherSuite| suite.tls13().is_none();
-    provider.cipher_suites.sort_by_key(|suite| (is_12(suite), rank(suite.suite())));
-    provider
-}
+#[derive(Debug)]
+pub struct ServerTls(ServerIdentity);
 
 impl ServerTls {
     /// Reads certificate and key.
     pub fn load(files: ServerFiles) -> Result<ServerTls, CertificateError> {
-        let tickets = aws_lc_rs::Ticketer::new().map_err(CertificateError::SetUp)?;
-        let current = read(&files, &tickets)?;
-        Ok(ServerTls { files, tickets, current: Mutex::new(current) })
-    }
-
-    /// Reads them again if their files have changed, or anyway when `force` is set; an error leaves those in use that
-    /// were read before. True when there are new ones.
-    pub fn reload(&self, force: bool) -> Result<bool, CertificateError> {
-        let look = look(&self.files);
-        if !force && self.current().look == look {
-            return Ok(false);
-        }
-        match read(&self.files, &self.tickets) {
-            Ok(current) => {
-                *self.current() = current;
-                Ok(true)
-            }
-            Err(error) => {
-                // Told once, not at every look.
-                self.current().look = look;
-                Err(error)
-            }
-        }
-    }
-
-    /// What is in use now.
-    pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current().config)
-    }
-
-    /// When the certificate ends, as far as that can be told.
-    pub fn ends_at(&self) -> Option<SystemTime> {
-        self.current().ends_at
-    }
-
-    /// What there is to worry about: a certificate that has ended or ends within days.
-    pub fn worry(&self, now: SystemTime) -> Option<String> {
-        let cert = self.files.cert.display();
-        match self.ends_at()?.duration_since(now) {
-            Err(_) => {
-                Some(format!("the certificate {cert} has ended: clients refuse it; put a new one there"))
-            }
-            Ok(left) if left < WARN_BEFORE_END => {
-                let hours = left.as_secs() / 3600;
-                Some(format!("the certificate {cert} ends in {hours} h: put a new one there"))
-            }
-            Ok(_) => None,
-        }
+        ServerIdentity::load(files).map(ServerTls)
     }
 
     /// Speaks TLS with a client that has connected.
@@ -128,37 +32,12 @@ impl ServerTls {
         let server = UnbufferedServerConnection::new(self.config())?;
         TlsStream::handshake(connection, Machine::Server(Box::new(server)), limit).await
     }
+}
 
-    fn current(&self) -> std::sync::MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+impl Deref for ServerTls {
+    type Target = ServerIdentity;
+
+    fn deref(&self) -> &ServerIdentity {
+        &self.0
     }
-}
-
-fn look(files: &ServerFiles) -> Look {
-    Look::at([files.cert.as_path(), files.key.as_path()])
-}
-
-fn read(files: &ServerFiles, tickets: &Arc<dyn ProducesTickets>) -> Result<Current, CertificateError> {
-    // Looked at first: what changes while it is read is read again.
-    let look = look(files);
-    let chain = certificate::read_chain(&files.cert)?;
-    let key = certificate::read_key(&files.key)?;
-    let ends_at = chain.first().and_then(|first| certificate::not_after(first).ok());
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(CertificateError::SetUp)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| CertificateError::Pair {
-            cert: files.cert.clone(),
-            key: files.key.clone(),
-            problem: error.to_string(),
-        })?;
-    config.ignore_client_order = true;
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    config.ticketer = Arc::clone(tickets);
-    config.send_tls13_tickets = TICKETS;
-    // Everything that resuming needs is in the ticket.
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(Current { config: Arc::new(config), look, ends_at })
 }

@@ -24,7 +24,7 @@ use super::{Claim, Failure, FailureCode, Limit, Outcome, Side};
 use crate::checksum::{AlgorithmSet, Checksum, mismatch, mismatch_text};
 use crate::engine::core::Core;
 use crate::engine::file::{DIRECT_ALIGNMENT, IoMode};
-use crate::store::{Replica, ReplicaId, ReplicaState, Upload, UploadSpec, http_status_of};
+use crate::store::{Replica, ReplicaState, Upload, http_status_of};
 
 /// Runs a local copy up to the durable replica.
 pub(super) async fn run(
@@ -49,10 +49,7 @@ async fn open(
     let replica = match claim.transfer().held() {
         Some(replica) => replica,
         None => {
-            let id = ReplicaId::new(&copy.source).map_err(|error| {
-                Failure::bad_request(format!("the id of the replica to be copied is not usable: {error}"))
-            })?;
-            let store = Arc::clone(&third_party.port.store);
+            let (store, id) = (Arc::clone(&third_party.port.store), copy.source.clone());
             let opened = core.blocking(move || store.open(&id)).await;
             opened.map_err(|error| lost(&error))?.map_err(|error| failure_of(&error))?
         }
@@ -101,17 +98,7 @@ impl Job<'_> {
     }
 
     async fn admit(&self, size: u64) -> Result<Upload, Failure> {
-        let request = self.claim.transfer().request();
-        let replica = ReplicaId::new(&request.replica)
-            .map_err(|error| Failure::bad_request(format!("the door's replica id is not usable: {error}")))?;
-        let spec = UploadSpec {
-            replica,
-            transfer: request.id.as_str().to_owned(),
-            path: request.path.clone(),
-            class: request.storage_class.clone(),
-            size: Some(size),
-            maximum_size: None,
-        };
+        let spec = self.claim.transfer().request().upload_spec(Some(size), None);
         let store = Arc::clone(&self.third_party.port.store);
         let begun = self.core.blocking(move || store.begin_upload(spec)).await;
         begun.map_err(|error| lost(&error))?.map_err(|error| failure_of(&error))

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::checksum::{Algorithm, AlgorithmSet, Checksum};
 use crate::marking::Wish;
+use crate::store::{ReplicaId, UploadSpec};
 
 mod third_party;
 
@@ -16,7 +17,7 @@ pub use third_party::{Pull, Push, Remote};
 
 /// Longest path in bytes (PATH_MAX of Linux).
 const MAX_PATH_BYTES: usize = 4096;
-/// Longest transfer id, replica id in bytes.
+/// Longest transfer id in bytes.
 const MAX_ID_BYTES: usize = 64;
 /// Longest free text field (subject, storage class, header values) in bytes.
 const MAX_TEXT_BYTES: usize = 1024;
@@ -59,7 +60,10 @@ impl TransferId {
     /// A valid id, or what is wrong with it.
     pub fn new(text: impl Into<String>) -> Result<Self, RequestError> {
         let text = text.into();
-        check_id("transfer_id", &text, "_.:-")?;
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
+        if text.is_empty() || text.len() > MAX_ID_BYTES || !text.chars().all(allowed) {
+            return Err(wrong("transfer_id", format!("must be 1 to {MAX_ID_BYTES} of [A-Za-z0-9_.:-]")));
+        }
         Ok(Self(text))
     }
 
@@ -83,8 +87,8 @@ pub struct TransferRequest {
     pub id: TransferId,
     /// The door's session; may be empty.
     pub session: String,
-    /// The replica's id: 1 to 64 of `[A-Za-z0-9_-]`.
-    pub replica: String,
+    /// The replica that is read or made.
+    pub replica: ReplicaId,
     /// The path as the client asked for it: starts with "/", not percent-encoded. The URL is bound to it.
     pub path: String,
     /// The path for accounting.
@@ -267,10 +271,24 @@ pub struct Put {
 /// The pool makes a replica from another one that it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalCopy {
-    /// The other one's id: 1 to 64 of `[A-Za-z0-9_-]`.
-    pub source: String,
+    /// The other one.
+    pub source: ReplicaId,
     /// Computed beside those that are taken over.
     pub wanted_checksums: AlgorithmSet,
+}
+
+impl TransferRequest {
+    /// What the store is asked for, where the transfer makes a replica.
+    pub(super) fn upload_spec(&self, size: Option<u64>, maximum_size: Option<u64>) -> UploadSpec {
+        UploadSpec {
+            replica: self.replica.clone(),
+            transfer: self.id.as_str().to_owned(),
+            path: self.path.clone(),
+            class: self.storage_class.clone(),
+            size,
+            maximum_size,
+        }
+    }
 }
 
 impl TryFrom<v1::TransferRequest> for TransferRequest {
@@ -278,7 +296,7 @@ impl TryFrom<v1::TransferRequest> for TransferRequest {
 
     fn try_from(request: v1::TransferRequest) -> Result<Self, RequestError> {
         let id = TransferId::new(request.transfer_id)?;
-        check_id("replica_id", &request.replica_id, "_-")?;
+        let replica = replica_id("replica_id", &request.replica_id)?;
         check_path("transfer_path", &request.transfer_path)?;
         let billing_path = match request.billing_path {
             path if path.is_empty() => request.transfer_path.clone(),
@@ -291,7 +309,7 @@ impl TryFrom<v1::TransferRequest> for TransferRequest {
         Ok(Self {
             id,
             session: text("session_id", request.session_id)?,
-            replica: request.replica_id,
+            replica,
             path: request.transfer_path,
             billing_path,
             client: client(request.client.unwrap_or_default())?,
@@ -372,22 +390,15 @@ fn kind(kind: Option<v1::transfer_request::Kind>) -> Result<Kind, RequestError> 
         Some(Asked::Pull(pull)) => Ok(Kind::Pull(third_party::pull(pull)?)),
         Some(Asked::Push(push)) => Ok(Kind::Push(third_party::push(push)?)),
         Some(Asked::PoolToPool(_)) => Err(RequestError::NotSupported { kind: KindName::PoolToPool }),
-        Some(Asked::LocalCopy(copy)) => {
-            check_id("local_copy.source_replica_id", &copy.source_replica_id, "_-")?;
-            Ok(Kind::LocalCopy(LocalCopy {
-                source: copy.source_replica_id,
-                wanted_checksums: wanted("local_copy.wanted_checksums", &copy.wanted_checksums)?,
-            }))
-        }
+        Some(Asked::LocalCopy(copy)) => Ok(Kind::LocalCopy(LocalCopy {
+            source: replica_id("local_copy.source_replica_id", &copy.source_replica_id)?,
+            wanted_checksums: wanted("local_copy.wanted_checksums", &copy.wanted_checksums)?,
+        })),
     }
 }
 
-fn check_id(field: &'static str, id: &str, also: &str) -> Result<(), RequestError> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || also.contains(c);
-    if id.is_empty() || id.len() > MAX_ID_BYTES || !id.chars().all(allowed) {
-        return Err(wrong(field, format!("must be 1 to {MAX_ID_BYTES} of [A-Za-z0-9{also}]")));
-    }
-    Ok(())
+fn replica_id(field: &'static str, id: &str) -> Result<ReplicaId, RequestError> {
+    ReplicaId::new(id).map_err(|error| wrong(field, error.to_string()))
 }
 
 fn check_path(field: &'static str, path: &str) -> Result<(), RequestError> {
@@ -534,7 +545,10 @@ mod tests {
             (v1::TransferRequest { transfer_id: String::new(), ..get() }, "transfer_id: must be 1 to 64 of"),
             (v1::TransferRequest { transfer_id: "a b".into(), ..get() }, "transfer_id: must be 1 to 64 of"),
             (v1::TransferRequest { transfer_id: "x".repeat(65), ..get() }, "transfer_id: must be 1 to 64 of"),
-            (v1::TransferRequest { replica_id: "../etc".into(), ..get() }, "replica_id: must be 1 to 64 of"),
+            (
+                v1::TransferRequest { replica_id: "../etc".into(), ..get() },
+                "replica_id: the replica id has '.'",
+            ),
             (v1::TransferRequest { transfer_path: "a".into(), ..get() }, "transfer_path: must start with"),
             (
                 v1::TransferRequest { transfer_path: "/\0".into(), ..get() },

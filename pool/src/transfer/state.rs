@@ -138,6 +138,20 @@ impl State {
         }
     }
 
+    /// Why it ended without having done what it was asked for, if it did.
+    #[must_use]
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            State::Failed(failed) => Some(failed.failure.text()),
+            State::Cancelled(cancelled) => Some(cancelled.reason.as_str()),
+            State::Queued
+            | State::Ready { .. }
+            | State::Running { .. }
+            | State::Finishing { .. }
+            | State::Done(_) => None,
+        }
+    }
+
     /// When it became ready, if it did and has not ended.
     #[must_use]
     pub fn ready_at(&self) -> Option<Moment> {

@@ -64,10 +64,8 @@ impl Done {
             return;
         }
         // Called off while it was being made durable: the replica goes again.
-        let replica = crate::store::ReplicaId::new(&claim.transfer().request().replica);
-        if let Ok(replica) = replica {
-            let store = Arc::clone(&third_party.port.store);
-            let _ = core.blocking(move || store.delete(&replica)).await;
-        }
+        let replica = claim.transfer().request().replica.clone();
+        let store = Arc::clone(&third_party.port.store);
+        let _ = core.blocking(move || store.delete(&replica)).await;
     }
 }

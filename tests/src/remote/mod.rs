@@ -11,6 +11,7 @@ use crate::room::Room;
 
 pub mod apache;
 pub mod nginx;
+pub mod openssl;
 pub mod scripted;
 
 /// How a server is spoken to.

@@ -8,9 +8,11 @@
 //! | `/digested/HEX/` | the same files, told to have that adler32 |
 //! | `/paced/HEX/` | likewise, and no connection gets more than [`PACE`] bytes per second |
 //! | `/private/` | read and written with `Authorization: Bearer` and [`TOKEN`] only |
+//! | `/of/NAME/` | read and written with a certificate of `CN=NAME` only, where such are looked at |
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::process::Command;
 
 use super::{WebServer, directory_of, parts_of, program};
@@ -26,6 +28,20 @@ pub const PACE: u64 = 4 << 20;
 /// Starts one at an address of this machine, or of the namespace of the thread that asks.
 #[must_use]
 pub fn start(at: IpAddr, identity: &Identity) -> WebServer {
+    start_with(at, identity, "")
+}
+
+/// One whose https is for clients only that have a certificate of that authority.
+#[must_use]
+pub fn start_demanding(at: IpAddr, identity: &Identity, authority: &Path) -> WebServer {
+    start_with(
+        at,
+        identity,
+        &format!("ssl_client_certificate {}; ssl_verify_client on;", authority.display()),
+    )
+}
+
+fn start_with(at: IpAddr, identity: &Identity, tls: &str) -> WebServer {
     let room = Room::new();
     let [http, https] = ports::free().map(|free| SocketAddr::new(at, free.port()));
     for directory in [directory_of(&room), parts_of(&room), directory_of(&room).join("private")] {
@@ -53,6 +69,7 @@ http {{
     sendfile on;
     ssl_certificate {certificate};
     ssl_certificate_key {key};
+    {tls}
     server {{
         listen {http};
         listen {https} ssl;
@@ -69,6 +86,11 @@ http {{
             alias {files}/$2;
             add_header Digest adler32=$1;
             limit_rate {PACE};
+        }}
+        location ~ ^/of/([a-z]+)/ {{
+            if ($ssl_client_s_dn != "CN=$1") {{ return 403; }}
+            dav_methods PUT DELETE;
+            create_full_put_path on;
         }}
         location /private/ {{
             if ($http_authorization != "Bearer {TOKEN}") {{ return 401; }}

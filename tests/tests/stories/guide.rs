@@ -14,7 +14,16 @@ const UNKNOWN: &str = "zzzzzzzzzzzz";
 #[test]
 fn the_guide_names_every_setting_and_no_other() {
     let programs: [(&str, &[(&str, &str)]); 3] = [
-        ("penstock", &[("", "")]),
+        (
+            "penstock",
+            &[
+                ("", ""),
+                ("marking", "[marking]"),
+                ("marking.override", "[[marking.override]]"),
+                ("marking.experiments", "[[marking.experiments]]"),
+                ("marking.activities", "[[marking.activities]]"),
+            ],
+        ),
         (
             "penstock-pool",
             &[
@@ -36,8 +45,13 @@ fn the_guide_names_every_setting_and_no_other() {
             "penstock-door",
             &[
                 ("", ""),
+                ("tls", "[tls]"),
+                ("authentication", "[authentication]"),
+                ("authentication.issuers", "[[authentication.issuers]]"),
                 ("redirect", "[redirect]"),
                 ("copy", "[copy]"),
+                ("delegation", "[delegation]"),
+                ("delegation.exchange", "[[delegation.exchange]]"),
                 ("marking", "[marking]"),
                 ("marking.experiments", "[[marking.experiments]]"),
                 ("marking.activities", "[[marking.activities]]"),

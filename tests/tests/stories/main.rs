@@ -1,6 +1,7 @@
 //! The end-to-end stories, by what they are about. Each starts daemons of its own and needs nothing of another.
 
 mod access;
+mod authentication;
 mod bytes;
 mod clients;
 mod cluster;

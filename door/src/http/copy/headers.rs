@@ -6,6 +6,7 @@
 use hyper::{HeaderMap, StatusCode};
 
 use super::super::answer::Refusal;
+use super::credential::Source;
 use crate::metrics::Direction;
 
 /// Most range requests at once that a client may ask for.
@@ -22,6 +23,8 @@ pub struct Wishes {
     pub no_head: bool,
     /// Range requests at once, 1 to 100.
     pub streams: u32,
+    /// Where the credential for the remote side comes from. `None`: as is usual for how the client authenticated.
+    pub credential: Option<Source>,
 }
 
 /// Which way, and the URL of the other side as the client wrote it.
@@ -39,13 +42,13 @@ pub fn direction(headers: &HeaderMap) -> Result<(Direction, &str), Refusal> {
 impl Wishes {
     /// Reads them.
     pub fn read(headers: &HeaderMap) -> Result<Self, Refusal> {
-        check_credential(single(headers, "credential")?)?;
         let flags = single(headers, "copy-flags")?.unwrap_or_default();
         Ok(Self {
             overwrite: overwrite(single(headers, "overwrite")?)?,
             require_checksum: require_checksum(single(headers, "requirechecksumverification")?)?,
             no_head: flags.split(',').any(|flag| flag.trim().eq_ignore_ascii_case("nohead")),
             streams: streams(single(headers, "x-number-of-streams")?)?,
+            credential: Source::read(headers)?,
         })
     }
 }
@@ -85,21 +88,6 @@ fn require_checksum(value: Option<&str>) -> Result<bool, Refusal> {
     }
 }
 
-fn check_credential(value: Option<&str>) -> Result<(), Refusal> {
-    let is = |name: &str| value.is_some_and(|value| value.eq_ignore_ascii_case(name));
-    if value.is_none() || is("none") {
-        return Ok(());
-    }
-    if is("gridsite") || is("oidc") {
-        return Err(Refusal::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "delegation is not configured at this door: send \"Credential: none\" and the credential in \
-             TransferHeaderAuthorization",
-        ));
-    }
-    Err(bad("Credential is none of none, gridsite and oidc"))
-}
-
 fn streams(value: Option<&str>) -> Result<u32, Refusal> {
     let Some(value) = value else { return Ok(1) };
     match value.parse::<i64>() {
@@ -130,7 +118,8 @@ mod tests {
         Wishes::read(&headers(lines)).map_err(|refusal| refusal.status().as_u16())
     }
 
-    const USUAL: Wishes = Wishes { overwrite: true, require_checksum: true, no_head: false, streams: 1 };
+    const USUAL: Wishes =
+        Wishes { overwrite: true, require_checksum: true, no_head: false, streams: 1, credential: None };
 
     #[test]
     fn what_is_not_said_has_its_usual_meaning_and_an_empty_value_says_nothing() {
@@ -143,10 +132,13 @@ mod tests {
 
     #[test]
     fn each_header_is_read_as_clients_write_it() {
-        let table: [(&[(&str, &str)], Wishes); 10] = [
+        let credential = |source| Wishes { credential: Some(source), ..USUAL };
+        let table: [(&[(&str, &str)], Wishes); 12] = [
             (&[("overwrite", "T")], USUAL),
             (&[("overwrite", "f")], Wishes { overwrite: false, ..USUAL }),
-            (&[("credential", "none")], USUAL),
+            (&[("credential", "none")], credential(Source::None)),
+            (&[("credential", "gridsite")], credential(Source::GridSite)),
+            (&[("credential", "OIDC")], credential(Source::Oidc)),
             (&[("requirechecksumverification", "true")], USUAL),
             (&[("requirechecksumverification", "False")], Wishes { require_checksum: false, ..USUAL }),
             (&[("x-number-of-streams", "0")], USUAL),
@@ -169,13 +161,11 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_meaning_is_a_bad_request_and_delegation_is_not_done() {
+    fn what_has_no_meaning_is_a_bad_request() {
         for (name, value, status) in [
             ("overwrite", "maybe", 400),
             ("requirechecksumverification", "1", 400),
             ("credential", "basic", 400),
-            ("credential", "gridsite", 501),
-            ("credential", "OIDC", 501),
             ("x-number-of-streams", "-1", 400),
             ("x-number-of-streams", "101", 400),
             ("x-number-of-streams", "four", 400),

@@ -1,7 +1,8 @@
 //! COPY: from name to name at this door ([`within`]), or a third-party copy between a pool and a remote server, with
 //! markers of its progress as the answer.
 //!
-//! * [`headers`]: what is wanted. [`handed_on`]: headers for the remote side. [`remote`]: its URL.
+//! * [`headers`]: what is wanted. [`handed_on`]: headers for the remote side. [`remote`]: its URL. [`credential`]: what it
+//!   is shown besides.
 //! * [`marker`], [`stream`]: the answer.
 //!
 //! Once a request is allowed and well formed it is answered with 202, and what goes wrong then is the last line of the
@@ -21,6 +22,7 @@ use crate::namespace::upload::Expectation;
 use crate::transfers::UploadRequest;
 use crate::transfers::copy::{PullRequest, PushRequest, RemoteEnd, RunningCopy};
 
+pub mod credential;
 pub mod handed_on;
 pub mod headers;
 pub mod marker;
@@ -28,6 +30,7 @@ pub mod remote;
 pub mod stream;
 pub mod within;
 
+use credential::Found;
 use headers::Wishes;
 use precondition::Verdict;
 use remote::RemoteUrl;
@@ -54,9 +57,17 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a COPY with a body is not known"));
     }
     let wishes = Wishes::read(exchange.headers())?;
-    let remote = remote_end(exchange, direction, &url, &wishes)?;
+    let mut remote = remote_end(exchange, direction, &url, &wishes)?;
+    match credential::find(exchange, wishes.credential, &remote.remote.headers).await? {
+        Found::Nothing => {}
+        Found::Credential(credential) => remote.remote.credential = Some(credential),
+        Found::Elsewhere(answer) => return Ok(answer),
+    }
     let copy = match direction {
-        Direction::Pull => pull(exchange, &wishes, remote).await?,
+        Direction::Pull => {
+            exchange.note_change();
+            pull(exchange, &wishes, remote).await?
+        }
         Direction::Push => push(exchange, remote).await?,
     };
     Ok(answer(exchange, copy))

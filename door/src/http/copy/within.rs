@@ -95,6 +95,7 @@ pub async fn handle(exchange: &mut Exchange, destination: Destination) -> Result
     if !entry.is_directory() && wants_markers(exchange.headers()) {
         let request = Copying::request(exchange, &destination, &shown, &entry, &destination.view_path, to);
         let request = request.ok_or_else(Refusal::not_found)?;
+        exchange.note_change();
         let copy = exchange.service.transfers.begin_copy_here(request, place);
         return Ok(super::answer(exchange, copy));
     }

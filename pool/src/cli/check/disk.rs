@@ -7,9 +7,9 @@ use std::path::Path;
 
 use penstock_pool::config::Config;
 use penstock_pool::engine::file::IoMode;
+use penstock_service::check::Finding;
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, XattrFlags};
 
-use super::Finding;
 use crate::cli::show::bytes;
 
 /// What direct I/O is aligned to, on every disk that there is.
@@ -161,7 +161,7 @@ fn space(config: &Config) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::check::Level;
+    use penstock_service::check::Level;
 
     fn root_of(config: &Config) -> Finding {
         look(config).into_iter().find(|finding| finding.what == "root").unwrap()

@@ -1,35 +1,21 @@
 //! io_uring, limits, memory and the clock.
 
-use std::path::Path;
-use std::time::{Duration, SystemTime};
-
 use penstock_pool::config::{Config, DEFAULT_BUFFER_MEMORY_BYTES};
 use penstock_pool::engine::ring::probe;
+use penstock_service::check::{Finding, clock, descriptors};
 use rustix::process::{Resource, getrlimit};
 
-use super::Finding;
 use crate::cli::show::bytes;
 
 /// Beside connections and transfers: rings, listeners, the index, doors, logs.
 const SPARE_DESCRIPTORS: u64 = 256;
-/// No machine that runs this is older: 2026-01-01.
-const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
-/// What daemons that keep the clock right leave while they do.
-const CLOCK_SIGNS: [&str; 5] = [
-    "/run/systemd/timesync/synchronized",
-    "/run/chrony",
-    "/run/ntpd.pid",
-    "/var/run/openntpd.sock",
-    "/run/ntpd.sock",
-];
-
 /// Looks at them.
 pub fn look(config: &Config) -> Vec<Finding> {
-    let mut findings = vec![ring(), descriptors(config)];
+    let mut findings = vec![ring(), open_files(config)];
     findings.extend(locked_memory(config));
     findings.extend(memory(config));
     findings.extend(huge_pages());
-    findings.push(clock(SystemTime::now(), CLOCK_SIGNS.iter().any(|sign| Path::new(sign).exists())));
+    findings.push(clock::look());
     findings
 }
 
@@ -49,19 +35,11 @@ fn ring() -> Finding {
     }
 }
 
-fn descriptors(config: &Config) -> Finding {
+fn open_files(config: &Config) -> Finding {
     let needed = (config.limits.connections as u64)
         .saturating_add(config.limits.transfers as u64)
         .saturating_add(SPARE_DESCRIPTORS);
-    match getrlimit(Resource::Nofile).maximum {
-        Some(limit) if limit < needed => Finding::warning(
-            "open files",
-            format!("{limit} are allowed; limits.connections and limits.transfers can need {needed}"),
-            "raise LimitNOFILE= of the unit (ulimit -Hn in a shell), or lower them",
-        ),
-        Some(limit) => Finding::ok("open files", format!("{limit} are allowed, {needed} can be needed")),
-        None => Finding::ok("open files", "any number is allowed"),
-    }
+    descriptors::look(needed, "limits.connections and limits.transfers")
 }
 
 fn buffer_bytes(config: &Config) -> u64 {
@@ -104,44 +82,18 @@ fn huge_pages() -> Option<Finding> {
     })
 }
 
-fn clock(now: SystemTime, kept_right: bool) -> Finding {
-    let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    if since_1970 < EARLIEST {
-        return Finding::failed(
-            "clock",
-            "it is before 2026, says the clock",
-            "set the clock: certificates and tokens would be refused, and records be wrong",
-        );
-    }
-    if kept_right {
-        return Finding::ok("clock", "a daemon keeps it right");
-    }
-    Finding::warning(
-        "clock",
-        "no sign of a daemon that keeps it right",
-        "chrony or systemd-timesyncd; certificates, tokens and records depend on it",
-    )
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::cli::check::Level;
+    use penstock_service::check::Level;
 
-    #[test]
-    fn a_clock_is_wrong_or_unwatched_or_good() {
-        let now = SystemTime::UNIX_EPOCH + EARLIEST + Duration::from_secs(1);
-        assert_eq!(clock(SystemTime::UNIX_EPOCH, true).level, Level::Failed);
-        assert_eq!(clock(now, false).level, Level::Warning);
-        assert_eq!(clock(now, true).level, Level::Ok);
-    }
+    use super::*;
 
     #[test]
     fn limits_that_cannot_be_had_are_told() {
         let mut config = Config::new("p", "/srv");
         config.limits.connections = 1_000_000_000;
         if getrlimit(Resource::Nofile).maximum.is_some() {
-            assert_eq!(descriptors(&config).level, Level::Warning);
+            assert_eq!(open_files(&config).level, Level::Warning);
         }
         config.buffer_memory_bytes = Some(1 << 60);
         assert_eq!(memory(&config).map(|finding| finding.level), Some(Level::Warning));

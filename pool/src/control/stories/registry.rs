@@ -32,7 +32,7 @@ impl Scene {
             doors: HashMap::new(),
         };
         let registry = Registry::new(settings, clock.clone(), Arc::new(Metrics::new()));
-        registry.set_data_url("http://pool1:2881".into());
+        registry.redirects().set_plain("http://pool1:2881".into());
         Self { registry, clock }
     }
 

@@ -39,7 +39,7 @@ fn ask(server: &Server, client: &Arc<ClientTls>, name: &str) -> Result<(String, 
     shard
         .submit(move |core: Rc<_>| async move {
             let connection = Connection::connect(&core, address, &ConnectOptions::default()).await.unwrap();
-            let heard = match client.connect(connection, name, PATIENCE).await {
+            let heard = match client.connect(connection, name, None, PATIENCE).await {
                 Ok(stream) => {
                     let (received, buffer) = stream.receive_within(vec![0; 5], 0..5, true, PATIENCE).await;
                     match received {

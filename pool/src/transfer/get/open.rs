@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::checksum::{Algorithm, Checksum};
-use crate::store::{Attributes, Replica, ReplicaId, ReplicaState, StoreError};
+use crate::store::{Attributes, Replica, ReplicaState, StoreError};
 use crate::transfer::connection::Exchange;
 use crate::transfer::request::Kind;
 use crate::transfer::{Claim, Failure};
@@ -14,16 +14,13 @@ pub(super) async fn open(exchange: &mut Exchange<'_>, claim: &Claim) -> Result<A
     let known = exchange
         .last_read
         .as_ref()
-        .filter(|replica| replica.id().as_str() == request.replica && !replica.is_deleted());
+        .filter(|replica| *replica.id() == request.replica && !replica.is_deleted());
     let known = known.cloned().or_else(|| claim.transfer().held());
     let was_open = known.is_some();
     let replica = match known {
         Some(replica) => replica,
         None => {
-            let id = ReplicaId::new(&request.replica).map_err(|error| {
-                Failure::bad_request(format!("the door's replica id is not usable: {error}"))
-            })?;
-            let store = Arc::clone(&exchange.port.store);
+            let (store, id) = (Arc::clone(&exchange.port.store), request.replica.clone());
             let core = exchange.input.connection().core();
             core.blocking(move || store.open(&id))
                 .await

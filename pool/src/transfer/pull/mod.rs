@@ -8,6 +8,7 @@
 //! Whatever goes wrong before the commit leaves nothing. What the source says of the file is never taken for what
 //! arrived.
 
+mod growth;
 mod landing;
 mod pieces;
 mod source;
@@ -33,7 +34,7 @@ use crate::checksum::{Algorithm, AlgorithmSet, MultiHasher};
 use crate::engine::core::Core;
 use crate::engine::file::IoMode;
 use crate::remote::{Client, Reply};
-use crate::store::{Admission, ReplicaId, UploadSpec};
+use crate::store::Admission;
 
 /// Runs a pull up to the durable replica.
 pub(super) async fn run(
@@ -45,7 +46,11 @@ pub(super) async fn run(
     let remotes = &third_party.remotes;
     let guard = Guard::new(core, claim, &remotes.settings, Far::SOURCE);
     let client = Client::new(core, remotes, &pull.remote.url, &pull.remote.headers);
-    let source = Source::new(client.marked(claim.transfer().mark()), pull);
+    let client = client
+        .marked(claim.transfer().mark())
+        .showing(pull.remote.credential.as_ref())
+        .until(pull.remote.token_ends_at);
+    let source = Source::new(client, pull);
     let job = Job { third_party, core, claim, pull, guard: &guard, source: &source };
     job.run().await
 }
@@ -146,17 +151,8 @@ impl Job<'_> {
     }
 
     async fn admit(&self, size: Option<u64>) -> Result<Admission, Failure> {
-        let request = self.claim.transfer().request();
-        let replica = ReplicaId::new(&request.replica)
-            .map_err(|error| Failure::bad_request(format!("the door's replica id is not usable: {error}")))?;
-        let spec = UploadSpec {
-            replica,
-            transfer: request.id.as_str().to_owned(),
-            path: request.path.clone(),
-            class: request.storage_class.clone(),
-            size: size.or(self.pull.size),
-            maximum_size: self.pull.maximum_size.map(u64::from),
-        };
+        let maximum_size = self.pull.maximum_size.map(u64::from);
+        let spec = self.claim.transfer().request().upload_spec(size.or(self.pull.size), maximum_size);
         let store = Arc::clone(&self.third_party.port.store);
         self.core
             .blocking(move || store.admit(spec))

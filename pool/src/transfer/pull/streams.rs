@@ -1,10 +1,15 @@
 //! Brings the bytes: one stream for the whole file, or several for its pieces; each goes on where it broke.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
+use super::growth::Growth;
 use super::landing::{Ground, Halt, Landing};
 use super::pieces::Pieces;
 use super::source::{Got, Offer, Part, Source, body_of};
@@ -15,7 +20,6 @@ use crate::transfer::put::digests::Digests;
 use crate::transfer::strand::Strand;
 use crate::transfer::third_party::{Far, Guard};
 use crate::transfer::{Failure, FailureCode, Progress, Side, Transfer};
-use std::sync::Arc;
 
 /// Before a broken stream goes on; twice as long each further time.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -56,7 +60,8 @@ impl Streams<'_> {
         Ok(Arrived { size, checksums, blocks })
     }
 
-    /// The pieces of the file over several connections, of which the first has the answer for the first piece.
+    /// The pieces of the file over one connection, which has the answer for the first piece, and over several as soon
+    /// as they can bring more.
     pub(super) async fn several(
         &self,
         first: Reply,
@@ -67,18 +72,38 @@ impl Streams<'_> {
     ) -> Result<Arrived, Failure> {
         let first_piece = self.landing(first_piece);
         pieces = {
-            let hall = Hall {
-                pieces: RefCell::new(pieces),
-                returned: RefCell::default(),
-                alive: Cell::new(strands.len()),
-            };
+            let hall =
+                Hall { pieces: RefCell::new(pieces), returned: RefCell::default(), alive: Cell::new(1) };
+            let (mut open, mut more) = (1, strands[1..].iter());
+            let mut growth = Growth::new(&self.ground.core, self.transfer);
             let mut workers = FuturesUnordered::new();
-            let mut beginning = Some((first_piece, Some(first)));
-            for strand in strands {
-                workers.push(self.work(&hall, beginning.take(), strand));
-            }
-            while let Some(ended) = workers.next().await {
-                ended?;
+            workers.push(self.work(&hall, Some((first_piece, Some(first))), &strands[0]));
+            loop {
+                let ended = {
+                    let mut worthwhile = pin!(growth.worthwhile());
+                    poll_fn(|context| {
+                        if let Poll::Ready(ended) = workers.poll_next_unpin(context) {
+                            return Poll::Ready(Some(ended));
+                        }
+                        match more.len() {
+                            0 => Poll::Pending,
+                            _ => worthwhile.as_mut().poll(context).map(|()| None),
+                        }
+                    })
+                    .await
+                };
+                match ended {
+                    // As many again, so that it does not take long until there are all.
+                    None => {
+                        for strand in more.by_ref().take(open) {
+                            hall.alive.set(hall.alive.get() + 1);
+                            workers.push(self.work(&hall, None, strand));
+                        }
+                        open = strands.len() - more.len();
+                    }
+                    Some(Some(ended)) => ended?,
+                    Some(None) => break,
+                }
                 if hall.pieces.borrow().is_complete() {
                     break;
                 }

@@ -32,7 +32,7 @@ use crate::checksum::{Algorithm, Checksum, MultiHasher};
 use crate::engine::core::Core;
 use crate::http1::{AnswerBody, AnswerHead, digest_header};
 use crate::remote::{Client, Opened, Question, RemoteError, Wire};
-use crate::store::{Replica, ReplicaId, ReplicaState};
+use crate::store::{Replica, ReplicaState};
 
 /// The rate of a connection that no transfer limits (SO_MAX_PACING_RATE: no limit).
 const UNLIMITED: u64 = u64::MAX;
@@ -48,7 +48,10 @@ pub(super) async fn run(
     let guard = Guard::new(core, claim, &remotes.settings, Far::DESTINATION);
     let replica = open(third_party, core, claim).await?;
     let client = Client::new(core, remotes, &push.remote.url, &push.remote.headers);
-    let client = client.marked(claim.transfer().mark());
+    let client = client
+        .marked(claim.transfer().mark())
+        .showing(push.remote.credential.as_ref())
+        .until(push.remote.token_ends_at);
     let taken = Cell::new(false);
     let job = Job {
         third_party,
@@ -76,9 +79,7 @@ async fn open(third_party: &ThirdParty, core: &Rc<Core>, claim: &Claim) -> Resul
     let replica = match claim.transfer().held() {
         Some(replica) => replica,
         None => {
-            let id = ReplicaId::new(&claim.transfer().request().replica).map_err(|error| {
-                Failure::bad_request(format!("the door's replica id is not usable: {error}"))
-            })?;
+            let id = claim.transfer().request().replica.clone();
             let store = Arc::clone(&third_party.port.store);
             let opened = core.blocking(move || store.open(&id)).await;
             opened

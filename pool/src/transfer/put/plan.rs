@@ -2,7 +2,7 @@
 
 use crate::checksum::{Algorithm, AlgorithmSet, Checksum};
 use crate::http1::{self, BadRequest, Expectation, PutLength, Request, WantedDigests};
-use crate::store::{ReplicaId, UploadSpec};
+use crate::store::UploadSpec;
 use crate::transfer::port::Settings;
 use crate::transfer::request::{Kind, TransferRequest};
 use crate::transfer::{Failure, FailureCode, Side};
@@ -58,17 +58,8 @@ impl Plan {
         let adler32: AlgorithmSet = [Algorithm::Adler32].into_iter().collect();
         let algorithms =
             adler32.union(settings.algorithms).union(put.wanted_checksums).union(wanted).union(named);
-        let replica = ReplicaId::new(&transfer.replica)
-            .map_err(|error| Failure::bad_request(format!("the door's replica id is not usable: {error}")))?;
         Ok(Plan {
-            spec: UploadSpec {
-                replica,
-                transfer: transfer.id.as_str().to_owned(),
-                path: transfer.path.clone(),
-                class: transfer.storage_class.clone(),
-                size: length.or(put.size),
-                maximum_size,
-            },
+            spec: transfer.upload_spec(length.or(put.size), maximum_size),
             length,
             maximum_size,
             expects_continue,

@@ -1,13 +1,15 @@
 //! Third-party copies as a door asks for them: the remote side, and what is to be pulled or pushed.
 
 use std::num::NonZeroU64;
+use std::time::SystemTime;
 
 use penstock_door_proto::v1;
-use v1::credential::Kind as Credential;
+use v1::credential::Kind as Given;
 
 use super::{RequestError, expected, wanted, wrong};
 use crate::checksum::{AlgorithmSet, Checksum};
 use crate::remote::{Headers, RemoteUrl};
+use crate::tls::Credential;
 
 /// Most streams that a door may ask for (X-Number-Of-Streams).
 const MAX_STREAMS: u32 = 100;
@@ -23,6 +25,10 @@ pub struct Remote {
     pub require_checksum_verification: bool,
     /// Do not ask with HEAD first.
     pub no_head: bool,
+    /// What servers are shown that ask for a certificate. `None`: the pool's own.
+    pub credential: Option<Credential>,
+    /// When the door's token among the headers ends.
+    pub token_ends_at: Option<SystemTime>,
 }
 
 /// The pool reads from a remote server.
@@ -79,15 +85,20 @@ fn remote(fields: [&'static str; 4], remote: Option<v1::Remote>) -> Result<Remot
     let bearer = |token: &str| {
         given.clone().with_bearer(token).map_err(|_| wrong(credential, "the token is not printable ASCII"))
     };
+    let (mut shown, mut token_ends_at) = (None, None);
     let headers = match remote.credential.and_then(|credential| credential.kind) {
         None => given,
-        Some(Credential::BearerToken(token)) => bearer(&token)?,
-        Some(Credential::Oidc(token)) => bearer(&token.access_token)?,
-        Some(Credential::X509ProxyPem(_)) => {
-            return Err(wrong(
-                credential,
-                "X.509 proxies are not presented by this pool; give a bearer token",
-            ));
+        Some(Given::BearerToken(token)) => bearer(&token)?,
+        Some(Given::Oidc(token)) => {
+            // A header of the user's own goes before it.
+            if given.get("authorization").is_none() {
+                token_ends_at = token.expires_at.and_then(|at| SystemTime::try_from(at).ok());
+            }
+            bearer(&token.access_token)?
+        }
+        Some(Given::X509ProxyPem(pem)) => {
+            shown = Some(Credential::parse(&pem).map_err(|error| wrong(credential, error.to_string()))?);
+            given
         }
     };
     Ok(Remote {
@@ -95,6 +106,8 @@ fn remote(fields: [&'static str; 4], remote: Option<v1::Remote>) -> Result<Remot
         headers,
         require_checksum_verification: remote.require_checksum_verification,
         no_head: remote.no_head,
+        credential: shown,
+        token_ends_at,
     })
 }
 
@@ -136,8 +149,8 @@ mod tests {
     #[test]
     fn a_token_of_the_door_becomes_a_header_and_shows_nowhere() {
         for kind in [
-            Credential::BearerToken("SECRET".into()),
-            Credential::Oidc(v1::OidcToken { access_token: "SECRET".into(), expires_at: None }),
+            Given::BearerToken("SECRET".into()),
+            Given::Oidc(v1::OidcToken { access_token: "SECRET".into(), expires_at: None }),
         ] {
             let mut remote = far("https://far/f?authz=SECRET", &[]).unwrap();
             remote.credential = Some(v1::Credential { kind: Some(kind) });
@@ -154,7 +167,7 @@ mod tests {
             request(Asked::Pull(v1::Pull { remote: far(url, headers), ..Default::default() }))
         };
         let mut proxy = far("https://far/f", &[]).unwrap();
-        proxy.credential = Some(v1::Credential { kind: Some(Credential::X509ProxyPem(vec![1])) });
+        proxy.credential = Some(v1::Credential { kind: Some(Given::X509ProxyPem(b"SECRET".to_vec())) });
         let cases = [
             (request(Asked::Pull(v1::Pull::default())), "pull.remote: is missing"),
             (request(Asked::Push(v1::Push::default())), "push.remote: is missing"),
@@ -172,7 +185,7 @@ mod tests {
             ),
             (
                 request(Asked::Push(v1::Push { remote: Some(proxy) })),
-                "push.remote.credential: X.509 proxies are not presented",
+                "push.remote.credential: it does not begin with a chain of certificates (PEM)",
             ),
         ];
         for (result, expected) in cases {

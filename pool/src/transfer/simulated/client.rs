@@ -16,7 +16,7 @@ pub async fn open(connection: Connection, tls: bool) -> io::Result<Wire> {
         return Ok(connection.into());
     }
     let name = ServerName::try_from(NAME).unwrap();
-    let stream = keys().1.connect(connection, name, TEN_MINUTES).await;
+    let stream = keys().1.connect(connection, name, None, TEN_MINUTES).await;
     stream.map(Wire::from).map_err(io::Error::other)
 }
 

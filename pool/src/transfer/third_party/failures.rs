@@ -43,6 +43,13 @@ impl Far {
             }
             RemoteError::Resolve { .. } | RemoteError::Connect { .. } => self
                 .failure(FailureCode::RemoteUnreachable, format!("connection failed for {method}: {error}")),
+            RemoteError::CredentialEnded { .. } => {
+                // With the same request it will be the same again.
+                self.failure(FailureCode::Tls, format!("no {method}: {error}")).with_retryable(false)
+            }
+            RemoteError::TokenEnded { .. } => {
+                self.failure(FailureCode::RemoteRefused, format!("no {method}: {error}")).with_retryable(true)
+            }
             RemoteError::Tls { .. } => {
                 self.failure(FailureCode::Tls, format!("connection failed for {method}: {error}"))
             }

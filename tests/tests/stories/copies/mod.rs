@@ -13,6 +13,7 @@ use penstock_tests::process;
 use penstock_tests::room::Room;
 
 mod certificates;
+mod client_certificates;
 mod clients;
 mod hostile;
 mod many;

@@ -45,7 +45,7 @@ fn systemd_finds_nothing_to_complain_of() {
     // It looks whether the programs are there: let them be those of this build.
     let room = Room::new();
     let mut files = Vec::new();
-    for name in SERVICES.iter().copied().chain(["penstock-door.socket"]) {
+    for name in SERVICES.iter().copied().chain(["penstock-door.socket", "penstock-door-https.socket"]) {
         let mut text = unit(name);
         for program in ["penstock-pool", "penstock-door", "penstock"] {
             let installed = format!("=/usr/bin/{program} ");

@@ -95,14 +95,47 @@ fn prometheus_gets_openmetrics_when_it_asks_for_it() {
     assert_eq!(samples(&plain.text()), samples(&answer.text()), "the same numbers in both");
 }
 
-#[test]
-fn the_dashboard_and_the_alerts_name_only_what_a_running_site_tells() {
+/// Every name of a sample that a site and a pool with TLS tell of, once something was moved that has a SciTag.
+fn told_by_a_running_site() -> BTreeSet<String> {
     let room = Room::new();
     let identity = Authority::new(room.path(), "ca").issue("localhost");
     let (pool, _) = LonePool::start_secured(&identity, "");
     let site = Site::start();
+    let file = files::file(site.room(), "in", 1000, 1);
+    let _ = site.curl("/tagged").follow().header("SciTag", "144").upload(&file).run().expect(201);
     let mut known = samples(&Curl::new(format!("http://{}/metrics", pool.admin)).run().expect(200).text());
     known.extend(samples(&Curl::new(format!("{}/metrics", site.admin)).run().expect(200).text()));
+    known
+}
+
+#[test]
+fn the_page_names_only_what_a_running_site_tells_and_marking_is_on_all_three() {
+    let known = told_by_a_running_site();
+    let page = std::fs::read_to_string(monitoring().join("README.md")).unwrap();
+    let table = page.split("## What there is").nth(1).unwrap();
+    let cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let mut named = 0;
+    for name in cells.flat_map(|cell| cell.split('`')).map(|name| name.split('{').next().unwrap()) {
+        let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        // "scrub_…" stands for all that begin so.
+        if let Some(prefix) = name.strip_suffix('…') {
+            assert!(known.iter().any(|known| known.starts_with(&format!("penstock_{prefix}"))), "{name}");
+        } else if is_name {
+            let (whole, histogram) = (format!("penstock_{name}"), format!("penstock_{name}_bucket"));
+            assert!(known.contains(&whole) || known.contains(&histogram), "{name} is not among {known:?}");
+            named += 1;
+        }
+    }
+    assert!(named > 40, "only {named} names were found");
+    for file in ["README.md", "dashboard.json", "alerts.yml"] {
+        let text = std::fs::read_to_string(monitoring().join(file)).unwrap();
+        assert!(text.contains("marked_flows_total") && text.contains("fireflies_total"), "{file}");
+    }
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_name_only_what_a_running_site_tells() {
+    let known = told_by_a_running_site();
     for file in ["dashboard.json", "alerts.yml"] {
         let text = std::fs::read_to_string(monitoring().join(file)).unwrap();
         let named = names(&text);

@@ -105,6 +105,8 @@ pub(crate) struct Far {
 struct FarState {
     requests: Mutex<Vec<Request>>,
     connections: AtomicUsize,
+    /// The certificate that each TLS client showed, in order of arrival.
+    shown: Mutex<Vec<Option<Vec<u8>>>>,
     stopped: AtomicBool,
 }
 
@@ -129,6 +131,27 @@ impl Far {
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
+            .with_single_cert(read_chain(&files.cert).unwrap(), read_key(&files.key).unwrap());
+        Far::open("127.0.0.1:0", Some(Arc::new(config.unwrap())), script)
+    }
+
+    /// The same, for clients with a certificate of that authority only.
+    pub(crate) fn demanding(
+        files: &ServerFiles,
+        authority: &std::path::Path,
+        script: impl Fn(&Request, &mut Line) -> Then + Send + Sync + 'static,
+    ) -> Far {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add_parsable_certificates(read_chain(authority).unwrap());
+        let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(
+            Arc::new(roots),
+            Arc::clone(&provider),
+        );
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(clients.build().unwrap())
             .with_single_cert(read_chain(&files.cert).unwrap(), read_key(&files.key).unwrap());
         Far::open("127.0.0.1:0", Some(Arc::new(config.unwrap())), script)
     }
@@ -182,6 +205,11 @@ impl Far {
         self.requests().into_iter().map(|request| request.method).collect()
     }
 
+    /// The certificate that each TLS client showed, in order of arrival.
+    pub(crate) fn shown(&self) -> Vec<Option<Vec<u8>>> {
+        self.state.shown.lock().unwrap().clone()
+    }
+
     /// Connections that were made.
     pub(crate) fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
@@ -214,7 +242,7 @@ pub(crate) fn serve_file(file: &[u8], request: &Request, line: &mut Line) -> The
     Then::Keep
 }
 
-fn serve(stream: TcpStream, tls: Option<Arc<rustls::ServerConfig>>, state: &FarState, script: &Script) {
+fn serve(mut stream: TcpStream, tls: Option<Arc<rustls::ServerConfig>>, state: &FarState, script: &Script) {
     // A story that forgets a connection must not keep the test alive.
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream.set_nodelay(true).unwrap();
@@ -222,7 +250,15 @@ fn serve(stream: TcpStream, tls: Option<Arc<rustls::ServerConfig>>, state: &FarS
     let stream: Box<dyn Talk> = match tls {
         None => Box::new(stream),
         Some(config) => {
-            Box::new(rustls::StreamOwned::new(rustls::ServerConnection::new(config).unwrap(), stream))
+            let mut talk = rustls::ServerConnection::new(config).unwrap();
+            while talk.is_handshaking() {
+                if talk.complete_io(&mut stream).is_err() {
+                    return;
+                }
+            }
+            let first = talk.peer_certificates().and_then(<[_]>::first).map(|der| der.to_vec());
+            state.shown.lock().unwrap().push(first);
+            Box::new(rustls::StreamOwned::new(talk, stream))
         }
     };
     let mut line = Line { stream, tcp };

@@ -22,7 +22,12 @@ fn pull(stage: &Stage, far: &Far, streams: u32) -> Arc<Transfer> {
 #[test]
 fn pieces_come_over_several_connections_and_make_the_same_file() {
     let (stage, file) = (Stage::new(), bytes(SIZE + 12_345));
-    let far = Far::serving(file.clone());
+    let sent = file.clone();
+    let far = Far::new(move |request, line| {
+        // Far away: worth more than one stream.
+        std::thread::sleep(Duration::from_millis(200));
+        serve_file(&sent, request, line)
+    });
 
     let finished = stage.succeeds(&pull(&stage, &far, 4));
 

@@ -1,0 +1,120 @@
+//! The audit: who was refused, who changed what; and that repeated failures are slowed down.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use penstock_tests::issuer::Issuer;
+use penstock_tests::patience::eventually;
+use penstock_tests::secure_site::SecureSite;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{WHOLE_VO, trusting};
+
+const AUDIT: &str = "audit = \"ROOM/audit.jsonl\"\n";
+
+fn records(site: &SecureSite) -> Vec<Value> {
+    let text = fs::read_to_string(site.room().join("audit.jsonl")).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The first record that fits, which is written a moment after the answer.
+fn record(site: &SecureSite, fits: impl Fn(&Value) -> bool) -> Value {
+    eventually("the record is there", || records(site).into_iter().find(|record| fits(record)))
+}
+
+#[test]
+fn every_refusal_and_every_change_is_on_record_with_who_and_why() {
+    let issuer = Issuer::start();
+    let site = trusting(&issuer, WHOLE_VO, AUDIT);
+    let mut tokens = issuer.tokens(&[
+        json!({ "scope": "storage.modify:/" }),
+        json!({ "scope": "storage.read:/", "jti": "reader" }),
+        json!({ "exp": 1000 }),
+    ]);
+    let (expired, reader, writer) = (tokens.pop().unwrap(), tokens.pop().unwrap(), tokens.pop().unwrap());
+    let put = site.stranger("/vo/f").token(Some(&writer)).follow().upload(&site.config()).run();
+    assert_eq!(put.status, 201);
+    assert_eq!(site.stranger("/vo/dir").token(Some(&writer)).method("MKCOL").run().status, 201);
+    assert_eq!(site.stranger("/vo/f").token(Some(&reader)).method("DELETE").run().status, 403);
+    assert_eq!(site.stranger(&format!("/vo/f?authz={expired}")).run().status, 401);
+    assert_eq!(site.stranger("/vo/f").run().status, 401);
+
+    let changed = record(&site, |record| {
+        record["event"] == "changed" && record["method"] == "PUT" && record["path"] == "/vo/f"
+    });
+    assert_eq!(changed["issuer"], issuer.url());
+    assert_eq!((&changed["subject"], &changed["token_id"]), (&json!("alice"), &json!("token-1")));
+    assert_eq!((&changed["scheme"], &changed["client"]), (&json!("token"), &json!("127.0.0.1")));
+    let named =
+        record(&site, |record| record["event"] == "named" && record["transfer"] == changed["transfer"]);
+    assert_eq!(named["pool"], "pool01");
+    let mkcol = record(&site, |record| record["method"] == "MKCOL");
+    assert_eq!((&mkcol["path"], &mkcol["status"]), (&json!("/vo/dir"), &json!(201)));
+    let refused = record(&site, |record| record["event"] == "refused" && record["method"] == "DELETE");
+    assert_eq!((&refused["token_id"], &refused["status"]), (&json!("reader"), &json!(403)));
+    assert!(refused["why"].as_str().unwrap().contains("no scope for this"), "{refused}");
+    let unproved = record(&site, |record| record["event"] == "refused" && record["scheme"].is_null());
+    assert!(unproved["why"].as_str().unwrap().contains("expired"), "{unproved}");
+    let stranger = record(&site, |record| record["scheme"] == "anonymous");
+    assert_eq!(stranger["status"], 401);
+
+    let all = fs::read_to_string(site.room().join("audit.jsonl")).unwrap();
+    for secret in [&expired, &reader, &writer, &site.token] {
+        assert!(!all.contains(&secret[secret.len() - 40..]), "a token is in the audit");
+    }
+    assert!(!all.contains("authz"), "a query is in the audit");
+}
+
+#[test]
+fn a_flood_of_refusals_does_not_fill_the_disk_and_what_was_left_out_is_counted() {
+    let issuer = Issuer::start();
+    let site = trusting(&issuer, WHOLE_VO, AUDIT);
+    // One curl, one connection, 300 requests without a token.
+    let _ = site.stranger("/vo/[1-300]").arg("--no-globoff").run();
+    assert_eq!(site.curl("/vo/end").method("MKCOL").run().status, 409);
+    assert_eq!(site.curl("/end").method("MKCOL").run().status, 201);
+    let _ = record(&site, |record| record["path"] == "/end");
+    let refused = records(&site).into_iter().filter(|record| record["event"] == "refused").count();
+    assert!((50..=120).contains(&refused), "{refused} refusals on record");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(site.stranger("/vo/last").run().status, 401);
+    let last = record(&site, |record| record["path"] == "/vo/last");
+    assert!(last["left_out"].as_u64().unwrap() >= 150, "{last}");
+}
+
+#[test]
+fn the_file_is_opened_again_when_logrotate_has_moved_it() {
+    let issuer = Issuer::start();
+    let site = trusting(&issuer, WHOLE_VO, AUDIT);
+    assert_eq!(site.curl("/one").method("MKCOL").run().status, 201);
+    let _ = record(&site, |record| record["path"] == "/one");
+    let file = site.room().join("audit.jsonl");
+    fs::rename(&file, site.room().join("audit.1")).unwrap();
+    site.door.signal(Signal::HUP);
+    eventually("the file is there again", || file.exists().then_some(()));
+    assert_eq!(site.curl("/two").method("MKCOL").run().status, 201);
+    let _ = record(&site, |record| record["path"] == "/two");
+}
+
+#[test]
+fn who_fails_again_and_again_waits_and_others_do_not() {
+    let issuer = Issuer::start();
+    let site = trusting(&issuer, WHOLE_VO, "");
+    let ask = |token: &str| {
+        let began = Instant::now();
+        let status = site.stranger("/x").token(Some(token)).run().status;
+        (status, began.elapsed())
+    };
+    let times: Vec<Duration> = (0..8)
+        .map(|_| {
+            let (status, time) = ask("nonsense");
+            assert_eq!(status, 401);
+            time
+        })
+        .collect();
+    assert!(times[7] > Duration::from_millis(900), "{times:?}");
+    let (status, time) = ask(&site.token);
+    assert_eq!(status, 404);
+    assert!(time < times[7], "a good token is not slowed down: {time:?}");
+}

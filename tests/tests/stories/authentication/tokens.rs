@@ -1,0 +1,164 @@
+//! Signed tokens of an issuer: as the WLCG profile's compliance list has it, by curl, rclone and davix.
+
+use std::process::Command;
+
+use penstock_tests::davix;
+use penstock_tests::files::{self, MIB};
+use penstock_tests::issuer::Issuer;
+use penstock_tests::secure_site::SecureSite;
+use serde_json::json;
+
+use super::{WHOLE_VO, trusting};
+
+fn ask(site: &SecureSite, token: &str, method: &str, path: &str) -> u16 {
+    let curl = site.stranger(path).token(Some(token));
+    let curl = match method {
+        "GET" => curl,
+        "HEAD" => curl.head(),
+        "PUT" => curl.follow().upload(&site.config()),
+        "PROPFIND" => curl.method(method).header("Depth", "1"),
+        "MOVE" => curl.method(method).header("Destination", &site.url(&format!("{path}-moved"))),
+        method => curl.method(method),
+    };
+    curl.run().status
+}
+
+#[test]
+fn the_compliance_list_of_the_wlcg_profile() {
+    let issuer = Issuer::start();
+    let site = trusting(&issuer, WHOLE_VO, "");
+    for name in ["/vo/foo/f", "/vo/foo/g", "/vo/foo/h", "/vo/foobar/f", "/vo/f"] {
+        let _ = site.curl(name).follow().upload(&site.config()).run().expect(201);
+    }
+    let read = json!({ "scope": "storage.read:/foo" });
+    let create = json!({ "scope": "storage.create:/foo" });
+    let modify = json!({ "scope": "storage.modify:/foo" });
+    let table = [
+        (json!({ "scope": "storage.read:/" }), "GET", "/vo/f", 307),
+        (json!({ "scope": "storage.read:/", "aud": "https://random.example" }), "GET", "/vo/f", 401),
+        (json!({}), "GET", "/vo/f", 403),
+        (json!({}), "PUT", "/vo/new", 403),
+        (json!({ "wlcg.groups": ["/vo"] }), "GET", "/vo/f", 307),
+        (json!({ "wlcg.groups": ["/other"] }), "GET", "/vo/f", 403),
+        (read.clone(), "GET", "/vo/foo/f", 307),
+        (read.clone(), "PROPFIND", "/vo/foo/", 207),
+        (read.clone(), "PUT", "/vo/foo/new", 403),
+        (read.clone(), "DELETE", "/vo/foo/f", 403),
+        (read.clone(), "GET", "/vo/foobar/f", 403),
+        (read.clone(), "GET", "/vo/foo/missing", 404),
+        (read.clone(), "GET", "/vo/bar/missing", 403),
+        (read.clone(), "GET", "/vo//foo///f", 307),
+        (create.clone(), "PUT", "/vo/foo/new", 201),
+        (create.clone(), "PUT", "/vo/foo/new", 403),
+        (create.clone(), "MKCOL", "/vo/foo/dir", 201),
+        (create.clone(), "MOVE", "/vo/foo/g", 201),
+        (create.clone(), "DELETE", "/vo/foo/f", 403),
+        (create.clone(), "GET", "/vo/foo/f", 403),
+        (create, "HEAD", "/vo/foo/f", 200),
+        (modify.clone(), "PUT", "/vo/foo/f", 204),
+        (modify.clone(), "MKCOL", "/vo/foo/dir2", 201),
+        (modify.clone(), "DELETE", "/vo/foo/h", 204),
+        (modify.clone(), "GET", "/vo/foo/f", 403),
+        (modify, "PUT", "/vo/foobar/new", 403),
+        (json!({ "scope": "storage.stage:/foo" }), "GET", "/vo/foo/f", 403),
+        (json!({ "scope": "storage.read:/../" }), "GET", "/vo/f", 401),
+    ];
+    let changes: Vec<_> = table.iter().map(|(changes, ..)| changes.clone()).collect();
+    for (token, (changes, method, path, expected)) in issuer.tokens(&changes).iter().zip(table) {
+        assert_eq!(ask(&site, token, method, path), expected, "{changes} {method} {path}");
+    }
+    assert_eq!(issuer.asked_for("/jwks"), 1, "keys are read once");
+}
+
+#[test]
+fn what_dots_and_slashes_of_a_path_lead_out_of_a_scope_is_refused() {
+    let issuer = Issuer::start();
+    let site = trusting(&issuer, WHOLE_VO, "");
+    let _ = site.curl("/vo/secret").follow().upload(&site.config()).run().expect(201);
+    let token = issuer.scoped("storage.read:/foo");
+    for path in ["/vo/foo/../secret", "/vo/foo/%2e%2e/secret", "/vo/foo/..%2fsecret", "/vo/foo%2f..%2fsecret"]
+    {
+        let answer = site.stranger(path).arg("--path-as-is").token(Some(&token)).run();
+        assert!(matches!(answer.status, 400 | 403), "{path}: {}", answer.status);
+    }
+}
+
+#[test]
+fn a_refused_token_is_told_why_and_neither_text_nor_log_hold_it() {
+    let issuer = Issuer::start();
+    let site = trusting(&issuer, WHOLE_VO, "");
+    let tokens = issuer.tokens(&[
+        json!({ "exp": 1000, "scope": "storage.read:/" }),
+        json!({ "iss": "https://evil.example", "scope": "storage.read:/" }),
+    ]);
+    for (token, expected) in tokens.iter().zip(["expired at 1970-01-01", "not one that this site trusts"]) {
+        let answer = site.stranger("/vo/f").token(Some(token)).run().expect(401);
+        assert!(answer.text().contains(expected), "{}", answer.text());
+        let challenge = answer.header("WWW-Authenticate").unwrap();
+        assert!(challenge.starts_with("Bearer realm=") && challenge.contains("invalid_token"), "{challenge}");
+        for place in [answer.text(), site.door.stderr()] {
+            assert!(!place.contains(&token[..60]) && !place.contains(&token[token.len() - 40..]), "{place}");
+        }
+    }
+}
+
+#[test]
+fn tokens_go_on_working_when_the_issuer_is_away_and_a_new_key_is_found_when_it_is_there() {
+    let mut issuer = Issuer::start();
+    let site = trusting(&issuer, WHOLE_VO, "");
+    let _ = site.curl("/vo/f").follow().upload(&site.config()).run().expect(201);
+    let old = issuer.scoped("storage.read:/");
+    assert_eq!(ask(&site, &old, "GET", "/vo/f"), 307);
+    issuer.stop();
+    assert_eq!(ask(&site, &old, "GET", "/vo/f"), 307);
+    // A reload keeps what is known.
+    site.door.signal(rustix::process::Signal::HUP);
+    penstock_tests::patience::eventually("the configuration was read again", || {
+        site.door.stderr().contains("the configuration was read again").then_some(())
+    });
+    assert_eq!(ask(&site, &old, "GET", "/vo/f"), 307);
+}
+
+#[test]
+fn rclone_and_davix_work_with_a_token() {
+    let issuer = Issuer::start();
+    let site = trusting(&issuer, WHOLE_VO, "");
+    let token = issuer.scoped("storage.read:/ storage.modify:/");
+    let file = files::file(site.room(), "in", 2 * MIB, 1);
+    let bundle = site.authority.certificate();
+    let rclone = |words: &[&str]| {
+        let output = Command::new("rclone")
+            .args(["--config", "/dev/null", "--ca-cert"])
+            .arg(&bundle)
+            .args(words)
+            .output()
+            .expect("rclone is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let remote = format!(":webdav,url=\"{}\",bearer_token=\"{token}\":", site.url("/vo"));
+    rclone(&["copyto", file.to_str().unwrap(), &format!("{remote}tree/file")]);
+    assert!(rclone(&["lsf", &format!("{remote}tree")]).contains("file"));
+    let back = site.room().join("back");
+    rclone(&["copyto", &format!("{remote}tree/file"), back.to_str().unwrap()]);
+    assert_eq!(std::fs::read(&back).unwrap(), std::fs::read(&file).unwrap());
+
+    // davix against the plain port, as it takes no bundle of authorities in one file.
+    let plain = format!("http://{}", site.plain_address());
+    let authorization = format!("Authorization: Bearer {token}");
+    let outcome = davix::copy(
+        davix::Mode::Pull,
+        &format!("{plain}/vo/tree/file"),
+        &format!("{plain}/vo/tree/copy"),
+        &[authorization.clone(), format!("TransferHeader{authorization}")],
+    );
+    // The site's own address is one that third-party copies do not go to: what counts is that the token was taken.
+    assert!(
+        !outcome.said.contains("401") && !outcome.said.contains("403 Forbidden: the token"),
+        "{}",
+        outcome.said
+    );
+    let listing = Command::new("davix-ls").args(["-H", &authorization, &format!("{plain}/vo/tree")]).output();
+    let listing = listing.expect("davix is installed");
+    assert!(String::from_utf8_lossy(&listing.stdout).contains("file"), "{listing:?}");
+}
