@@ -5,13 +5,15 @@
     cargo bench --no-run -p penstock-door --bench names      # prints where it is: give that as --names
     bench/compare_webdav.py --names target/release/deps/names-…
 
-Needs apache2-bin and wrk (Debian). Both servers stand on this machine and share its processors with the client; they are
+Needs apache2-bin (Debian). Both servers stand on this machine and share its processors with the client; they are
 asked in turn, and medians are printed. The door needs no pool for what is asked.
 """
 
 import argparse
+import multiprocessing
 import os
 import pathlib
+import random
 import signal
 import socket
 import statistics
@@ -54,18 +56,6 @@ log = "warn"
 name = "pool01"
 socket = "{root}/no-pool"
 """
-
-WRK = """
-local method, depth, count, directories = "{method}", "{depth}", {files}, {directories}
-request = function()
-    local path = string.format("/000/%02d", math.random(0, directories - 1))
-    if {single} then path = path .. string.format("/file%03d", math.random(0, count - 1)) else path = path .. "/" end
-    local headers = {{}}
-    if depth ~= "" then headers["Depth"] = depth end
-    return wrk.format(method, path, headers)
-end
-"""
-
 
 def free_port():
     with socket.socket() as probe:
@@ -123,17 +113,50 @@ def tree(root):
                 opened.truncate(4096)
 
 
-def load(server, script, options):
+def client(port, method, depth, single, until, count):
+    """One connection, one request after the other; the number of answers goes to `count`."""
+    fields = f"Depth: {depth}\r\nContent-Length: 0\r\n" if depth else ""
+    heads = []
+    for _ in range(1000):
+        path = f"/000/{random.randrange(DIRECTORIES):02}/" + (f"file{random.randrange(FILES):03}" if single else "")
+        heads.append(f"{method} {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode())
+    # What is made as it goes has no length: its last chunk is empty (RFC 9112 §7.1).
+    end = b"\r\n\r\n" if method == "HEAD" else b"\r\n0\r\n\r\n"
+    done = 0
+    with socket.create_connection(("127.0.0.1", port)) as stream:
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while time.monotonic() < until:
+            stream.sendall(heads[done % len(heads)])
+            answer = stream.recv(1 << 18)
+            if not answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 207")):
+                sys.exit(f"{method} was answered {answer[:200]}")
+            head, _, _ = answer.partition(b"\r\n\r\n")
+            _, told, rest = head.lower().partition(b"\r\ncontent-length: ")
+            length = len(head) + 4 + int(rest.split(b"\r\n")[0]) if told and method != "HEAD" else None
+            while len(answer) < length if length else not answer.endswith(end):
+                piece = stream.recv(1 << 18)
+                if not piece:
+                    sys.exit(f"an answer to {method} broke off")
+                answer = answer + piece if length else answer[-16:] + piece
+            done += 1
+    count.put(done)
+
+
+def load(server, method, depth, single, options):
+    count = multiprocessing.Queue()
     cpu, began = cpu_seconds(server.pids()), time.monotonic()
-    output = subprocess.run(
-        ["wrk", "-t1", f"-c{options.parallel}", f"-d{options.seconds}s", "-s", script, f"http://127.0.0.1:{server.port}/"],
-        check=True, capture_output=True, text=True,
-    ).stdout
-    used = cpu_seconds(server.pids()) - cpu
-    if "Non-2xx" in output or "Socket errors" in output:
-        sys.exit(f"{server.name} did not answer as it should:\n{output}")
-    rate = float(output.split("Requests/sec:")[1].split()[0])
-    return rate, used / (rate * (time.monotonic() - began)) * 1e6
+    arguments = (server.port, method, depth, single, began + options.seconds, count)
+    clients = [multiprocessing.Process(target=client, args=arguments) for _ in range(options.parallel)]
+    for process in clients:
+        process.start()
+    done = 0
+    for process in clients:
+        process.join()
+        if process.exitcode != 0:
+            sys.exit(f"{server.name} did not answer as it should")
+    while not count.empty() or done == 0:
+        done += count.get(timeout=5)
+    return done / (time.monotonic() - began), (cpu_seconds(server.pids()) - cpu) / done * 1e6
 
 
 def first_byte(port, method, path, fields):
@@ -205,15 +228,12 @@ def main():
         print(f"| {options.parallel} connections, requests/s (server CPU us each) | mod_dav | Penstock | ratio |")
         print("| --- | --- | --- | --- |")
         for title, method, depth, single in cases:
-            script = root / "wrk.lua"
-            script.write_text(WRK.format(
-                method=method, depth=depth, files=FILES, directories=DIRECTORIES, single=str(single).lower()))
             for server in servers:
-                load(server, script, options)
+                load(server, method, depth, single, options)
             found = {server.name: [] for server in servers}
             for _ in range(options.runs):
                 for server in servers:
-                    found[server.name].append(load(server, script, options))
+                    found[server.name].append(load(server, method, depth, single, options))
             rates = [statistics.median(rate for rate, _ in found[server.name]) for server in servers]
             costs = [statistics.median(cost for _, cost in found[server.name]) for server in servers]
             cells = [f"{rate:.0f} ({cost:.0f})" for rate, cost in zip(rates, costs)]
