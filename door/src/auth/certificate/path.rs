@@ -45,7 +45,7 @@ pub fn verify(
         });
     }
     let (owner, limited) = walk.over_proxies(own)?;
-    walk.to_authority(owner)?;
+    walk.over_authorities(owner)?;
     let name = owner.subject.to_string();
     Ok(Identity {
         distinguished_name: Some(name.clone()),
@@ -122,7 +122,7 @@ impl<'a> Walk<'a> {
         Ok((current, limited))
     }
 
-    fn to_authority(&mut self, owner: &'a Certificate) -> Result<(), CertificateError> {
+    fn over_authorities(&mut self, owner: &'a Certificate) -> Result<(), CertificateError> {
         self.check(owner)?;
         let purpose = |purpose| CertificateError::Purpose { subject: owner.subject.to_string(), purpose };
         if owner.is_authority {

@@ -60,7 +60,7 @@ impl ProxyInfo {
         let (behind, policy) = Sequence::from_der(inner).ok()?;
         let (limits, language) = Oid::from_der(&policy.content).ok()?;
         let has_text = match Any::from_der(limits) {
-            Ok((after, _)) if after.is_empty() => true,
+            Ok(([], _)) => true,
             Ok(_) => return None,
             Err(_) if limits.is_empty() => false,
             Err(_) => return None,

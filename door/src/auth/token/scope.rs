@@ -70,13 +70,16 @@ pub fn read(
 mod tests {
     use super::*;
 
-    fn read_in(profile: Profile, scope: &str) -> Result<Option<Vec<(String, Vec<Right>)>>, ScopeError> {
+    /// Rights by their paths.
+    type Plain = Vec<(String, Vec<Right>)>;
+
+    fn read_in(profile: Profile, scope: &str) -> Result<Option<Plain>, ScopeError> {
         let reaches = read(Some(scope), profile, &NsPath::parse("/vo").unwrap())?;
         let plain = |reach: Reach| (reach.prefix.to_string(), reach.rights);
         Ok(reaches.map(|reaches| reaches.into_iter().map(plain).collect()))
     }
 
-    fn one(path: &str, right: Right) -> Result<Option<Vec<(String, Vec<Right>)>>, ScopeError> {
+    fn one(path: &str, right: Right) -> Result<Option<Plain>, ScopeError> {
         Ok(Some(vec![(path.to_owned(), vec![right])]))
     }
 

@@ -368,7 +368,7 @@ mod tests {
     #[test]
     fn answers_and_faults_are_xml_in_all_dialects() {
         let at = Timestamp::from_second(1_927_843_200).unwrap();
-        for envelope in 0..2 {
+        for (envelope, namespace) in ENVELOPES.into_iter().enumerate() {
             for service in 0..2 {
                 let (dialect, _) = asked(envelope, service, "<ns:getNewProxyReq/>");
                 let time = answer(dialect, "getTerminationTime", &Result::Time(at));
@@ -381,7 +381,7 @@ mod tests {
                 assert!(fault.contains("not &lt;so&gt;"), "{fault}");
                 for text in [time, fault, answer(dialect, "putProxy", &Result::Done)] {
                     let root = xml::parse(text.as_bytes()).unwrap().unwrap();
-                    assert!(root.is(ENVELOPES[envelope], "Envelope"));
+                    assert!(root.is(namespace, "Envelope"));
                 }
             }
         }
