@@ -96,7 +96,7 @@ async fn what_is_not_well_formed_is_refused_with_its_reason() {
         ("/new", &[("source", "http://169.254.169.254/x")], 403, "link-local"),
         ("/new", &[("source", "http://other:22/x")], 403, "a port"),
         ("/new", &[source, ("credential", "wrong")], 400, "Credential"),
-        ("/new", &[source, ("credential", "gridsite")], 501, "not configured"),
+        ("/new", &[source, ("credential", "gridsite")], 401, "client certificate"),
         ("/new", &[source, ("credential", "oidc")], 501, "not configured"),
         ("/new", &[source, ("requirechecksumverification", "perhaps")], 400, "RequireChecksumVerification"),
         ("/new", &[source, ("overwrite", "X")], 400, "Overwrite"),

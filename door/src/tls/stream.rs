@@ -151,12 +151,14 @@ impl TlsStream {
 
     fn poll_handshake(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
+            if !self.state().session.is_handshaking() {
+                // A client that has closed already misses nothing by the tickets that it does not get; what it said
+                // before is still there to be read.
+                return self.poll_flush(context).map(|_| Ok(()));
+            }
             ready!(self.poll_flush(context))?;
             {
                 let mut state = self.state();
-                if !state.session.is_handshaking() {
-                    return Poll::Ready(Ok(()));
-                }
                 if state.incoming.has_some() {
                     self.feed(&mut state)?;
                     continue;
