@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use super::request::ProxyRequest;
 use crate::auth::certificate::facts::Certificate;
 use crate::auth::certificate::proxy::{self as rules, Kind};
+use crate::auth::certificate::signature::SignatureProblem;
 use crate::auth::secret::Secret;
 
 /// Longest answer of a client, in bytes, and longest credential that is kept.
@@ -37,6 +38,11 @@ pub enum ProxyError {
     /// It is not made by who is here.
     #[error("the proxy is not signed by the certificate with which this connection was made")]
     OtherSigner,
+    /// It is signed in a way that can be forged.
+    #[error(
+        "the proxy is signed with {0}, which is not accepted: use a program that signs with SHA-256 (davix, voms-proxy-init)"
+    )]
+    Algorithm(String),
     /// It breaks a rule.
     #[error("the proxy is refused: {0}")]
     Rule(&'static str),
@@ -107,9 +113,13 @@ pub fn accept(
     if proxy.key.bits != request.public_key() {
         return Err(ProxyError::OtherKey);
     }
-    if proxy.issuer != signer.subject || signer.key.verify(&proxy.signed).is_err() {
+    if proxy.issuer != signer.subject {
         return Err(ProxyError::OtherSigner);
     }
+    signer.key.verify(&proxy.signed).map_err(|problem| match problem {
+        SignatureProblem::Algorithm => ProxyError::Algorithm(proxy.signed.algorithm_name.clone()),
+        SignatureProblem::Wrong => ProxyError::OtherSigner,
+    })?;
     check_rules(&proxy, signer)?;
     check_time(&proxy, longest, now)?;
     used(&proxy, &signers, request)

@@ -162,15 +162,20 @@ impl Connection {
 
 /// hyper's side of a connection.
 #[derive(Debug)]
-pub struct Side(pub Arc<Connection>);
+pub struct Side {
+    connection: Arc<Connection>,
+    /// Bytes were read since the end was last looked for.
+    has_read: bool,
+}
 
-impl AsyncRead for Side {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let stream = match &self.0.transport {
+impl Side {
+    /// The side of one that has just begun.
+    pub fn new(connection: Arc<Connection>) -> Self {
+        Self { connection, has_read: false }
+    }
+
+    fn poll_receive(&self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let stream = match &self.connection.transport {
             Transport::Plain(stream) => stream,
             Transport::Tls(stream) => return stream.poll_read(context, buffer),
         };
@@ -184,6 +189,26 @@ impl AsyncRead for Side {
     }
 }
 
+impl AsyncRead for Side {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(self.poll_receive(context, buffer))?;
+        let is_end = buffer.filled().len() == before && buffer.remaining() > 0;
+        // hyper looks for the end as soon as it has read a request, and gives up the request when it finds it, before
+        // anybody was asked to answer. Who closes right behind what they said is heard all the same.
+        if is_end && std::mem::take(&mut self.has_read) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.has_read = !is_end;
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl AsyncWrite for Side {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(context, &[IoSlice::new(bytes)])
@@ -194,7 +219,7 @@ impl AsyncWrite for Side {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let stream = match &self.0.transport {
+        let stream = match &self.connection.transport {
             Transport::Plain(stream) => stream,
             Transport::Tls(stream) => return stream.poll_write_vectored(context, slices),
         };
@@ -212,7 +237,7 @@ impl AsyncWrite for Side {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.0.transport {
+        match &self.connection.transport {
             // The kernel has it.
             Transport::Plain(_) => Poll::Ready(Ok(())),
             Transport::Tls(stream) => stream.poll_flush(context),
@@ -220,7 +245,7 @@ impl AsyncWrite for Side {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.0.transport {
+        match &self.connection.transport {
             Transport::Plain(stream) => Poll::Ready(socket2::SockRef::from(stream).shutdown(Shutdown::Write)),
             Transport::Tls(stream) => stream.poll_shutdown(context),
         }

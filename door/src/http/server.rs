@@ -183,7 +183,7 @@ async fn serve_one(
         let connection = Arc::clone(&connection);
         service_fn(move |request| current.get().serve(Arc::clone(&connection), request))
     };
-    let serving = builder.serve_connection(TokioIo::new(Side(Arc::clone(&connection))), handler);
+    let serving = builder.serve_connection(TokioIo::new(Side::new(Arc::clone(&connection))), handler);
     tokio::pin!(serving);
     let result = tokio::select! {
         result = serving.as_mut() => result,
