@@ -1,2 +1,3 @@
+//! libFuzzer's way to [`penstock_fuzz::ranges::check`].
 #![no_main]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| penstock_fuzz::ranges::check(data));
