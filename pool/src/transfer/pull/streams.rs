@@ -19,7 +19,7 @@ use crate::transfer::port::Port;
 use crate::transfer::put::digests::Digests;
 use crate::transfer::strand::Strand;
 use crate::transfer::third_party::{Far, Guard};
-use crate::transfer::{Failure, FailureCode, Progress, Side, Transfer};
+use crate::transfer::{Failure, FailureCode, Limit, Progress, Side, Transfer};
 
 /// Before a broken stream goes on; twice as long each further time.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -228,6 +228,7 @@ impl Streams<'_> {
 
     /// Asks for what is missing of a piece.
     async fn ask_for_rest(&self, landing: &Landing<'_>, strand: &Strand) -> Result<Reply, Failure> {
+        strand.enter(Limit::Source);
         match (landing.position(), landing.end) {
             (position, Some(end)) if position > 0 || self.offer.size.is_some_and(|size| size != end) => {
                 let total = self.offer.size.unwrap_or(end);
