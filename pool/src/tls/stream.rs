@@ -271,7 +271,7 @@ impl TlsStream {
 
     /// Sends part of a buffer, for at most `patience`; as [`Connection::send_within`]. What was encrypted for a socket
     /// that did not take it is kept and not counted as sent; so the caller goes on, as anybody would, with the bytes
-    /// that follow those counted, and they must be the same bytes then.
+    /// that follow those counted, in pieces of any length, and they must be the same bytes then.
     pub async fn send_within<B: Source>(
         &self,
         buffer: B,
@@ -296,14 +296,10 @@ impl TlsStream {
         if ahead > 0 && !self.flush(patience).await? {
             return Ok((0, true));
         }
-        if ahead > part.len() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "less was sent after a pause than had been begun before; this is a defect, please report it",
-            ));
-        }
-        self.state.borrow_mut().ahead = 0;
-        let mut at = part.start + ahead;
+        // Who goes on after a pause may do so in shorter pieces than the one that was begun.
+        let begun = ahead.min(part.len());
+        self.state.borrow_mut().ahead = ahead - begun;
+        let mut at = part.start + begun;
         while at < part.end {
             if at > part.start && core.now() >= due_at {
                 return Ok((at - part.start, true));

@@ -228,6 +228,47 @@ fn a_reader_that_pauses_holds_no_slot_and_misses_nothing() {
 }
 
 #[test]
+fn who_goes_on_with_shorter_pieces_after_a_pause_sends_nothing_twice() {
+    const LENGTH: usize = 24 << 20;
+    let authority = Authority::new();
+    let (tell, outcomes) = channel();
+    let server = Server::start(authority.issue("pool", &[NAME]), PATIENCE, move |stream| {
+        let tell = tell.clone();
+        async move {
+            let bytes = content(LENGTH);
+            let (mut sent, mut pauses, mut longest) = (0, 0, SLOT_BYTES);
+            while sent < LENGTH {
+                let piece = bytes[sent..LENGTH.min(sent + longest)].to_vec();
+                let length = piece.len();
+                let (result, _) = stream.send_within(piece, 0..length, false, SLOT_PATIENCE).await;
+                let (count, paused) = result.unwrap();
+                sent += count;
+                // What was begun before the pause is longer than any of the next few pieces.
+                longest = if paused { 1_000 } else { (longest * 2).min(SLOT_BYTES) };
+                if paused {
+                    pauses += 1;
+                    stream.writable().await.unwrap();
+                }
+            }
+            stream.end(PATIENCE).await;
+            tell.send(pauses).unwrap();
+            drain(&stream).await;
+        }
+    });
+    let mut client = connect(&server, &config(&authority, &[&TLS13]));
+    client.write_all(b"go").unwrap();
+    // Meanwhile the sockets' buffers fill.
+    std::thread::sleep(Duration::from_millis(300));
+    let mut received = Vec::new();
+    client.read_to_end(&mut received).unwrap();
+    assert!(received == content(LENGTH));
+    assert!(
+        outcomes.recv_timeout(PATIENCE).unwrap() > 0,
+        "the client was never slow: the story shows nothing"
+    );
+}
+
+#[test]
 fn garbage_ends_the_connection_and_the_client_hears_why() {
     let authority = Authority::new();
     let (tell, outcomes) = channel();
