@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use penstock_door::auth::certificate::Authorities;
 use penstock_door::auth::certificate::facts::Certificate;
 use penstock_trust::certificate::not_after;
-use rustls_pki_types::CertificateDer;
+use rustls::pki_types::CertificateDer;
 
 /// Whom the one authority has certified.
 const PAUL: &str = "/DC=org/DC=example/CN=Paul";

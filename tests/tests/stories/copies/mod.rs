@@ -18,7 +18,7 @@ mod clients;
 mod hostile;
 mod many;
 /// The strict reader of the door's own stories: one reader, so that both hold the door to the same.
-#[path = "../../../../door/tests/site/markers.rs"]
+#[path = "../../../../door/tests/stories/site/markers.rs"]
 #[allow(dead_code, reason = "the door's stories need more of it")]
 mod markers;
 mod readers;

@@ -1,12 +1,10 @@
 //! Stories of tokens: who gets in, and how far.
 
-mod site;
-
+use crate::site::Site;
 use hyper::StatusCode;
 use penstock_door::Anonymous;
 use penstock_door::auth::keys::KeyRing;
 use penstock_door::auth::macaroon::Macaroon;
-use site::Site;
 
 async fn closed_site() -> Site {
     Site::open_with(|config| config.anonymous = Anonymous::None).await

@@ -1,11 +1,9 @@
 //! Stories of names: MOVE, COPY from name to name, PROPPATCH, and what clients of the grid ask of a listing.
 
-mod site;
-
+use crate::site::pool::Faults;
+use crate::site::{Reply, Site};
 use hyper::StatusCode;
 use penstock_door_proto::v1::transfer_request::Kind;
-use site::pool::Faults;
-use site::{Reply, Site};
 
 /// What a request says beside its path.
 type Headers<'a> = &'a [(&'a str, &'a str)];

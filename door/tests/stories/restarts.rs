@@ -1,17 +1,15 @@
 //! Stories of doors and pools that go away and come back: nothing lost, nothing there twice.
 
-mod site;
-
 use std::time::Duration;
 
+use crate::site::pool::Faults;
+use crate::site::{PATIENCE, Site, send_to};
 use hyper::StatusCode;
 use penstock_door_proto::v1 as proto;
 use proto::acknowledge_request::Disposition;
-use site::pool::Faults;
-use site::{PATIENCE, Site, send_to};
 
 /// A redirected upload that ends while the door is away; the client waits for its answer.
-async fn upload_without_a_door(site: &mut Site, path: &str) -> tokio::task::JoinHandle<site::Reply> {
+async fn upload_without_a_door(site: &mut Site, path: &str) -> tokio::task::JoinHandle<crate::site::Reply> {
     let redirect = site.put_expecting(path, "", 5).await;
     let url = redirect.location().to_owned();
     site.stop_door().await;

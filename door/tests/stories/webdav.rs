@@ -1,9 +1,7 @@
 //! Stories of directories: MKCOL, DELETE, PROPFIND, the page for browsers, and what the door does not do.
 
-mod site;
-
+use crate::site::{RawClient, Site};
 use hyper::StatusCode;
-use site::{RawClient, Site};
 
 const CHECKSUMS: &str = "<propfind xmlns=\"DAV:\"><prop><d:Checksums xmlns:d=\"http://www.dcache.org/2013/webdav\"/></prop></propfind>";
 

@@ -1,13 +1,11 @@
 //! Stories of damaged replicas and ailing pools.
 
-mod site;
-
+use crate::site::copying::SOURCE;
+use crate::site::pool::Faults;
+use crate::site::{Site, send};
 use hyper::StatusCode;
 use penstock_door_proto::v1 as proto;
 use proto::transfer_event::Event;
-use site::copying::SOURCE;
-use site::pool::Faults;
-use site::{Site, send};
 
 /// A site with a file, and the id of its replica.
 async fn site_with_a_file() -> (Site, String) {
@@ -17,7 +15,7 @@ async fn site_with_a_file() -> (Site, String) {
     (site, replica)
 }
 
-async fn admin(site: &Site, page: &str) -> site::Reply {
+async fn admin(site: &Site, page: &str) -> crate::site::Reply {
     let address = site.door.as_ref().unwrap().admin_address().unwrap();
     send(address, "GET", page, &[], http_body_util::Empty::<bytes::Bytes>::new()).await
 }

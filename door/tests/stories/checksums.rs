@@ -1,14 +1,12 @@
 //! Stories of checksums that are wanted and not stored, and of the tape REST API.
 
-mod site;
-
 use std::time::Duration;
 
+use crate::site::pool::Faults;
+use crate::site::{Reply, Site};
 use hyper::StatusCode;
 use penstock_door::config::value::Period;
 use serde_json::{Value, json};
-use site::pool::Faults;
-use site::{Reply, Site};
 
 const MD5: &str = "md5=BwcHBwcHBwcHBwcHBwcHBw==";
 
@@ -116,7 +114,7 @@ async fn who_wants_problems_in_json_gets_them_and_the_reason_phrase_says_why() {
     assert_eq!(reply.header("content-type"), Some("application/problem+json"));
     let problem: Value = serde_json::from_slice(&reply.body).unwrap();
     assert_eq!(problem["detail"], "GET /none: No such file or directory");
-    let mut raw = site::RawClient::connect(site.address()).await;
+    let mut raw = crate::site::RawClient::connect(site.address()).await;
     raw.write(b"GET /none HTTP/1.1\r\nHost: door\r\n\r\n").await;
     let head = raw.read_head().await.head;
     assert!(head.starts_with("HTTP/1.1 404 No such file or directory\r\n"), "{head}");

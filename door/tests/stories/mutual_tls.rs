@@ -1,15 +1,13 @@
 //! Stories of a door and a pool on two machines.
 
-mod site;
-
 use std::path::Path;
 use std::time::Duration;
 
+use crate::site::{FakePool, PATIENCE, Site};
 use hyper::StatusCode;
 use penstock_door::config::TlsFiles;
 use penstock_door::{Door, PoolAccess};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use site::{FakePool, PATIENCE, Site};
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;

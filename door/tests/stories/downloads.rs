@@ -1,12 +1,10 @@
 //! Stories of downloads.
 
-mod site;
-
+use crate::site::pool::Faults;
+use crate::site::{Site, send_to};
 use hyper::StatusCode;
 use penstock_door_proto::v1 as proto;
 use proto::transfer_request::Kind;
-use site::pool::Faults;
-use site::{Site, send_to};
 
 #[tokio::test]
 async fn a_download_is_redirected_to_the_pool_and_settled_when_it_has_ended() {

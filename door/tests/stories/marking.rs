@@ -1,9 +1,7 @@
 //! Stories of packet marking: what the pool is told of whose traffic a transfer is.
 
-mod site;
-
+use crate::site::{RawClient, Site};
 use penstock_door_proto::v1 as proto;
-use site::{RawClient, Site};
 
 fn mark(scitag: u32) -> Option<proto::Marking> {
     Some(proto::Marking { scitag })

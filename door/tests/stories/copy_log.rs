@@ -1,17 +1,15 @@
-//! The story of what the log says of a copy. Alone in its process, as a log that is looked at belongs to one story.
+//! The story of what the log says of a copy.
 
-mod site;
-
+use crate::site::Site;
+use crate::site::copying::SOURCE;
 use hyper::StatusCode;
-use site::Site;
-use site::copying::SOURCE;
 
 /// A token for a remote server; it must never be seen.
 const THEIR_TOKEN: &str = "Bearer their-very-secret-token";
 
 #[tokio::test]
 async fn no_credential_of_a_copy_is_in_the_log() {
-    let log = site::log::capture();
+    let log = crate::site::log::capture();
     let site = Site::open().await;
     let secret_source = format!("{SOURCE}?authz=their-very-secret-token");
     let headers = [("transferheaderauthorization", THEIR_TOKEN), ("source", secret_source.as_str())];

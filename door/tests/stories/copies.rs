@@ -1,20 +1,18 @@
 //! Stories of third-party copies: what the pool is asked for, what the client reads, and when a name appears.
 
-mod site;
-
 use std::time::Duration;
 
+use crate::site::copying::SOURCE;
+use crate::site::markers::{Markers, without_times};
+use crate::site::pool::copies::{connection, finished};
+use crate::site::pool::{FakePool, Faults};
+use crate::site::{PATIENCE, RawClient, Site};
 use hyper::StatusCode;
 use penstock_door::config::value::Period;
 use penstock_door::{PoolAccess, PoolConfig};
 use penstock_door_proto::v1 as proto;
 use proto::acknowledge_request::Disposition;
 use proto::transfer_event::Event;
-use site::copying::SOURCE;
-use site::markers::{Markers, without_times};
-use site::pool::copies::{connection, finished};
-use site::pool::{FakePool, Faults};
-use site::{PATIENCE, RawClient, Site};
 
 /// A token for a remote server; it must never be seen.
 const THEIR_TOKEN: &str = "Bearer their-very-secret-token";
@@ -77,7 +75,7 @@ async fn a_pull_has_its_name_before_its_success_is_told() {
     let settled = site.pool.settled(&request.transfer_id).expect("success was told before it was settled");
     assert_eq!(settled.disposition, Disposition::Keep);
     copying.end().await.result.unwrap();
-    assert_eq!(without_times(&copying.text), include_str!("golden/short_pull.txt"));
+    assert_eq!(without_times(&copying.text), include_str!("../golden/short_pull.txt"));
 }
 
 #[tokio::test]
@@ -124,7 +122,7 @@ async fn the_markers_of_a_running_pull_tell_what_the_pool_tells() {
     markers.retain(|marker| !marker.contains("waiting in") && !marker.contains("asking the source"));
     // While the file gets its name, all bytes have moved and the copy still runs.
     markers.retain(|marker| !(marker.contains("531501280") && marker.contains("RUNNING")));
-    assert_eq!(markers.concat(), include_str!("golden/pull.txt"));
+    assert_eq!(markers.concat(), include_str!("../golden/pull.txt"));
     assert_eq!(stream.last().number("Stripe Start Time"), 1_700_000_000);
     assert_eq!(stream.last().number("Stripe Last Transferred"), 1_700_000_009);
     assert_eq!(site.head("/file").await.header("content-length"), Some("531501280"));
@@ -137,7 +135,7 @@ async fn what_the_source_says_is_the_last_line_and_leaves_nothing() {
         let mut copying = site.pull("/a/b/file", &[]).await;
         site.pool.fail_copy(why);
         assert_eq!(copying.end().await.result, Err(why.to_owned()));
-        let golden = include_str!("golden/rejected.txt").replace("rejected GET: 404 Not Found", why);
+        let golden = include_str!("../golden/rejected.txt").replace("rejected GET: 404 Not Found", why);
         assert_eq!(without_times(&copying.text), golden);
         site.all_settled().await;
         // The directories above it were not made either.

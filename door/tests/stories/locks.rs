@@ -1,9 +1,7 @@
 //! Stories of write locks: LOCK, UNLOCK, the header If, and what they stand against.
 
-mod site;
-
+use crate::site::{Reply, Site};
 use hyper::StatusCode;
-use site::{Reply, Site};
 
 fn info(scope: &str) -> String {
     format!(
@@ -108,7 +106,7 @@ async fn a_lock_that_was_taken_while_an_upload_ran_keeps_it_from_its_name() {
     assert_eq!(reply.status(), 307);
     token(&lock(&site, "/file", &[]).await);
 
-    let uploaded = site::send_to(reply.location(), "PUT", &[("content-length", "4")], b"kiwi").await;
+    let uploaded = crate::site::send_to(reply.location(), "PUT", &[("content-length", "4")], b"kiwi").await;
 
     assert_eq!(uploaded.status, StatusCode::LOCKED);
     site.eventually("its replica goes", async |site| site.pool.replicas().len() == 1).await;

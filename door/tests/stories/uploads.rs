@@ -1,7 +1,7 @@
 //! Stories of uploads: redirects, bodies through the door, and when a name appears.
 
-mod site;
-
+use crate::site::pool::Faults;
+use crate::site::{RawClient, Site, send, send_to};
 use bytes::Bytes;
 use http_body_util::StreamBody;
 use hyper::StatusCode;
@@ -9,8 +9,6 @@ use hyper::body::Frame;
 use penstock_door_proto::v1 as proto;
 use proto::acknowledge_request::Disposition;
 use proto::transfer_request::Kind;
-use site::pool::Faults;
-use site::{RawClient, Site, send, send_to};
 
 fn put_of(request: &proto::TransferRequest) -> &proto::Put {
     match &request.kind {

@@ -1,13 +1,11 @@
 //! Stories of copies that are refused before they begin: the status, the text, and that no pool was asked.
 
-mod site;
-
+use crate::site::Site;
+use crate::site::copying::SOURCE;
 use hyper::StatusCode;
 use penstock_door::auth::keys::KeyRing;
 use penstock_door::auth::macaroon::Macaroon;
 use penstock_door_proto::v1 as proto;
-use site::Site;
-use site::copying::SOURCE;
 
 /// A token of this site with these caveats after the usual ones.
 fn token(site: &Site, caveats: &[&str]) -> String {
