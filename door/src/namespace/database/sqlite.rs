@@ -233,3 +233,25 @@ fn prepare(connection: &Connection, door: &str) -> Result<(), rusqlite::Error> {
     connection.execute("UPDATE uploads SET door = ?1 WHERE door <> ?1", [Value::from(door)])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::namespace::{Lookup, Namespace, NsPath};
+
+    #[tokio::test]
+    async fn a_brief_lookup_is_answered_without_a_hand_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = NamespacePlace::Sqlite(directory.path().join("names.db"));
+        let namespace = Namespace::open(&place, None, &"door".parse().unwrap()).await.unwrap();
+        // The first one opens the file, which is another thread's work.
+        namespace.lookup(&NsPath::root()).await.unwrap();
+
+        let found = namespace.lookup(&NsPath::root()).now_or_never();
+
+        assert!(matches!(found, Some(Ok(Lookup::Found(_)))), "{found:?}");
+        namespace.close().await;
+    }
+}
