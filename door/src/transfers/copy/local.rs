@@ -96,7 +96,7 @@ impl Transfers {
                 return Err(error.into());
             }
         };
-        let outcome = self.follow_copy(&pool, &attended, events, errand).await;
+        let outcome = self.follow_copy(&pool, &attended, events, errand, None).await;
         self.end_pull(&pool, &attended, &pending.replica, outcome, errand).await
     }
 }
