@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::config::{NamespacePlace, SiteName};
 
 mod connections;
+mod migration;
 mod postgres;
 mod presence;
 pub(super) mod reach;

@@ -18,7 +18,7 @@ use super::connections::{Connections, Lent};
 use super::presence::Presence;
 use super::reach::Reach;
 use super::session::{Again, Link, Session, is_conflict};
-use super::{NamespaceError, NamespacePlace, QueryError, Transaction};
+use super::{NamespaceError, NamespacePlace, QueryError, Transaction, migration};
 use crate::config::PostgresUrl;
 
 /// Lookups at once.
@@ -109,7 +109,7 @@ impl Postgres {
         }
         // Several doors that start at once take turns here. Not `run`, whose future cannot be shown to be Send (sqlx's
         // own way around it).
-        sqlx::migrate!("./migrations/postgres")
+        migration::of_postgres()
             .run_direct(None, &mut connection, false)
             .await
             .map_err(|source| NamespaceError::Migrate { place: place.clone(), source: Arc::new(source) })?;

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::session::{Session, Value};
 use super::writer::Writer;
-use super::{NamespaceError, NamespacePlace, QueryError, Transaction};
+use super::{NamespaceError, NamespacePlace, QueryError, Transaction, migration};
 use crate::namespace::entry::{ROOT_ID, now_micros};
 
 /// Readers at once. Each mostly waits for memory, so a few more than cores are enough.
@@ -152,7 +152,7 @@ async fn migrate(path: &Path) -> Result<(), NamespaceError> {
         .await
         .map_err(open_error)?;
     // Not `run`, whose future cannot be shown to be Send (sqlx's own way around it).
-    let migrated = sqlx::migrate!("./migrations/sqlite").run_direct(None, &mut connection, false).await;
+    let migrated = migration::of_sqlite().run_direct(None, &mut connection, false).await;
     sqlx::Connection::close(connection).await.map_err(open_error)?;
     migrated.map_err(|source| NamespaceError::Migrate { place: place(), source: Arc::new(source) })
 }
