@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use penstock_door_proto::v1::pool_server::PoolServer;
 use penstock_service::reminder::Reminder;
@@ -479,11 +479,11 @@ async fn reload_now_and_then(
 ) {
     let mut told = Validity::Good;
     // What holds at the start was said when the certificate was read.
-    let mut reminder = Reminder::said(Instant::now());
+    let mut reminder = Reminder::said(Instant::now().into_std());
     loop {
         let worry = data_port.tls().and_then(|tls| tls.worry(SystemTime::now()));
         if let Some(problem) = worry
-            && reminder.is_due(Instant::now())
+            && reminder.is_due(Instant::now().into_std())
         {
             tracing::warn!(problem, "the data port's certificate");
         }

@@ -1,12 +1,15 @@
 //! `check`: whether a door can run here with this configuration. Nothing is bound, and nothing is left behind.
 //!
-//! * [`files`]: the namespace, the macaroon keys, certificates towards pools.
+//! * [`namespace`]: the file, or the database.
+//! * [`secrets`]: macaroon keys, keytab, secrets towards issuers. [`files`]: certificates, and what says who clients are.
 //! * [`network`]: names, ports, IPv6.
 //! * [`pools`]: whether they answer, and how they are.
 
 mod files;
+mod namespace;
 mod network;
 mod pools;
+mod secrets;
 
 use std::process::ExitCode;
 
@@ -23,7 +26,9 @@ pub fn run(sources: &Sources, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn look(config: &Config) -> anyhow::Result<Vec<Finding>> {
-    let mut findings = files::look(config);
+    let mut findings = namespace::look(config)?;
+    findings.extend(secrets::look(config));
+    findings.extend(files::look(config));
     findings.extend(network::look(config));
     findings.extend(pools::look(config)?);
     // A client whose bytes go through the door takes a second one.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::config::{NamespacePlace, SiteName};
 
 mod connections;
+pub mod inspection;
 mod migration;
 mod postgres;
 mod presence;
