@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::config::{NamespacePlace, SiteName};
 
 mod connections;
+pub mod inspection;
 mod migration;
 mod patience;
 mod postgres;
