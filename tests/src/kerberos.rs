@@ -14,6 +14,31 @@ use crate::room::Room;
 pub const REALM: &str = "STORY.EXAMPLE.ORG";
 const PASSWORD: &str = "far-too-simple";
 
+/// The longest life of a ticket.
+const MAX_LIFE: &str = "1h";
+
+/// Asks with a token of SPNEGO, gives the library what comes back, and asks with the same token again.
+const PRESENT_TWICE: &str = r#"
+import base64, gssapi, http.client, ssl, sys, urllib.parse
+url, authority = urllib.parse.urlsplit(sys.argv[1]), sys.argv[2]
+service = gssapi.Name("HTTP@" + url.hostname, gssapi.NameType.hostbased_service)
+client = gssapi.SecurityContext(name=service, mech=gssapi.OID.from_int_seq("1.3.6.1.5.5.2"), usage="initiate",
+                                flags=gssapi.RequirementFlag.mutual_authentication)
+token = base64.b64encode(client.step()).decode()
+def ask():
+    connection = http.client.HTTPSConnection(url.netloc, context=ssl.create_default_context(cafile=authority))
+    connection.request("PROPFIND", url.path, headers={"Authorization": "Negotiate " + token, "Depth": "0"})
+    answer = connection.getresponse()
+    return answer.status, answer.getheader("WWW-Authenticate") or ""
+status, challenge = ask()
+print(status)
+scheme, _, proof = challenge.partition(" ")
+if scheme == "Negotiate" and proof:
+    client.step(base64.b64decode(proof))
+print("proved" if client.complete else "not proved")
+print(ask()[0])
+"#;
+
 /// A running realm.
 pub struct Realm {
     /// Its KDC.
@@ -44,7 +69,7 @@ impl Realm {
             format!(
                 "[kdcdefaults]\n kdc_listen = 127.0.0.1:{port}\n kdc_tcp_listen = 127.0.0.1:{port}\n\
                  [realms]\n {REALM} = {{\n  database_name = {place}/principal\n  key_stash_file = {place}/stash\n  \
-                 max_life = 1h\n }}\n[logging]\n kdc = STDERR\n"
+                 max_life = {MAX_LIFE}\n }}\n[logging]\n kdc = STDERR\n"
             ),
         )
         .expect("the room can be written");
@@ -76,10 +101,15 @@ impl Realm {
 
     /// The user gets a ticket, as by `kinit`.
     pub fn kinit(&self, user: &str) {
+        self.kinit_for(user, MAX_LIFE);
+    }
+
+    /// The user gets a ticket that lives for so long (`kinit -l`).
+    pub fn kinit_for(&self, user: &str, life: &str) {
         let mut command = Command::new("kinit");
         environment(&mut command, self.room.path());
         let mut child = command
-            .arg(user)
+            .args(["-l", life, user])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -88,6 +118,25 @@ impl Realm {
         writeln!(stdin, "{PASSWORD}").expect("kinit reads the password");
         drop(stdin);
         assert!(child.wait().expect("kinit ends").success(), "kinit was refused: {}", self.kdc.stderr());
+    }
+
+    /// The service gets new keys, which are written to this keytab; the old ones open no new ticket.
+    pub fn change_keys(&self, keytab: &Path) {
+        let query = format!("ktadd -k {} HTTP/localhost", keytab.display());
+        run(self.room.path(), "kadmin.local", &["-r", REALM, "-q", &query]);
+    }
+
+    /// A client that wants the server proved: sends one Negotiate token twice. What it saw, a line each: the first answer's
+    /// status, whether what came with it proves the server to MIT's library, and the second answer's status.
+    #[must_use]
+    pub fn present_twice(&self, url: &str, authority: &Path) -> Vec<String> {
+        // Debian's, whatever else stands before it in PATH: its packages are there.
+        let mut command = Command::new("/usr/bin/python3");
+        environment(&mut command, self.room.path());
+        let output = command.args(["-c", PRESENT_TWICE, url]).arg(authority).output();
+        let output = output.expect("python3 runs (Debian: python3-gssapi)");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
     }
 
     /// The user's tickets are thrown away.

@@ -298,7 +298,8 @@ mod tests {
         identity.issuer = Some("https://vo.example".into());
         identity.subject = Some("a".into());
         identity.token_id = Some("jti1".into());
-        let known = Known { identity, scopes: None, granted: vec![], anonymous: Anonymous::None };
+        let known =
+            Known { identity, scopes: None, granted: vec![], anonymous: Anonymous::None, proof: None };
         let who = Who::of(client(), &Access::Known(Box::new(known)));
         let json = record(who, Happening::Refused { request: request("/a"), why: "no right\n".into() });
         assert_eq!(

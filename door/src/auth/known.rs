@@ -3,6 +3,7 @@
 use super::decision::{Anonymous, Operation};
 use super::identity::Identity;
 use super::rights::Reach;
+use super::secret::Secret;
 use crate::marking::rules::ExperimentKey;
 use crate::namespace::NsPath;
 
@@ -17,6 +18,8 @@ pub struct Known {
     pub granted: Vec<Granted>,
     /// What everybody may. A token that was made for something is not good for that.
     pub anonymous: Anonymous,
+    /// What the scheme has for the client in return, by which the door proves itself (Kerberos; RFC 4559 §5), in base64.
+    pub proof: Option<Secret>,
 }
 
 /// What one rule of the policy gives.
@@ -78,7 +81,8 @@ mod tests {
 
     fn known(scopes: Option<Vec<Reach>>, granted: &[Reach], anonymous: Anonymous) -> Known {
         let granted = granted.iter().map(|reach| Granted { reach: reach.clone(), experiment: None });
-        Known { identity: Identity::new(Scheme::Token, "x"), scopes, granted: granted.collect(), anonymous }
+        let (identity, granted) = (Identity::new(Scheme::Token, "x"), granted.collect());
+        Known { identity, scopes, granted, anonymous, proof: None }
     }
 
     fn decide(known: &Known, operation: Operation, path: &str) -> Result<(), Missing> {

@@ -50,6 +50,7 @@ use known::Known;
 use macaroon::{Macaroon, MacaroonError};
 use password::{PasswordError, Passwords};
 use policy::Policy;
+use secret::Secret;
 use shown::{Shown, ShownError};
 use token::{Issuers, TokenError};
 
@@ -174,6 +175,7 @@ impl Authenticator {
                     scopes: verified.scopes,
                     granted,
                     anonymous: self.anonymous,
+                    proof: None,
                 })))
             }
             Shown::Bearer(token) => {
@@ -190,7 +192,7 @@ impl Authenticator {
                     return Err(AuthError::InTheClear);
                 }
                 let (user, password) = basic::parse(&encoded).ok_or(PasswordError::Wrong)?;
-                Ok(self.known(passwords.verify(&user, &password).await?))
+                Ok(self.known(passwords.verify(&user, &password).await?, None))
             }
             Shown::Negotiate(ticket) => {
                 let kerberos = self.kerberos.as_ref().ok_or(AuthError::Scheme)?;
@@ -198,11 +200,12 @@ impl Authenticator {
                 if !credentials.encrypted {
                     return Err(AuthError::InTheClear);
                 }
-                Ok(self.known(kerberos.verify(&ticket, now).await?))
+                let (identity, proof) = kerberos.verify(&ticket, now).await?;
+                Ok(self.known(identity, proof))
             }
             Shown::Other => Err(AuthError::Scheme),
             Shown::Nothing => match credentials.certificate {
-                Some(Ok(identity)) => Ok(self.known(identity.clone())),
+                Some(Ok(identity)) => Ok(self.known(identity.clone(), None)),
                 Some(Err(error)) => Err(AuthError::Certificate(error.to_string())),
                 None => Ok(Access::Anonymous(self.anonymous)),
             },
@@ -224,8 +227,8 @@ impl Authenticator {
     }
 
     /// Somebody whose identity is all that counts.
-    fn known(&self, identity: Identity) -> Access {
+    fn known(&self, identity: Identity, proof: Option<Secret>) -> Access {
         let granted = self.policy.grants(&identity, false);
-        Access::Known(Box::new(Known { identity, scopes: None, granted, anonymous: self.anonymous }))
+        Access::Known(Box::new(Known { identity, scopes: None, granted, anonymous: self.anonymous, proof }))
     }
 }

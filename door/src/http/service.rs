@@ -21,9 +21,9 @@ use super::{
 };
 use crate::audit::Audit;
 use crate::audit::record::{Happening, Request as Asked, Who};
-use crate::auth::Authenticator;
 use crate::auth::attempts::Attempts;
 use crate::auth::request::Lifetimes;
+use crate::auth::{Access, Authenticator};
 use crate::config::{CopyRules, DelegationRules, Limits, Redirect};
 use crate::delegation::{Delegations, Exchanges};
 use crate::marking::MarkingRules;
@@ -149,7 +149,9 @@ impl Service {
                     exchange.access.subject().clone_into(subject);
                     let answer = handle(&mut exchange).await;
                     tell(&exchange, asked.0, &answer);
-                    (answer.unwrap_or_else(|refusal| refusal.into_answer(wording)), exchange.body.is_none())
+                    let mut answer = answer.unwrap_or_else(|refusal| refusal.into_answer(wording));
+                    prove(&exchange.access, &mut answer);
+                    (answer, exchange.body.is_none())
                 }
             }
         };
@@ -192,6 +194,19 @@ impl Service {
             ));
         }
         Exchange::open(self, connection, head, body).await
+    }
+}
+
+/// Proves the door to a client whose scheme has that (RFC 4559 §5: in any answer but 401, where it would be a challenge).
+fn prove(access: &Access, answer: &mut Answer) {
+    let Access::Known(known) = access else { return };
+    let Some(proof) = known.proof.as_ref().filter(|_| answer.status() != StatusCode::UNAUTHORIZED) else {
+        return;
+    };
+    // Base64 is a header's value.
+    if let Ok(mut value) = HeaderValue::from_bytes(&[b"Negotiate ", proof.expose()].concat()) {
+        value.set_sensitive(true);
+        answer.headers_mut().append(header::WWW_AUTHENTICATE, value);
     }
 }
 

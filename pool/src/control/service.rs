@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::Stream;
 use futures_util::stream;
@@ -285,6 +285,30 @@ impl Pool for PoolService {
             if request.reason.is_empty() { "cancelled by the door" } else { request.reason.as_str() };
         let cancelled = self.shared.registry.find(&id).is_some_and(|entry| entry.cancel(reason));
         Ok(Response::new(v1::CancelResponse { cancelled }))
+    }
+
+    async fn renew_token(
+        &self,
+        request: Request<v1::RenewTokenRequest>,
+    ) -> Result<Response<v1::RenewTokenResponse>, Status> {
+        let request = request.into_inner();
+        let id = transfer_id(&request.transfer_id)?;
+        let given = request.token.ok_or_else(|| Status::invalid_argument("token: is missing"))?;
+        let entry = self.shared.registry.find(&id);
+        let entry = entry.ok_or_else(|| Status::not_found(format!("transfer {id} is not known here")))?;
+        let Some(transfer) = entry.transfer() else {
+            // Its end is all that is left of it.
+            return Ok(Response::new(v1::RenewTokenResponse {}));
+        };
+        let token = transfer.request().kind.door_token();
+        let token = token.ok_or_else(|| {
+            Status::failed_precondition(format!("transfer {id} shows no token that could be renewed"))
+        })?;
+        let ends_at = given.expires_at.and_then(|at| SystemTime::try_from(at).ok());
+        token
+            .renew(&given.access_token, ends_at)
+            .map_err(|_| Status::invalid_argument("token: is not printable ASCII, or too long"))?;
+        Ok(Response::new(v1::RenewTokenResponse {}))
     }
 
     async fn acknowledge(

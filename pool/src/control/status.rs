@@ -16,9 +16,10 @@ use crate::store::{ReadOnly, ReplicaCounts, Store, StoreHealth};
 
 /// What this release can do beyond GET and PUT.
 fn features() -> Vec<String> {
-    let mut features = ["verify-replica", "verified-reads", "scrub", "pull", "push", "local-copy", "marking"]
-        .map(str::to_owned)
-        .to_vec();
+    let mut features =
+        ["verify-replica", "verified-reads", "scrub", "pull", "push", "local-copy", "marking", "renew-token"]
+            .map(str::to_owned)
+            .to_vec();
     features.extend(Algorithm::ALL.iter().map(|algorithm| format!("checksum:{algorithm}")));
     features
 }

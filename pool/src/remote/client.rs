@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::error::{MAX_REDIRECTS, RemoteError};
 use super::headers::Headers;
+use super::token::DoorToken;
 use super::url::{Origin, RemoteUrl};
 use super::wire::{First, Wire};
 use super::{Remotes, dial, idle};
@@ -68,8 +69,8 @@ pub struct Client {
     mark: Option<Mark>,
     /// What is shown to servers that ask for a certificate.
     credential: Option<Credential>,
-    /// The end of the token in its fields, if it is known.
-    token_ends_at: Option<SystemTime>,
+    /// The door's token, which may change.
+    token: Option<DoorToken>,
 }
 
 impl Client {
@@ -84,7 +85,7 @@ impl Client {
             headers: headers.clone(),
             mark: None,
             credential: None,
-            token_ends_at: None,
+            token: None,
         }
     }
 
@@ -101,10 +102,10 @@ impl Client {
         Client { credential: credential.cloned(), ..self }
     }
 
-    /// The same, asking nothing any more once the token in its fields has ended.
+    /// The same with the door's token, asking nothing any more once that has ended.
     #[must_use]
-    pub fn until(self, token_ends_at: Option<SystemTime>) -> Client {
-        Client { token_ends_at, ..self }
+    pub fn with_token(self, token: Option<&DoorToken>) -> Client {
+        Client { token: token.cloned(), ..self }
     }
 
     /// The shard.
@@ -296,7 +297,9 @@ impl Client {
             return Err(RemoteError::CredentialEnded { at: ended.ends_at() });
         }
         // To others than the URL's own origin it does not go.
-        match self.token_ends_at.filter(|ends_at| *ends_at <= now && origin == self.url.origin()) {
+        let ends_at =
+            self.token.as_ref().filter(|_| origin == self.url.origin()).and_then(DoorToken::ends_at);
+        match ends_at.filter(|ends_at| *ends_at <= now) {
             Some(at) => Err(RemoteError::TokenEnded { at }),
             None => Ok(()),
         }
@@ -312,7 +315,12 @@ impl Client {
             head.push_str(value);
             head.push_str("\r\n");
         };
-        for (name, value) in self.headers.fields(url.origin() != self.url.origin()) {
+        let another_origin = url.origin() != self.url.origin();
+        for (name, value) in self.headers.fields(another_origin) {
+            field(name, value);
+        }
+        let token = self.token.as_ref().map(DoorToken::field).unwrap_or_default();
+        for (name, value) in token.fields(another_origin) {
             field(name, value);
         }
         for (name, value) in &question.fields {

@@ -1,6 +1,7 @@
 //! Remote HTTP servers, as the pool speaks to them when it is the client (third-party copies).
 //!
 //! * [`url`], [`headers`]: what a door may ask for, checked; nothing of a credential is ever shown.
+//! * [`token`]: a token of the door's, which may change while a transfer waits and runs.
 //! * [`rules`]: which addresses and ports the pool connects to, decided on the address that is really used.
 //! * [`resolve`], [`dial`]: names to addresses off the shard, and the first connection of them that is made.
 //! * [`places`], [`idle`]: how many connections a server gets, and those that wait to be used again.
@@ -20,6 +21,7 @@ pub mod places;
 pub mod resolve;
 pub mod rules;
 pub mod settings;
+pub mod token;
 pub mod url;
 pub mod wire;
 
@@ -31,6 +33,7 @@ pub use self::error::RemoteError;
 pub use self::headers::{HeaderError, Headers};
 pub use self::rules::{Denied, Ports, Rules};
 pub use self::settings::Settings;
+pub use self::token::DoorToken;
 pub use self::url::{Origin, RemoteUrl, UrlError};
 pub use self::wire::Wire;
 

@@ -62,6 +62,7 @@ fn known(scopes: Option<&[(Right, &str)]>, granted: &[(Right, &str)]) -> Access 
         scopes: scopes.map(|scopes| scopes.iter().map(reach).collect()),
         granted: granted.iter().map(|one| Granted { reach: reach(one), experiment: None }).collect(),
         anonymous: Anonymous::None,
+        proof: None,
     }))
 }
 

@@ -16,8 +16,12 @@ impl Kerberos {
         Err(KerberosSetupError::NotBuilt)
     }
 
-    /// Who has sent a token.
-    pub async fn verify(&self, _: &Secret, _: Timestamp) -> Result<Identity, KerberosError> {
+    /// Who has sent a token, and what they get in return.
+    pub async fn verify(
+        &self,
+        _: &Secret,
+        _: Timestamp,
+    ) -> Result<(Identity, Option<Secret>), KerberosError> {
         match *self {}
     }
 }

@@ -19,6 +19,8 @@ use super::{KerberosError, KerberosSetupError, MAX_TOKEN_BYTES};
 
 /// Tokens that are looked at at once: each keeps a thread for a moment. More wait.
 const MAX_AT_ONCE: usize = 8;
+/// Longest answer that is sent: those of Kerberos have about a hundred bytes.
+const MAX_PROOF_BYTES: usize = 4096;
 /// Longest name that is shown.
 const MAX_NAME_BYTES: usize = 256;
 
@@ -51,8 +53,12 @@ impl Kerberos {
         Ok(Self { keys, turns: Arc::new(Semaphore::new(MAX_AT_ONCE)) })
     }
 
-    /// Who has sent a token: what follows `Negotiate` in the header, in base64.
-    pub async fn verify(&self, token: &Secret, now: Timestamp) -> Result<Identity, KerberosError> {
+    /// Who has sent a token, which is what follows `Negotiate` in the header, in base64; and what they get in return.
+    pub async fn verify(
+        &self,
+        token: &Secret,
+        now: Timestamp,
+    ) -> Result<(Identity, Option<Secret>), KerberosError> {
         if token.expose().len() > MAX_TOKEN_BYTES.div_ceil(3) * 4 {
             return Err(KerberosError::TooLong);
         }
@@ -64,15 +70,14 @@ impl Kerberos {
     }
 }
 
-fn accept(keys: Cred, token: &[u8], now: Timestamp) -> Result<Identity, KerberosError> {
+fn accept(keys: Cred, token: &[u8], now: Timestamp) -> Result<(Identity, Option<Secret>), KerberosError> {
     let refused = |problem: String| {
         tracing::info!(problem, "a Kerberos ticket is refused");
         KerberosError::Ticket
     };
     let ticket = |error: libgssapi::error::Error| refused(one_line(&error.to_string()));
     let mut context = ServerCtx::new(Some(keys));
-    // What it would answer proves the door to the client, which TLS has done.
-    let _ = context.step(token, None).map_err(ticket)?;
+    let reply = context.step(token, None).map_err(ticket)?;
     if !context.is_complete() {
         return Err(KerberosError::Mechanism);
     }
@@ -85,7 +90,11 @@ fn accept(keys: Cred, token: &[u8], now: Timestamp) -> Result<Identity, Kerberos
     // No longer than the ticket; a library that does not say is believed for this request.
     let left = context.lifetime().ok().and_then(|left| SignedDuration::try_from(left).ok());
     let expires_at = left.and_then(|left| now.saturating_add(left).ok());
-    Ok(Identity { user: Some(principal.clone()), expires_at, ..Identity::new(Scheme::Kerberos, principal) })
+    let identity =
+        Identity { user: Some(principal.clone()), expires_at, ..Identity::new(Scheme::Kerberos, principal) };
+    // It proves the door to clients that want more than TLS for that (RFC 4559 §5).
+    let proof = reply.filter(|reply| reply.len() <= MAX_PROOF_BYTES);
+    Ok((identity, proof.map(|proof| Secret::new(STANDARD.encode(&*proof)))))
 }
 
 /// The library's words come in several lines.

@@ -36,6 +36,7 @@ fn known(reaches: &[(&str, &[Right])], scopes: Option<&[(&str, &[Right])]>) -> K
         scopes: scopes.map(|scopes| scopes.iter().map(reach).collect()),
         granted: reaches.iter().map(|one| Granted { reach: reach(one), experiment: None }).collect(),
         anonymous: Anonymous::None,
+        proof: None,
     }
 }
 

@@ -30,7 +30,7 @@ use message::MessageError;
 /// Where issuers describe themselves (OpenID Connect Discovery 1.0 §4).
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 /// A kept token is good for so much longer, or another one is got: a copy may have to wait for its turn.
-const LEAST_LEFT: SignedDuration = SignedDuration::from_mins(10);
+pub const LEAST_LEFT: SignedDuration = SignedDuration::from_mins(10);
 /// Questions to issuers at once; more wait.
 const MAX_ASKING: usize = 16;
 /// Longest file with a client's id and secret.

@@ -1,6 +1,8 @@
 //! What a third-party copy shows to the remote side, besides headers of the client's own: nothing, a proxy that the
 //! client has delegated (GridSite), or a token that the door gets for the client's (OpenID Connect).
 
+use std::sync::Arc;
+
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 use jiff::Timestamp;
@@ -14,6 +16,7 @@ use crate::audit::{DelegationStep, Happening, Who};
 use crate::auth::shown::{self, Shown};
 use crate::delegation::Usable;
 use crate::delegation::exchange::issuer_of;
+use crate::transfers::copy::renewal::{self, Renewal};
 
 /// Where a client that has nothing delegated is to delegate to.
 const X_DELEGATE_TO: HeaderName = HeaderName::from_static("x-delegate-to");
@@ -51,8 +54,8 @@ impl Source {
 pub enum Found {
     /// The copy needs none, or brings it in its headers.
     Nothing,
-    /// For the pool.
-    Credential(proto::Credential),
+    /// For the pool, with the way in which it is renewed while the copy waits or runs, if it can be.
+    Credential(proto::Credential, Option<Arc<Renewal>>),
     /// The client has to delegate first; this says where to.
     Elsewhere(Answer),
 }
@@ -112,7 +115,7 @@ fn delegated(exchange: &Exchange) -> Result<Found, Refusal> {
         let (step, delegation) = (DelegationStep::Used, id.to_string());
         service.audit.tell(who, Happening::Delegation { step, delegation, path });
         let kind = Kind::X509ProxyPem(pem.expose().to_vec());
-        return Ok(Found::Credential(proto::Credential { kind: Some(kind) }));
+        return Ok(Found::Credential(proto::Credential { kind: Some(kind) }, None));
     }
     let places = Places::of(exchange)?;
     if exchange.query_parameter(ASKED).is_some() {
@@ -185,10 +188,10 @@ async fn exchanged(exchange: &Exchange) -> Result<Found, Refusal> {
         tracing::warn!(%error, issuer, "a token was not exchanged");
         Refusal::new(StatusCode::BAD_GATEWAY, error.to_string())
     })?;
-    let access_token = String::from_utf8_lossy(fresh.access_token.expose()).into_owned();
-    let expires_at = fresh.expires_at.map(|at| std::time::SystemTime::from(at).into());
-    let kind = Kind::Oidc(proto::OidcToken { access_token, expires_at });
-    Ok(Found::Credential(proto::Credential { kind: Some(kind) }))
+    let kind = Kind::Oidc(renewal::message(&fresh));
+    let exchanges = Arc::clone(&service.exchanges);
+    let renewal = fresh.expires_at.map(|ends_at| Arc::new(Renewal { exchanges, issuer, token, ends_at }));
+    Ok(Found::Credential(proto::Credential { kind: Some(kind) }, renewal))
 }
 
 fn not_here(what: &str) -> Refusal {

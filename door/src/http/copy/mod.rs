@@ -60,7 +60,10 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     let mut remote = remote_end(exchange, direction, &url, &wishes)?;
     match credential::find(exchange, wishes.credential, &remote.remote.headers).await? {
         Found::Nothing => {}
-        Found::Credential(credential) => remote.remote.credential = Some(credential),
+        Found::Credential(credential, renewal) => {
+            remote.remote.credential = Some(credential);
+            remote.renewal = renewal;
+        }
         Found::Elsewhere(answer) => return Ok(answer),
     }
     let copy = match direction {
@@ -89,6 +92,7 @@ fn remote_end(
     let headers = handed_on::read(exchange.headers())?;
     Ok(RemoteEnd {
         origin: remote_url.origin(),
+        renewal: None,
         remote: proto::Remote {
             url: remote_url.as_str().to_owned(),
             headers,

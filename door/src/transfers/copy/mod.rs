@@ -1,12 +1,13 @@
 //! Third-party copies: a pool and a remote server move the bytes, a client waits and is told how it goes.
 //!
 //! * [`request`]: what is to be copied. [`status`]: how it stands. [`error`]: why it failed.
+//! * [`renewal`]: later tokens for copies that outlive theirs.
 //! * [`local`]: a copy that stays at its pool. [`pull`], [`push`]: the two directions. This file: starting one, following it, and calling it off.
 //!
 //! A copy belongs to the client that waits for it: when the client goes, the copy is cancelled. The pool, too, gives
 //! it up when the door's stream breaks, so that a door that dies leaves no copy running.
 
-use std::future::Future;
+use std::future::{self, Future};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,11 +30,13 @@ pub mod error;
 pub mod local;
 pub mod pull;
 pub mod push;
+pub mod renewal;
 pub mod request;
 pub mod status;
 
 pub use error::CopyError;
 pub use local::LocalCopyRequest;
+pub use renewal::Renewal;
 pub use request::{PullRequest, PushRequest, RemoteEnd};
 pub use status::{CopyStatus, Figures};
 
@@ -71,11 +74,20 @@ impl Errand {
     }
 }
 
+/// What is counted of an end.
+fn outcome_of(result: &Result<Vec<Checksum>, CopyError>) -> CopyOutcome {
+    match result {
+        Ok(_) => CopyOutcome::Done,
+        Err(CopyError::ClientGone | CopyError::Stopping) => CopyOutcome::Cancelled,
+        Err(_) => CopyOutcome::Failed,
+    }
+}
+
 impl Transfers {
     /// Begins a pull. Never waits: what becomes of it is told by its status.
     pub fn pull(self: &Arc<Self>, request: PullRequest) -> Result<RunningCopy, TransferError> {
         let (transfers, place) = (Arc::clone(self), self.place_for_copy()?);
-        Ok(self.begin_copy(Direction::Pull, place, |errand| async move {
+        Ok(self.begin_copy(Some(Direction::Pull), place, |errand| async move {
             transfers.run_pull(&request, &errand).await
         }))
     }
@@ -83,14 +95,14 @@ impl Transfers {
     /// Begins a push, likewise.
     pub fn push(self: &Arc<Self>, request: PushRequest) -> Result<RunningCopy, TransferError> {
         let (transfers, place) = (Arc::clone(self), self.place_for_copy()?);
-        Ok(self.begin_copy(Direction::Push, place, |errand| async move {
+        Ok(self.begin_copy(Some(Direction::Push), place, |errand| async move {
             transfers.run_push(request, &errand).await
         }))
     }
 
     fn begin_copy<Work, Running>(
         self: &Arc<Self>,
-        direction: Direction,
+        direction: Option<Direction>,
         place: OwnedSemaphorePermit,
         work: Work,
     ) -> RunningCopy
@@ -113,15 +125,16 @@ impl Transfers {
         RunningCopy { status, client }
     }
 
-    fn close_copy(&self, direction: Direction, errand: &Errand, result: Result<Vec<Checksum>, CopyError>) {
-        let outcome = match &result {
-            Ok(_) => CopyOutcome::Done,
-            Err(CopyError::ClientGone | CopyError::Stopping) => CopyOutcome::Cancelled,
-            Err(_) => CopyOutcome::Failed,
-        };
+    fn close_copy(
+        &self,
+        direction: Option<Direction>,
+        errand: &Errand,
+        result: Result<Vec<Checksum>, CopyError>,
+    ) {
+        let outcome = outcome_of(&result);
         self.metrics.copy_ended(direction, outcome);
         let bytes_moved = errand.status.borrow().figures.as_ref().map_or(0, |figures| figures.bytes_moved);
-        let (direction, outcome) = (direction.as_str(), outcome.as_str());
+        let (direction, outcome) = (Direction::label(direction), outcome.as_str());
         match &result {
             Ok(_) => tracing::info!(direction, outcome, bytes_moved, "copy ended"),
             Err(error) => tracing::info!(direction, outcome, bytes_moved, "copy ended: {error}"),
@@ -156,7 +169,7 @@ impl Transfers {
         }
     }
 
-    /// Follows a copy to its end. When its client goes, the pool is asked to cancel it, and it is followed on to the
+    /// Follows a copy to its end, and renews its token meanwhile. When its client goes, the pool is asked to cancel it, and it is followed on to the
     /// end that it has then.
     async fn follow_copy(
         &self,
@@ -164,14 +177,22 @@ impl Transfers {
         attended: &Attended,
         events: Box<Events>,
         errand: &Errand,
+        renewal: Option<&Renewal>,
     ) -> Outcome {
         let id = attended.id.as_str();
         let following =
             self.follow(pool, id, Some(events), Some(self.progress_period()), |event| errand.hears(event));
         tokio::pin!(following);
+        let renewing = async {
+            match renewal {
+                Some(renewal) => renewal.keep(pool, id).await,
+                None => future::pending().await,
+            }
+        };
         tokio::select! {
             outcome = &mut following => return outcome,
             () = errand.client_gone.cancelled() => {}
+            never = renewing => match never {},
         }
         let request = proto::CancelRequest { transfer_id: id.to_owned(), reason: CLIENT_HAS_GONE.to_owned() };
         if let Err(status) = call(pool.client().cancel(request)).await {

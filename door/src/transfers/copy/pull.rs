@@ -68,7 +68,8 @@ impl Transfers {
                 return Err(error.into());
             }
         };
-        let outcome = self.follow_copy(pool, &attended, events, errand).await;
+        let outcome =
+            self.follow_copy(pool, &attended, events, errand, request.source.renewal.as_deref()).await;
         self.end_pull(pool, &attended, &pending.replica, outcome, errand).await
     }
 

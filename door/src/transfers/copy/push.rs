@@ -64,7 +64,8 @@ impl Transfers {
                 return Err(error.into());
             }
         };
-        let outcome = self.follow_copy(&pool, &attended, events, errand).await;
+        let outcome =
+            self.follow_copy(&pool, &attended, events, errand, request.destination.renewal.as_deref()).await;
         if outcome.has_ended() {
             self.acknowledge(&pool, &id, Verdict::Keep).await;
         }

@@ -3,11 +3,13 @@
 //! None of these prints the remote URL or a header: both may hold credentials.
 
 use std::fmt;
+use std::sync::Arc;
 
 use penstock_door_proto::v1 as proto;
 use proto::transfer_request::Kind;
 
 use super::super::request::{DownloadRequest, UploadRequest};
+use super::renewal::Renewal;
 use crate::checksum::Checksum;
 use crate::namespace::upload::PendingUpload;
 
@@ -18,6 +20,8 @@ pub struct RemoteEnd {
     pub remote: proto::Remote,
     /// Scheme, host and port of its URL, for the log.
     pub origin: String,
+    /// How the token in it is renewed, if it is one that the door has got.
+    pub renewal: Option<Arc<Renewal>>,
 }
 
 impl fmt::Debug for RemoteEnd {

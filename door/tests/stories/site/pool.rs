@@ -490,6 +490,15 @@ impl Pool for Inner {
         Ok(Answer::new(proto::CancelResponse { cancelled }))
     }
 
+    async fn renew_token(
+        &self,
+        call: Call<proto::RenewTokenRequest>,
+    ) -> Result<Answer<proto::RenewTokenResponse>, Status> {
+        let id = call.into_inner().transfer_id;
+        let known = self.lock().transfers.contains_key(&id);
+        if known { Ok(Answer::new(proto::RenewTokenResponse {})) } else { Err(Status::not_found(id)) }
+    }
+
     async fn acknowledge(
         &self,
         call: Call<proto::AcknowledgeRequest>,

@@ -185,6 +185,10 @@ impl Stage {
         self.settle(v1::AcknowledgeRequest { transfer_id: id.into(), ..Default::default() }).await
     }
 
+    pub(super) async fn renew_token(&self, request: v1::RenewTokenRequest) -> Result<(), tonic::Status> {
+        self.client.clone().renew_token(request).await.map(drop)
+    }
+
     pub(super) async fn settle(&self, request: v1::AcknowledgeRequest) -> Result<bool, tonic::Status> {
         Ok(self.client.clone().acknowledge(request).await?.into_inner().known)
     }

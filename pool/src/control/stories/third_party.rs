@@ -1,5 +1,7 @@
 //! Third-party copies as doors see them: over the real socket, with the real data path.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use penstock_door_proto::v1;
@@ -77,6 +79,59 @@ async fn a_pull_starts_by_itself_moves_and_finishes_and_its_replica_is_the_doors
     assert_eq!(state(&stage, "r1"), Some(ReplicaState::Ready));
     let taken = stage.start(pull("t2", "r1", &far)).await.err().unwrap();
     assert_eq!(taken.code(), Code::AlreadyExists);
+}
+
+#[tokio::test]
+async fn a_token_that_the_door_renews_goes_with_the_requests_from_then_on() {
+    let stage = Stage::with_shards(|_| {}).await;
+    let renewed = Arc::new(AtomicBool::new(false));
+    let (may_go_on, asked) = (Arc::clone(&renewed), Arc::new(AtomicBool::new(false)));
+    let heard = Arc::clone(&asked);
+    let far = Far::new(move |request, line| {
+        if request.method == "HEAD" {
+            heard.store(true, Ordering::SeqCst);
+            while !may_go_on.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            line.say("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n");
+        } else {
+            line.answer("200 OK", "", b"abc");
+        }
+        Then::Keep
+    });
+    let token = |text: &str| v1::OidcToken { access_token: text.into(), expires_at: None };
+    let credential = v1::Credential { kind: Some(v1::credential::Kind::Oidc(token("FIRST"))) };
+    let remote = v1::Remote { url: far.url(), credential: Some(credential), ..Default::default() };
+    let start = request("t1", "r1", Kind::Pull(v1::Pull { remote: Some(remote), ..Default::default() }));
+    let events = stage.start(start).await.unwrap();
+    while !asked.load(Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    let later =
+        |id: &str, text: &str| v1::RenewTokenRequest { transfer_id: id.into(), token: Some(token(text)) };
+    let wrong = stage.renew_token(later("t1", "SECOND\r\nHost: elsewhere")).await;
+    assert_eq!(wrong.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(stage.renew_token(later("t2", "SECOND")).await.unwrap_err().code(), Code::NotFound);
+    stage.renew_token(later("t1", "SECOND")).await.unwrap();
+    renewed.store(true, Ordering::SeqCst);
+
+    let events = all(events).await;
+    assert!(matches!(events.last(), Some(Event::Finished(_))), "{events:?}");
+    let shown: Vec<_> =
+        far.requests().iter().map(|asked| asked.header("Authorization").map(str::to_owned)).collect();
+    let expected = ["Bearer FIRST", "Bearer SECOND"].map(|value| Some(value.to_owned()));
+    assert_eq!(shown, expected);
+    stage.renew_token(later("t1", "THIRD")).await.unwrap();
+    let bare = start_bare(&stage).await;
+    assert_eq!(stage.renew_token(later(bare, "THIRD")).await.unwrap_err().code(), Code::FailedPrecondition);
+}
+
+/// A pull without a token, by its id.
+async fn start_bare(stage: &Stage) -> &'static str {
+    let far = Far::serving(bytes(10));
+    let _ = all(stage.start(pull("bare", "r2", &far)).await.unwrap()).await;
+    "bare"
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ pub(super) async fn run(
     let client = client
         .marked(claim.transfer().mark())
         .showing(pull.remote.credential.as_ref())
-        .until(pull.remote.token_ends_at);
+        .with_token(pull.remote.token.as_ref());
     let source = Source::new(client, pull);
     let job = Job { third_party, core, claim, pull, guard: &guard, source: &source };
     job.run().await

@@ -51,7 +51,7 @@ pub(super) async fn run(
     let client = client
         .marked(claim.transfer().mark())
         .showing(push.remote.credential.as_ref())
-        .until(push.remote.token_ends_at);
+        .with_token(push.remote.token.as_ref());
     let taken = Cell::new(false);
     let job = Job {
         third_party,

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 use penstock_door_proto::v1;
 use v1::credential::Kind as Given;
 
-use super::{RequestError, expected, wanted, wrong};
+use super::{Kind, RequestError, expected, wanted, wrong};
 use crate::checksum::{AlgorithmSet, Checksum};
-use crate::remote::{Headers, RemoteUrl};
+use crate::remote::{DoorToken, Headers, RemoteUrl};
 use crate::tls::Credential;
 
 /// Most streams that a door may ask for (X-Number-Of-Streams).
@@ -19,7 +19,7 @@ const MAX_STREAMS: u32 = 100;
 pub struct Remote {
     /// Where.
     pub url: RemoteUrl,
-    /// Sent with every request; a bearer token of the door's among them.
+    /// Sent with every request; a bearer token that stays as it is among them.
     pub headers: Headers,
     /// Fail when the remote side's checksum cannot be had.
     pub require_checksum_verification: bool,
@@ -27,8 +27,8 @@ pub struct Remote {
     pub no_head: bool,
     /// What servers are shown that ask for a certificate. `None`: the pool's own.
     pub credential: Option<Credential>,
-    /// When the door's token among the headers ends.
-    pub token_ends_at: Option<SystemTime>,
+    /// A token of the door's, which it may renew.
+    pub token: Option<DoorToken>,
 }
 
 /// The pool reads from a remote server.
@@ -53,6 +53,18 @@ pub struct Pull {
 pub struct Push {
     /// The destination.
     pub remote: Remote,
+}
+
+impl Kind {
+    /// The door's token for the remote side, if that is what is shown there.
+    #[must_use]
+    pub fn door_token(&self) -> Option<&DoorToken> {
+        match self {
+            Kind::Pull(pull) => pull.remote.token.as_ref(),
+            Kind::Push(push) => push.remote.token.as_ref(),
+            Kind::Get(_) | Kind::Put(_) | Kind::LocalCopy(_) => None,
+        }
+    }
 }
 
 pub(super) fn pull(pull: v1::Pull) -> Result<Pull, RequestError> {
@@ -82,19 +94,18 @@ fn remote(fields: [&'static str; 4], remote: Option<v1::Remote>) -> Result<Remot
     let [whole, url, headers, credential] = fields;
     let remote = remote.ok_or_else(|| wrong(whole, "is missing"))?;
     let given = Headers::try_from(remote.headers).map_err(|error| wrong(headers, error.to_string()))?;
-    let bearer = |token: &str| {
-        given.clone().with_bearer(token).map_err(|_| wrong(credential, "the token is not printable ASCII"))
-    };
-    let (mut shown, mut token_ends_at) = (None, None);
+    let unprintable = |_| wrong(credential, "the token is not printable ASCII");
+    let (mut shown, mut door_token) = (None, None);
     let headers = match remote.credential.and_then(|credential| credential.kind) {
         None => given,
-        Some(Given::BearerToken(token)) => bearer(&token)?,
+        Some(Given::BearerToken(token)) => given.with_bearer(&token).map_err(unprintable)?,
         Some(Given::Oidc(token)) => {
             // A header of the user's own goes before it.
             if given.get("authorization").is_none() {
-                token_ends_at = token.expires_at.and_then(|at| SystemTime::try_from(at).ok());
+                let ends_at = token.expires_at.and_then(|at| SystemTime::try_from(at).ok());
+                door_token = Some(DoorToken::new(&token.access_token, ends_at).map_err(unprintable)?);
             }
-            bearer(&token.access_token)?
+            given
         }
         Some(Given::X509ProxyPem(pem)) => {
             shown = Some(Credential::parse(&pem).map_err(|error| wrong(credential, error.to_string()))?);
@@ -107,7 +118,7 @@ fn remote(fields: [&'static str; 4], remote: Option<v1::Remote>) -> Result<Remot
         require_checksum_verification: remote.require_checksum_verification,
         no_head: remote.no_head,
         credential: shown,
-        token_ends_at,
+        token: door_token,
     })
 }
 
@@ -115,7 +126,7 @@ fn remote(fields: [&'static str; 4], remote: Option<v1::Remote>) -> Result<Remot
 mod tests {
     use v1::transfer_request::Kind as Asked;
 
-    use super::super::{Kind, TransferRequest};
+    use super::super::TransferRequest;
     use super::*;
 
     fn request(kind: Asked) -> Result<TransferRequest, RequestError> {
@@ -156,7 +167,8 @@ mod tests {
             remote.credential = Some(v1::Credential { kind: Some(kind) });
             let request = request(Asked::Push(v1::Push { remote: Some(remote) })).unwrap();
             let Kind::Push(push) = &request.kind else { panic!("not a push") };
-            assert_eq!(push.remote.headers.get("authorization"), Some("Bearer SECRET"));
+            let sent = push.remote.token.as_ref().map_or(push.remote.headers.clone(), DoorToken::field);
+            assert_eq!(sent.get("authorization"), Some("Bearer SECRET"));
             assert!(!format!("{request:?}").contains("SECRET"));
         }
     }

@@ -55,7 +55,8 @@ async fn allows(profile: Profile, changes: &Value, ask: Ask) -> bool {
     let policy = Policy::parse(POLICY, std::path::Path::new("policy")).unwrap();
     let granted: Vec<Granted> = policy.grants(&verified.identity, verified.scopes.is_some());
     let (identity, scopes) = (verified.identity, verified.scopes);
-    let access = Access::Known(Box::new(Known { identity, scopes, granted, anonymous: Anonymous::None }));
+    let access =
+        Access::Known(Box::new(Known { identity, scopes, granted, anonymous: Anonymous::None, proof: None }));
     ask.operations()
         .into_iter()
         .all(|(operation, path)| decide(&access, operation, &NsPath::parse(path).unwrap()) == Decision::Allow)
