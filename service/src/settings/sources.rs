@@ -73,7 +73,10 @@ impl Sources {
             Some(path) => (path.as_path(), read_text(path)?),
             None => (Path::new(NO_FILE), String::new()),
         };
-        let in_file = |error: toml::de::Error| ConfigError::parse(path, &text, &error);
+        let in_file = |error: toml::de::Error| match &self.file {
+            Some(_) => ConfigError::parse(path, &text, &error),
+            None => ConfigError::elsewhere(NO_FILE, Complaint::of(error.message()).about("", "")),
+        };
         let overrides = self.overrides(&C::REFERENCE)?;
         let (beyond, ranges) = written_behind(text.len(), &overrides);
         let mut document = DeTable::parse(&text).map_err(in_file)?;
