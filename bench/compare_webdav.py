@@ -5,15 +5,14 @@
     cargo bench --no-run -p penstock-door --bench names      # prints where it is: give that as --names
     bench/compare_webdav.py --names target/release/deps/names-…
 
-Needs apache2-bin (Debian). Both servers stand on this machine and share its processors with the client; they are
-asked in turn, and medians are printed. The door needs no pool for what is asked.
+Needs apache2-bin (Debian). Both servers stand on this machine and share its processors with the client, which is part of
+that bench, as one in Python would take most of the time for itself; they are asked in turn, and medians are printed. The
+door needs no pool for what is asked.
 """
 
 import argparse
-import multiprocessing
 import os
 import pathlib
-import random
 import signal
 import socket
 import statistics
@@ -113,50 +112,17 @@ def tree(root):
                 opened.truncate(4096)
 
 
-def client(port, method, depth, single, until, count):
-    """One connection, one request after the other; the number of answers goes to `count`."""
-    fields = f"Depth: {depth}\r\nContent-Length: 0\r\n" if depth else ""
-    heads = []
-    for _ in range(1000):
-        path = f"/000/{random.randrange(DIRECTORIES):02}/" + (f"file{random.randrange(FILES):03}" if single else "")
-        heads.append(f"{method} {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode())
-    # What is made as it goes has no length: its last chunk is empty (RFC 9112 §7.1).
-    end = b"\r\n\r\n" if method == "HEAD" else b"\r\n0\r\n\r\n"
-    done = 0
-    with socket.create_connection(("127.0.0.1", port)) as stream:
-        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while time.monotonic() < until:
-            stream.sendall(heads[done % len(heads)])
-            answer = stream.recv(1 << 18)
-            if not answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 207")):
-                sys.exit(f"{method} was answered {answer[:200]}")
-            head, _, _ = answer.partition(b"\r\n\r\n")
-            _, told, rest = head.lower().partition(b"\r\ncontent-length: ")
-            length = len(head) + 4 + int(rest.split(b"\r\n")[0]) if told and method != "HEAD" else None
-            while len(answer) < length if length else not answer.endswith(end):
-                piece = stream.recv(1 << 18)
-                if not piece:
-                    sys.exit(f"an answer to {method} broke off")
-                answer = answer + piece if length else answer[-16:] + piece
-            done += 1
-    count.put(done)
-
-
 def load(server, method, depth, single, options):
-    count = multiprocessing.Queue()
-    cpu, began = cpu_seconds(server.pids()), time.monotonic()
-    arguments = (server.port, method, depth, single, began + options.seconds, count)
-    clients = [multiprocessing.Process(target=client, args=arguments) for _ in range(options.parallel)]
-    for process in clients:
-        process.start()
-    done = 0
-    for process in clients:
-        process.join()
-        if process.exitcode != 0:
-            sys.exit(f"{server.name} did not answer as it should")
-    while not count.empty() or done == 0:
-        done += count.get(timeout=5)
-    return done / (time.monotonic() - began), (cpu_seconds(server.pids()) - cpu) / done * 1e6
+    """Answers in a second, and the server's processor time for each, in microseconds."""
+    command = [options.names, "ask", str(server.port), "--method", method, "--files", str(FILES),
+               "--directories", str(DIRECTORIES), "--parallel", str(options.parallel), "--seconds", str(options.seconds)]
+    command += ["--depth", depth] if depth else []
+    command += [] if single else ["--directory"]
+    cpu = cpu_seconds(server.pids())
+    answered = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    cpu = cpu_seconds(server.pids()) - cpu
+    done, seconds = answered.split()
+    return int(done) / float(seconds), cpu / int(done) * 1e6
 
 
 def first_byte(port, method, path, fields):
@@ -179,7 +145,7 @@ def memory(pid, field):
     return 0.0
 
 
-def door(options, root, names, files, directories):
+def door(options, root, names, files, directories, program=None):
     """A door with so many names, and no pool."""
     root.mkdir()
     subprocess.run(
@@ -190,9 +156,10 @@ def door(options, root, names, files, directories):
     port = free_port()
     config = root / "door.toml"
     config.write_text(DOOR.format(port=port, root=root))
-    program = options.binaries / "penstock-door"
+    name = f"Penstock ({program})" if program else "Penstock"
+    program = program or options.binaries / "penstock-door"
     subprocess.run([program, "--config", config, "--init-token", root / "token"], check=True, stdout=subprocess.DEVNULL)
-    return Server("Penstock", [program, "--config", config], port)
+    return Server(name, [program, "--config", config], port)
 
 
 def apache(root):
@@ -214,19 +181,23 @@ def main():
     parser.add_argument("--parallel", default=16, type=int, help="connections")
     parser.add_argument("--seconds", default=3, type=int, help="of each run")
     parser.add_argument("--runs", default=5, type=int)
+    parser.add_argument("--against", type=pathlib.Path, help="another build of the door, asked in turn with both")
     options = parser.parse_args()
     options.names, options.binaries = options.names.resolve(), options.binaries.resolve()
     with tempfile.TemporaryDirectory(prefix="penstock-webdav-") as name:
         root = pathlib.Path(name)
         os.chmod(root, 0o755)
         servers = [apache(root / "apache"), door(options, root / "door", FILES * DIRECTORIES, FILES, DIRECTORIES)]
+        if options.against:
+            servers.append(door(options, root / "against", FILES * DIRECTORIES, FILES, DIRECTORIES, options.against))
         cases = [
             ("HEAD of a file", "HEAD", "", True),
             ("PROPFIND, depth 0, of a file", "PROPFIND", "0", True),
             (f"PROPFIND, depth 1, of {FILES} files", "PROPFIND", "1", False),
         ]
-        print(f"| {options.parallel} connections, requests/s (server CPU us each) | mod_dav | Penstock | ratio |")
-        print("| --- | --- | --- | --- |")
+        names = " | ".join(server.name for server in servers)
+        print(f"| {options.parallel} connections, requests/s (server CPU us each) | {names} | ratio |")
+        print("| --- |" + " --- |" * (len(servers) + 1))
         for title, method, depth, single in cases:
             for server in servers:
                 load(server, method, depth, single, options)

@@ -1,10 +1,10 @@
-//! The door as its service manager sees it: started from a file, reloaded from it, drained, ended.
+//! The door as its service manager sees it: started from its configuration, reloaded from it, drained, ended.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use penstock_door::{Config, Door, RunningDoor, Sockets};
+use penstock_service::settings::Sources;
 use penstock_service::{Daemon, Log, activation};
 
 /// What the unit calls a socket for https (FileDescriptorName=); all others are for plain HTTP.
@@ -13,13 +13,13 @@ const HTTPS_SOCKET: &str = "https";
 /// A running door, and where its configuration came from.
 pub struct DoorDaemon {
     door: RunningDoor,
-    file: PathBuf,
+    sources: Sources,
     log: Log,
 }
 
 impl DoorDaemon {
     /// Starts it: on the sockets of the service manager if it has opened some, else on its own.
-    pub async fn start(file: PathBuf, config: Config, log: Log) -> anyhow::Result<Self> {
+    pub async fn start(sources: Sources, config: Config, log: Log) -> anyhow::Result<Self> {
         let mut sockets = Sockets::default();
         for (name, listener) in activation::take_named_listeners().context("socket activation")? {
             match name.as_str() {
@@ -34,7 +34,7 @@ impl DoorDaemon {
                 "the service manager has opened sockets: listen and tls.listen are not used for those"
             );
         }
-        Ok(Self { door: Door::start_on(config, sockets).await?, file, log })
+        Ok(Self { door: Door::start_on(config, sockets).await?, sources, log })
     }
 
     /// What whoever waits for the door wants to know.
@@ -53,8 +53,8 @@ impl Daemon for DoorDaemon {
     }
 
     async fn reload(&self) {
-        let config = match Config::load(&self.file) {
-            Ok(config) => config,
+        let config = match self.sources.load::<Config>() {
+            Ok(effective) => effective.config,
             Err(error) => {
                 tracing::error!(%error, "the configuration is not used, the old one stays");
                 return;

@@ -45,12 +45,17 @@ fn worker_threads() -> usize {
 }
 
 async fn run(options: &Options, log: &Log) -> anyhow::Result<ExitCode> {
-    let Some(file) = &options.config else {
+    let sources = options.sources();
+    if sources.are_empty() {
         Options::command()
             .error(clap::error::ErrorKind::MissingRequiredArgument, "the daemon needs --config FILE")
             .exit()
-    };
-    let config = Config::load(file)?;
+    }
+    if options.json {
+        let text = "--json is for commands, not for the daemon";
+        Options::command().error(clap::error::ErrorKind::ArgumentConflict, text).exit()
+    }
+    let config = sources.load::<Config>()?.config;
     if let Some(token_file) = &options.init_token {
         let location = config.url.as_ref().map_or_else(|| config.first_address(), |url| url.as_str().into());
         let made = penstock_door::init_first_token(token_file, &config.macaroon_keys, &location)?;
@@ -64,14 +69,14 @@ async fn run(options: &Options, log: &Log) -> anyhow::Result<ExitCode> {
     }
     if options.check {
         Door::check(&config)?;
-        println!("{}: good", file.display());
+        println!("{}: good", sources.file_name());
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(pool) = &options.adopt {
         return adopt(&config, pool).await;
     }
     log.follow(config.log.as_ref());
-    let start = DoorDaemon::start(file.clone(), config, log.clone());
+    let start = DoorDaemon::start(sources, config, log.clone());
     penstock_service::live(start, |daemon| complaint::say_ready(&daemon.ready_line())).await?;
     Ok(ExitCode::SUCCESS)
 }

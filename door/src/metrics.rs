@@ -72,16 +72,17 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// As it stands in labels and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Direction::Pull => "pull",
-            Direction::Push => "push",
+    /// As it stands in labels and logs; `None`: the copy stays at its pool.
+    pub const fn label(direction: Option<Self>) -> &'static str {
+        match direction {
+            None => "local",
+            Some(Direction::Pull) => "pull",
+            Some(Direction::Push) => "push",
         }
     }
 }
 
-/// How a third-party copy ended.
+/// How a copy ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CopyOutcome {
     /// The client was told success.
@@ -131,20 +132,18 @@ impl Metrics {
     pub fn new() -> Self {
         let metrics = Self::default();
         // A rate needs the zero before the first event (Prometheus, "Avoid missing metrics").
-        for direction in [Direction::Pull, Direction::Push] {
+        for direction in [None, Some(Direction::Pull), Some(Direction::Push)] {
             for outcome in [CopyOutcome::Done, CopyOutcome::Failed, CopyOutcome::Cancelled] {
-                drop(
-                    metrics.inner.copies.get_or_create(&CopyLabels {
-                        direction: direction.as_str(),
-                        outcome: outcome.as_str(),
-                    }),
-                );
+                drop(metrics.inner.copies.get_or_create(&CopyLabels {
+                    direction: Direction::label(direction),
+                    outcome: outcome.as_str(),
+                }));
             }
             drop(
                 metrics
                     .inner
                     .copies_running
-                    .get_or_create(&DirectionLabels { direction: direction.as_str() }),
+                    .get_or_create(&DirectionLabels { direction: Direction::label(direction) }),
             );
         }
         for outcome in Handshake::ALL {
@@ -160,14 +159,10 @@ impl Metrics {
         registry.register_collector(Box::new(AuditCollector(self.clone())));
         registry.register(
             "door_copies",
-            "Third-party copies that ended, by direction and outcome",
+            "Copies that ended, by direction (local: within one pool) and outcome",
             copies.clone(),
         );
-        registry.register(
-            "door_copies_running",
-            "Third-party copies that wait or run now",
-            copies_running.clone(),
-        );
+        registry.register("door_copies_running", "Copies that wait or run now", copies_running.clone());
         registry.register(
             "door_broken_files",
             "Names whose replica the pool knows to be damaged",
@@ -195,16 +190,18 @@ impl Metrics {
     }
 
     /// Counts a copy as running until the guard goes.
-    pub fn copy_runs(&self, direction: Direction) -> RunningGuard {
-        let gauge =
-            self.inner.copies_running.get_or_create_owned(&DirectionLabels { direction: direction.as_str() });
+    pub fn copy_runs(&self, direction: Option<Direction>) -> RunningGuard {
+        let gauge = self
+            .inner
+            .copies_running
+            .get_or_create_owned(&DirectionLabels { direction: Direction::label(direction) });
         gauge.inc();
         RunningGuard(gauge)
     }
 
     /// Counts an ended copy.
-    pub fn copy_ended(&self, direction: Direction, outcome: CopyOutcome) {
-        let labels = CopyLabels { direction: direction.as_str(), outcome: outcome.as_str() };
+    pub fn copy_ended(&self, direction: Option<Direction>, outcome: CopyOutcome) {
+        let labels = CopyLabels { direction: Direction::label(direction), outcome: outcome.as_str() };
         self.inner.copies.get_or_create(&labels).inc();
     }
 
@@ -283,11 +280,14 @@ mod tests {
         let metrics = Metrics::new();
         let line = |wanted: &str| metrics.encode().unwrap().lines().any(|line| line == wanted);
         assert!(line("penstock_door_copies_total{direction=\"push\",outcome=\"failed\"} 0"));
-        let running = metrics.copy_runs(Direction::Pull);
+        let running = metrics.copy_runs(Some(Direction::Pull));
         assert!(line("penstock_door_copies_running{direction=\"pull\"} 1"));
-        metrics.copy_ended(Direction::Pull, CopyOutcome::Done);
+        metrics.copy_ended(Some(Direction::Pull), CopyOutcome::Done);
+        metrics.copy_ended(None, CopyOutcome::Failed);
         drop(running);
         assert!(line("penstock_door_copies_running{direction=\"pull\"} 0"));
         assert!(line("penstock_door_copies_total{direction=\"pull\",outcome=\"done\"} 1"));
+        assert!(line("penstock_door_copies_total{direction=\"local\",outcome=\"failed\"} 1"));
+        assert!(line("penstock_door_copies_total{direction=\"pull\",outcome=\"failed\"} 0"));
     }
 }

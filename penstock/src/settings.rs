@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use penstock_door::Anonymous;
 use penstock_door::config::value::PublicUrl;
+use penstock_pool::config::DEFAULT_RESERVE_BYTES;
 use penstock_pool::config::file::{ChecksumName, is_authority};
 use penstock_pool::config::units::{ByteSize, Period};
-use penstock_pool::config::{ConfigError, DEFAULT_RESERVE_BYTES, parse_toml, read_text};
 use penstock_service::LogFilter;
+use penstock_service::settings::{ConfigError, Wrong, parse_toml, read_text};
 use serde::Deserialize;
 
 use crate::marking::Marking;
@@ -129,7 +130,7 @@ impl Settings {
             && !is_authority(advertise)
         {
             let problem = "must be \"host:port\" or \"[IPv6]:port\", without a scheme or path";
-            return Err(ConfigError::at(path, text, "pool_advertise", problem).into());
+            return Err(ConfigError::at(path, text, Wrong::new("pool_advertise", problem)).into());
         }
         settings.check()?;
         Ok(settings)
@@ -144,8 +145,8 @@ impl Settings {
                 self.pool_listen
             );
         }
-        if let Some(text) = self.marking.rules.contradiction() {
-            anyhow::bail!("{text}");
+        if let Some(wrong) = self.marking.rules.contradiction() {
+            anyhow::bail!("{wrong}");
         }
         let ports = [
             ("--listen", self.listen),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use penstock_pool::config::Config;
-use penstock_pool::config::sources::Sources;
 use penstock_pool::control::daemon::{Pool, RunningPool};
+use penstock_service::settings::Sources;
 use penstock_service::{Daemon, Log};
 
 /// A running pool, and where its configuration came from.
@@ -44,7 +44,7 @@ impl Daemon for PoolDaemon {
     }
 
     async fn reload(&self) {
-        match self.sources.load().map(|effective| effective.config) {
+        match self.sources.load::<Config>().map(|effective| effective.config) {
             Ok(config) => {
                 self.log.follow(config.log.as_ref());
                 self.pool.reconfigure(&config);

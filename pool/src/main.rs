@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
+use penstock_pool::config::Config;
 use penstock_pool::control::daemon::Pool;
 use penstock_service::{Log, complaint};
 
@@ -43,7 +44,7 @@ fn run(options: &Options, log: &Log) -> anyhow::Result<()> {
         let text = "--socket, --address, --ca, --cert, --key and --json are for commands, not for the daemon";
         Options::command().error(clap::error::ErrorKind::ArgumentConflict, text).exit()
     }
-    let config = sources.load()?.config;
+    let config = sources.load::<Config>()?.config;
     if options.check {
         Pool::check(&config)?;
         print!("{config}");

@@ -8,8 +8,10 @@
 //! * [`records`]: lines of JSON of what has happened.
 //! * [`trace`]: traces for OpenTelemetry.
 //! * [`reference`](mod@reference): what a configuration can say, in words. [`check`]: whether a daemon can run here.
-//!   [`manual`]: completions, man pages.
+//!   [`manual`]: completions, man pages. [`settings`]: what a configuration says, from a file, the environment, the command
+//!   line.
 //! * [`watch`]: files that are read again when they have changed.
+//! * [`reminder`]: what is said once a day.
 //! * [`complaint`]: the last words of a daemon that cannot go on.
 //!
 //! Knows nothing of pools and doors; both binaries and the one that is both use it.
@@ -25,6 +27,8 @@ pub mod manual;
 pub mod notify;
 pub mod records;
 pub mod reference;
+pub mod reminder;
+pub mod settings;
 pub mod signals;
 pub mod trace;
 pub mod watch;

@@ -3,20 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use penstock_pool::marking::{FlowLabel, Tag};
+use penstock_pool::marking::Tag;
 
 use super::case::{Direction, Method};
-use crate::arguments::{Common, Count, parse_duration};
-
-/// A SciTag that has a flow label.
-fn tag(text: &str) -> Result<Tag, String> {
-    let number: u16 = text.parse().map_err(|_| "a SciTag is a number from 65 to 32767".to_owned())?;
-    let tag = Tag::try_from(number).map_err(|error| error.to_string())?;
-    match FlowLabel::new(tag, 0) {
-        Some(_) => Ok(tag),
-        None => Err("experiments from 512 on have no flow label".to_owned()),
-    }
-}
+use crate::arguments::{Common, Count, parse_duration, parse_scitag};
 
 /// What a network gives the pool: its own way to send and to receive, between two hosts or on loopback
 #[derive(Debug, clap::Args)]
@@ -47,7 +37,7 @@ pub struct Serve {
     #[arg(long, default_value = "64", value_name = "N")]
     pub most_streams: Count,
     /// Packets from here carry the IPv6 flow label of this SciTag (experiment << 6 | activity)
-    #[arg(long, value_name = "TAG", value_parser = tag)]
+    #[arg(long, value_name = "TAG", value_parser = parse_scitag)]
     pub scitag: Option<Tag>,
     /// Ends when stdin does
     #[arg(long, hide = true)]
@@ -86,7 +76,7 @@ pub struct Run {
     pub streams: Vec<Count>,
     /// Measures each case a second time with the IPv6 flow label of this SciTag (experiment << 6 | activity, below 32768)
     /// on the packets from here; for those from the server, give it the same
-    #[arg(long, value_name = "TAG", value_parser = tag)]
+    #[arg(long, value_name = "TAG", value_parser = parse_scitag)]
     pub scitag: Option<Tag>,
     /// Threads here that move bytes [default: one for each processor, on loopback half of them for each side]
     #[arg(long, value_name = "N")]

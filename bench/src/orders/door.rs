@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures_util::stream::{self, StreamExt as _};
 use penstock_door_proto::v1 as proto;
+use penstock_pool::marking::Tag;
 use proto::transfer_event::Event;
 use proto::transfer_request::Kind;
 use tokio::sync::oneshot;
@@ -25,12 +26,18 @@ const NAME: &str = "penstock-bench";
 const REMOVALS_AT_ONCE: usize = 32;
 /// How long a pool may take for a call that moves nothing.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// Between two looks at what does not end at once.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a client's turn may take to come.
 const TURN_LIMIT: Duration = Duration::from_secs(120);
 
 /// A door with its transfers and replicas.
 #[derive(Clone)]
-pub struct Door(Arc<Inner>);
+pub struct Door {
+    inner: Arc<Inner>,
+    /// Whose the transfers are that are ordered through this handle.
+    marking: Option<proto::Marking>,
+}
 
 struct Inner {
     client: Client,
@@ -62,15 +69,21 @@ impl Door {
     pub fn new(client: Client) -> Self {
         let nanoseconds = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
         let tag = format!("{PREFIX}{:x}-{nanoseconds:x}", std::process::id());
-        Self(Arc::new(Inner { client, tag, next: AtomicU64::new(0), estate: Mutex::default() }))
+        let inner = Inner { client, tag, next: AtomicU64::new(0), estate: Mutex::default() };
+        Self { inner: Arc::new(inner), marking: None }
+    }
+
+    /// The same door, whose transfers from here on are marked.
+    pub fn marked(&self, tag: Tag) -> Self {
+        Self { inner: Arc::clone(&self.inner), marking: Some(proto::Marking { scitag: tag.number().into() }) }
     }
 
     fn estate(&self) -> MutexGuard<'_, Estate> {
-        self.0.estate.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.estate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn new_id(&self) -> String {
-        format!("{}-{}", self.0.tag, self.0.next.fetch_add(1, Ordering::Relaxed))
+        format!("{}-{}", self.inner.tag, self.inner.next.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Bytes of the replicas that are there.
@@ -104,7 +117,7 @@ impl Door {
 
     /// A call's own handle of the connection.
     pub(super) fn client(&self) -> Client {
-        self.0.client.clone()
+        self.inner.client.clone()
     }
 
     /// A new replica's id, noted before it can be there, so that nothing can come between.
@@ -134,6 +147,7 @@ impl Door {
             }),
             door: Some(identity()),
             kind: Some(kind),
+            marking: self.marking,
             ..Default::default()
         };
         (id, transfer)
@@ -204,7 +218,7 @@ impl Door {
         };
         let mut listed = listed.into_inner();
         while let Ok(Some(info)) = listed.message().await {
-            let ours = info.request.is_some_and(|request| request.transfer_id.starts_with(&self.0.tag));
+            let ours = info.request.is_some_and(|request| request.transfer_id.starts_with(&self.inner.tag));
             if let (true, Some(progress)) = (ours, info.progress)
                 && let Some(of_it) = &progress.limits
             {
@@ -274,8 +288,33 @@ impl Door {
         }
     }
 
+    /// Calls off what earlier runs have left running: it may still become a replica.
+    async fn end_leftovers(&self) -> anyhow::Result<()> {
+        loop {
+            let request = proto::ListRequest { door_name: NAME.to_owned(), unacknowledged_only: false };
+            let listed = self.client().list(request).await.map_err(told);
+            let mut listed = listed.context("cannot list the pool's transfers")?.into_inner();
+            let mut left = Vec::new();
+            while let Some(info) =
+                listed.message().await.map_err(told).context("cannot list the pool's transfers")?
+            {
+                left.extend(info.request.map(|request| request.transfer_id));
+            }
+            left.retain(|id| id.starts_with(PREFIX));
+            if left.is_empty() {
+                return Ok(());
+            }
+            for id in left {
+                self.end_transfer(id).await;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// Removes replicas of earlier runs that were killed. Gives their number.
     pub async fn remove_leftovers(&self) -> anyhow::Result<usize> {
+        let ended = tokio::time::timeout(CALL_LIMIT, self.end_leftovers()).await;
+        ended.context("transfers of an earlier run do not end")??;
         let mut listed = self
             .client()
             .list_replicas(proto::ListReplicasRequest::default())

@@ -150,17 +150,35 @@ impl<'a> Bench<'a> {
         };
         let mut rows: Vec<Row> = Vec::new();
         let (mut best, mut saturated) = (0.0f64, false);
+        let marked = self.options.scitag.map(|tag| self.door.marked(tag));
         for clients in steps {
-            progress.more(plan.rounds().into());
-            let name = |clients: &u32| format!("{}, {clients} clients", case.title());
-            let measured = in_turn(plan, &progress, self.interrupt, &[clients], name, |clients| {
-                self.measure(case, *clients, &files)
+            // In turn, so that both meet the same machine.
+            let doors: &[Option<&Door>] = match &marked {
+                None => &[None],
+                Some(marked) => &[None, Some(marked)],
+            };
+            progress.more(u64::from(plan.rounds()) * doors.len() as u64);
+            let name = |marked: &Option<&Door>| {
+                format!(
+                    "{}, {clients} clients{}",
+                    case.title(),
+                    if marked.is_some() { ", marked" } else { "" }
+                )
+            };
+            let measured = in_turn(plan, &progress, self.interrupt, doors, name, |marked| {
+                self.measure(case, clients, &files, marked.unwrap_or(&self.door))
             })?;
-            for measurement in measured {
-                let labels = vec![Label::count("clients", "clients", clients)];
+            let least = rows.len();
+            for (measurement, door) in measured.into_iter().zip(doors) {
+                let mut labels = vec![Label::count("clients", "clients", clients)];
+                if marked.is_some() {
+                    labels.push(Label::text("marked", "marked", if door.is_some() { "yes" } else { "no" }));
+                }
                 rows.push(Row::new(labels, measurement));
             }
-            let reached = rows.last().and_then(|row| row.figure(main)).map_or(0.0, |spread| spread.median);
+            // Of the unmarked ones, which are always there.
+            let reached =
+                rows.get(least).and_then(|row| row.figure(main)).map_or(0.0, |spread| spread.median);
             if self.options.parallel.is_none() && reached < best * (1.0 + LEAST_GAIN) {
                 saturated = true;
                 break;
@@ -181,13 +199,13 @@ impl<'a> Bench<'a> {
     }
 
     /// One run.
-    fn measure(&self, case: Case, clients: u32, files: &[String]) -> anyhow::Result<Sample> {
+    fn measure(&self, case: Case, clients: u32, files: &[String], door: &Door) -> anyhow::Result<Sample> {
         let fresh = match case.kind {
             Kind::FirstGet => self.upload(case, case.files_needed(clients, self.space_bytes / 2))?,
             _ => Vec::new(),
         };
         let kept = if fresh.is_empty() { files } else { &fresh };
-        let crew = self.crew(case, kept);
+        let crew = Crew { door, ..self.crew(case, kept) };
         let used = || self.cpu.as_ref().and_then(|cpu| cpu.used().ok());
         let before = used();
         let work = crew.work(clients, self.options.seconds)?;

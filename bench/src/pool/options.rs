@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use penstock_pool::marking::Tag;
+
 use super::case::Kind;
-use crate::arguments::{Common, Count, Size, parse_duration};
+use crate::arguments::{Common, Count, Size, parse_duration, parse_scitag};
 use crate::orders::Access;
 
 /// What a running pool does: uploads and downloads as a door orders them
@@ -41,6 +43,10 @@ pub struct Options {
     /// The pool's process, to measure its processor time; found by itself through a socket
     #[arg(long, value_name = "PID")]
     pub pid: Option<u32>,
+    /// Measures each case a second time with transfers that are marked with this SciTag (experiment << 6 | activity, below
+    /// 32768): with the flow label where the pool listens on IPv6, and with fireflies
+    #[arg(long, value_name = "TAG", value_parser = parse_scitag)]
+    pub scitag: Option<Tag>,
     /// Measure nothing, but remove all replicas whose ids begin with "penstock-bench-": what a killed run has left
     #[arg(long)]
     pub remove_leftovers: bool,

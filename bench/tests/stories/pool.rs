@@ -39,6 +39,23 @@ fn everything_a_door_orders_is_measured_and_nothing_stays() {
 }
 
 #[test]
+fn marked_transfers_are_measured_beside_unmarked_ones() {
+    let site = Site::new();
+    let socket = site.socket();
+    let more = ["--cases", "put,get", "--seconds", "0.1", "--runs", "1", "--no-warm-up", "--parallel", "2"];
+
+    let json = bench(&short(text(&socket), &[&more[..], &["--scitag", "130", "--json"]].concat())).json();
+
+    for section in json["sections"].as_array().unwrap() {
+        let rows = section["rows"].as_array().unwrap();
+        let marked: Vec<&str> = rows.iter().map(|row| row["case"]["marked"].as_str().unwrap()).collect();
+        assert_eq!(marked, ["no", "yes"], "{section}");
+    }
+    let refused = bench(&short(text(&socket), &["--scitag", "64"]));
+    assert!(refused.err.contains("64 is no SciTag"), "{}", refused.err);
+}
+
+#[test]
 fn the_ramp_ends_by_itself() {
     let site = Site::new();
     let socket = site.socket();

@@ -1,4 +1,5 @@
-//! What the namespace does by itself, without clients and pools: names committed, and a large tree.
+//! What the namespace does by itself, without clients and pools: names committed, a large tree; and a client for
+//! servers that hold one.
 //!
 //! ```sh
 //! cargo bench -p penstock-door --bench names -- commits DIRECTORY/names.db
@@ -11,6 +12,7 @@
 #![forbid(unsafe_code)]
 #![allow(missing_docs)]
 
+mod ask;
 mod commits;
 mod large;
 
@@ -33,6 +35,8 @@ struct Arguments {
 enum What {
     /// Small uploads: each a row when it begins and a name when it ends
     Commits(commits::Options),
+    /// Requests to a server that holds a tree as `large` makes it, for `bench/compare_webdav.py`
+    Ask(ask::Options),
     /// A tree of many names: lookups, listings, moves, size
     Large(large::Options),
 }
@@ -40,6 +44,7 @@ enum What {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().what {
+        What::Ask(options) => ask::run(&options).await,
         What::Commits(options) => commits::run(&options).await,
         What::Large(options) => large::run(&options).await,
     }

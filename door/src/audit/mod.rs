@@ -1,4 +1,5 @@
-//! The audit: one record for each decision that refused, and for each change of the namespace.
+//! The audit: one record for each decision that refused, for each change of the namespace, and for what becomes of
+//! credentials that this door gives or is lent.
 //!
 //! * [`record`]: what is told, and its form. [`limit`]: how much refusals may write, so that nobody can fill the disk.
 //!
@@ -15,7 +16,7 @@ use penstock_service::records::{Naming, RecordTarget, Records, RecordsError};
 pub mod limit;
 pub mod record;
 
-pub use record::{Event, Happening, Who};
+pub use record::{DelegationStep, Event, Happening, Who};
 
 use limit::Limit;
 
@@ -50,7 +51,10 @@ impl Audit {
                     None => return,
                 }
             }
-            Happening::Changed { .. } | Happening::Issued { .. } | Happening::Named { .. } => 0,
+            Happening::Changed { .. }
+            | Happening::Issued { .. }
+            | Happening::Delegation { .. }
+            | Happening::Named { .. } => 0,
         };
         records.write(Event { at: Timestamp::now(), door: self.door.clone(), who, happening, left_out });
     }

@@ -61,6 +61,15 @@ pub enum Happening {
         /// The `iid` of the macaroon.
         issued: String,
     },
+    /// Something became of a proxy that a user has lent the door.
+    Delegation {
+        /// What.
+        step: DelegationStep,
+        /// Its id, unique among those of its owner.
+        delegation: String,
+        /// The path of the copy that it was used for.
+        path: Option<String>,
+    },
     /// A file that was uploaded has its name.
     Named {
         /// Which transfer.
@@ -70,6 +79,37 @@ pub enum Happening {
         /// Its size in bytes.
         size: u64,
     },
+}
+
+/// What became of a delegation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DelegationStep {
+    /// There is a new one, good until then.
+    Created(Timestamp),
+    /// It has taken the place of one with the same id, and is good until then.
+    Renewed(Timestamp),
+    /// It was given to a pool, for a third-party copy.
+    Used,
+    /// Its owner has taken it back.
+    Destroyed,
+}
+
+impl DelegationStep {
+    fn event(self) -> &'static str {
+        match self {
+            DelegationStep::Created(_) => "delegation-created",
+            DelegationStep::Renewed(_) => "delegation-renewed",
+            DelegationStep::Used => "delegation-used",
+            DelegationStep::Destroyed => "delegation-destroyed",
+        }
+    }
+
+    fn ends_at(self) -> Option<Timestamp> {
+        match self {
+            DelegationStep::Created(ends_at) | DelegationStep::Renewed(ends_at) => Some(ends_at),
+            DelegationStep::Used | DelegationStep::Destroyed => None,
+        }
+    }
 }
 
 /// A request, without header and query.
@@ -105,6 +145,16 @@ impl Who {
             subject: None,
             token_id: None,
             distinguished_name: None,
+        }
+    }
+
+    /// Who has shown a certificate of that name by TLS.
+    pub fn of_certificate(client: IpAddr, distinguished_name: &str) -> Self {
+        Self {
+            scheme: Some("certificate"),
+            name: Some(distinguished_name.to_owned()),
+            distinguished_name: Some(distinguished_name.to_owned()),
+            ..Self::unknown(client)
         }
     }
 
@@ -150,10 +200,12 @@ impl Event {
             Happening::Refused { .. } => "refused",
             Happening::Changed { .. } => "changed",
             Happening::Issued { .. } => "issued",
+            Happening::Delegation { step, .. } => step.event(),
             Happening::Named { .. } => "named",
         };
         let (mut destination, mut transfer, mut why) = (Value::Null, Value::Null, Value::Null);
         let (mut issued, mut pool, mut size) = (Value::Null, Value::Null, Value::Null);
+        let (mut delegation, mut ends_at, mut copied) = (Value::Null, Value::Null, None);
         let request = match self.happening {
             Happening::Refused { request, why: text } => {
                 why = short(&text).into();
@@ -167,6 +219,11 @@ impl Event {
             Happening::Issued { request, issued: id } => {
                 issued = id.into();
                 Some(request)
+            }
+            Happening::Delegation { step, delegation: id, path } => {
+                (delegation, ends_at) = (id.into(), step.ends_at().map(|at| at.to_string()).into());
+                copied = path;
+                None
             }
             Happening::Named { transfer: id, pool: name, size: bytes } => {
                 (transfer, pool, size) = (id.into(), name.into(), bytes.into());
@@ -187,11 +244,13 @@ impl Event {
             "token_id": who.token_id.as_deref().map(short),
             "dn": who.distinguished_name.as_deref().map(short),
             "method": request.as_ref().map(|request| short(&request.method)),
-            "path": request.as_ref().map(|request| short(&request.path)),
+            "path": request.as_ref().map(|request| &request.path).or(copied.as_ref()).map(|path| short(path)),
             "status": request.as_ref().map(|request| request.status),
             "destination": destination,
             "transfer": transfer,
             "issued": issued,
+            "delegation": delegation,
+            "ends_at": ends_at,
             "pool": pool,
             "size": size,
             "why": why,
@@ -250,7 +309,7 @@ mod tests {
                 "client": "192.0.2.7", "scheme": "token", "who": "a@https://vo.example",
                 "issuer": "https://vo.example", "subject": "a", "token_id": "jti1", "dn": null,
                 "method": "PUT", "path": "/a", "status": 403, "destination": null, "transfer": null,
-                "issued": null, "pool": null, "size": null, "why": "no right\n", "left_out": 3,
+                "issued": null, "delegation": null, "ends_at": null, "pool": null, "size": null, "why": "no right\n", "left_out": 3,
             })
         );
     }
@@ -270,13 +329,40 @@ mod tests {
                 },
             ),
             record(Who::unknown(client()), Happening::Issued { request: request("/"), issued: "i".into() }),
+            record(
+                Who::of_certificate(client(), &long),
+                Happening::Delegation {
+                    step: DelegationStep::Used,
+                    delegation: "d".into(),
+                    path: Some(long.clone()),
+                },
+            ),
             record(Who::door(), Happening::Named { transfer: "t".into(), pool: "p".into(), size: 5 }),
         ];
         for event in &events {
-            assert_eq!(event.as_object().unwrap().len(), 21, "{event}");
+            assert_eq!(event.as_object().unwrap().len(), 23, "{event}");
             assert!(event.to_string().len() < 3 * MAX_TEXT_BYTES + 1024);
         }
         assert_eq!(events[1]["scheme"], "anonymous");
-        assert_eq!((&events[3]["client"], &events[3]["size"]), (&Value::Null, &json!(5)));
+        assert_eq!((&events[4]["client"], &events[4]["size"]), (&Value::Null, &json!(5)));
+    }
+
+    #[test]
+    fn a_delegation_is_told_of_with_its_id_its_end_and_the_copy_it_was_used_for() {
+        let ends_at: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
+        let alice = || Who::of_certificate(client(), "/O=Grid/CN=alice");
+        for (step, path, event, ends) in [
+            (DelegationStep::Created(ends_at), None, "delegation-created", json!("2026-01-02T00:00:00Z")),
+            (DelegationStep::Renewed(ends_at), None, "delegation-renewed", json!("2026-01-02T00:00:00Z")),
+            (DelegationStep::Used, Some("/atlas/file"), "delegation-used", Value::Null),
+            (DelegationStep::Destroyed, None, "delegation-destroyed", Value::Null),
+        ] {
+            let path = path.map(str::to_owned);
+            let told =
+                record(alice(), Happening::Delegation { step, delegation: "d1".into(), path: path.clone() });
+            assert_eq!((&told["event"], &told["delegation"]), (&json!(event), &json!("d1")));
+            assert_eq!((&told["ends_at"], &told["path"]), (&ends, &json!(path)));
+            assert_eq!((&told["scheme"], &told["dn"]), (&json!("certificate"), &json!("/O=Grid/CN=alice")));
+        }
     }
 }

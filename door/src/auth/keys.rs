@@ -103,6 +103,11 @@ impl KeyRing {
         (name, key)
     }
 
+    /// How many keys there are.
+    pub fn count(&self) -> usize {
+        self.keys.len()
+    }
+
     /// The key of a name.
     pub fn find(&self, name: &[u8]) -> Option<&Secret> {
         self.keys.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, key)| key)

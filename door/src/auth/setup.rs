@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use penstock_service::settings::ConfigError;
+
 use super::kerberos::{Kerberos, KerberosSetupError};
 use super::keys::{KeyError, KeyRing};
 use super::password::Passwords;
-use super::policy::{Policy, PolicyError};
+use super::policy::Policy;
 use super::token::fetch::{Fetcher, TrustError};
 use super::token::issuer::Issuers;
 use super::{Anonymous, Authenticator};
@@ -19,7 +21,7 @@ pub enum SetupError {
     Keys(#[from] KeyError),
     /// The policy.
     #[error(transparent)]
-    Policy(#[from] PolicyError),
+    Policy(#[from] ConfigError),
     /// The authorities of the issuers' servers.
     #[error(transparent)]
     Trust(#[from] TrustError),

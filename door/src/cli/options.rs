@@ -2,8 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+use penstock_door::config::reference::REFERENCE;
 use penstock_service::manual::Manual;
+use penstock_service::settings::Sources;
+use penstock_service::settings::wish::ConfigWish;
+
+/// Where a configuration is looked for when nothing is said: as the service has it.
+const USUAL_CONFIG: &str = "/etc/penstock/door.toml";
 
 /// The door of a storage site: WebDAV and HTTP for users, work for pools.
 ///
@@ -17,6 +23,12 @@ pub struct Options {
     /// The configuration. Commands look for it at /etc/penstock/door.toml when nothing is said.
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
+    /// Sets a key of the configuration, whatever the file and the environment say: "tls.listen=[::]:2443".
+    #[arg(long, value_name = "KEY=VALUE", global = true)]
+    pub set: Vec<String>,
+    /// JSON instead of text from commands: an object on each line.
+    #[arg(long, global = true)]
+    pub json: bool,
     /// Check the configuration, say what is wrong with it, and end. The command "check" looks at the machine too.
     #[arg(long)]
     pub check: bool,
@@ -33,40 +45,41 @@ pub struct Options {
     pub adopt: Option<String>,
 }
 
+impl Options {
+    /// What the file, the environment and the command line say.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        self.sources_of(self.config.clone())
+    }
+
+    /// The same for commands, with the file that the service has where none is named.
+    #[must_use]
+    pub fn usual_sources(&self) -> Sources {
+        let usual = || Some(PathBuf::from(USUAL_CONFIG)).filter(|path| path.exists());
+        self.sources_of(self.config.clone().or_else(usual))
+    }
+
+    fn sources_of(&self, file: Option<PathBuf>) -> Sources {
+        Sources::of_process(&REFERENCE, file, self.set.clone())
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Prints the configuration in effect: every key, with its value, and whether the file says so.
+    /// Prints the configuration in effect, and where each value comes from.
+    ///
+    /// The file's values go before the defaults, those of the environment (PENSTOCK_DOOR_TLS_LISTEN for tls.listen) before the
+    /// file's, and those of --set before all. There is nothing secret in it: keys, tokens and certificates are files, of which
+    /// it holds the paths.
     Config(ConfigWish),
     /// Looks whether a door can run here with this configuration, without binding or changing anything.
     ///
     /// Files, keys, certificates and their dates, names, ports, pools, limits, clock: a line for each, with what to do where
     /// something is not well. Ends with 1 when something failed; warnings do not count.
-    Check(CheckWish),
+    Check,
     #[command(flatten)]
     Manual(Manual),
-}
-
-/// What of the configuration to print.
-#[derive(Debug, Args)]
-pub struct ConfigWish {
-    /// The reference: every key with its form, default and reason, commented out.
-    #[arg(long)]
-    pub default: bool,
-    /// The reference as docs/door-configuration.md has it.
-    #[arg(long, hide = true, conflicts_with = "default")]
-    pub markdown: bool,
-    /// An object of JSON on each line.
-    #[arg(long, conflicts_with_all = ["default", "markdown"])]
-    pub json: bool,
-}
-
-/// How to tell what was found.
-#[derive(Debug, Args)]
-pub struct CheckWish {
-    /// An object of JSON on each line.
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[cfg(test)]
@@ -78,9 +91,15 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Options::command().debug_assert();
-        let options =
-            Options::try_parse_from(["penstock-door", "check", "--json", "--config", "/x"]).unwrap();
-        assert!(matches!(options.command, Some(Command::Check(CheckWish { json: true }))));
+        let parse = |words: &[&str]| Options::try_parse_from(words);
+        let options = parse(&["penstock-door", "check", "--json", "--config", "/x"]).unwrap();
+        assert!(matches!(options.command, Some(Command::Check)) && options.json);
         assert_eq!(options.config, Some("/x".into()));
+        for words in [
+            ["penstock-door", "--set", "log=debug", "config"],
+            ["penstock-door", "config", "--set", "log=debug"],
+        ] {
+            assert_eq!(parse(&words).unwrap().set, ["log=debug"], "{words:?}");
+        }
     }
 }

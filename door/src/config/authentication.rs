@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use penstock_service::records::RecordTarget;
+use penstock_service::settings::Wrong;
 use serde::{Deserialize, Deserializer, de};
 
 use super::value::{Period, PublicUrl};
@@ -80,27 +81,25 @@ impl Authentication {
     }
 
     /// What holds between its keys. `None` when all is well, else what to change.
-    pub(crate) fn contradiction(&self, door: Option<&PublicUrl>) -> Option<String> {
+    pub(crate) fn contradiction(&self, door: Option<&PublicUrl>) -> Option<Wrong> {
         if self.macaroon_longest.0 > LONGEST_MACAROON {
-            return Some("authentication.macaroon_longest: must be at most \"168h\" (7 days)".into());
+            return Some(Wrong::new("authentication.macaroon_longest", "must be at most \"168h\" (7 days)"));
         }
         if self.macaroon_lifetime.0 > self.macaroon_longest.0 {
-            return Some("authentication.macaroon_lifetime: must be at most macaroon_longest".into());
+            return Some(Wrong::new("authentication.macaroon_lifetime", "must be at most macaroon_longest"));
         }
+        let wrong_issuer = |problem: String| Some(Wrong::new("authentication.issuers", problem));
         if self.issuers.len() > MAX_ISSUERS {
-            return Some(format!("authentication.issuers: there are more than {MAX_ISSUERS}"));
+            return wrong_issuer(format!("there are more than {MAX_ISSUERS}"));
         }
         for (index, issuer) in self.issuers.iter().enumerate() {
             if self.issuers[..index].iter().any(|other| other.url == issuer.url) {
-                return Some(format!(
-                    "authentication.issuers: two have the url \"{}\": remove one",
-                    issuer.url
-                ));
+                return wrong_issuer(format!("two have the url \"{}\": remove one", issuer.url));
             }
             // The profiles have an audience of their own that is for every service.
             if issuer.audiences.is_empty() && door.is_none() && issuer.profile == Profile::Oidc {
-                return Some(format!(
-                    "authentication.issuers: {}: no token of it could be for this door: set audiences, or url at the top",
+                return wrong_issuer(format!(
+                    "{}: no token of it could be for this door: set audiences, or url at the top",
                     issuer.url
                 ));
             }
@@ -149,7 +148,7 @@ mod tests {
             ("[[issuers]]\nurl = \"https://a\"\n[[issuers]]\nurl = \"https://a\"", "two have the url"),
             ("[[issuers]]\nurl = \"https://a\"\nprofile = \"oidc\"", "set audiences"),
         ] {
-            let text_of = read(text).unwrap().contradiction(None).unwrap_or_default();
+            let text_of = read(text).unwrap().contradiction(None).unwrap().to_string();
             assert!(text_of.contains(expected), "{text}: {text_of}");
         }
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use penstock_service::settings::Wrong;
 use serde::Deserialize;
 use url::Url;
 
@@ -65,32 +66,32 @@ impl DelegationRules {
     }
 
     /// What has no meaning. `None` when all is well, else what to change.
-    pub(super) fn contradiction(&self) -> Option<String> {
+    pub(super) fn contradiction(&self) -> Option<Wrong> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_.~-".contains(&byte);
         if !self.path.starts_with('/') || self.path.len() < 2 || !self.path.bytes().all(plain) {
-            return Some(format!(
-                "delegation.path: \"{}\" is no path for it: write it as \"/gridsite-delegation\"",
-                self.path
-            ));
+            let problem =
+                format!("\"{}\" is no path for it: write it as \"/gridsite-delegation\"", self.path);
+            return Some(Wrong::new("delegation.path", problem));
         }
         let is_https = |text: &String| {
             let no_space = text.bytes().all(|byte| byte.is_ascii_graphic());
             no_space && Url::parse(text).is_ok_and(|url| url.scheme() == "https" && url.has_host())
         };
         if let Some(wrong) = self.endpoints.iter().find(|text| !is_https(text)) {
-            return Some(format!("delegation.endpoints: \"{wrong}\" is no URL of https"));
+            return Some(Wrong::new("delegation.endpoints", format!("\"{wrong}\" is no URL of https")));
         }
+        let wrong_exchange = |problem: String| Some(Wrong::new("delegation.exchange", problem));
         if self.exchange.len() > MAX_EXCHANGES {
-            return Some(format!("delegation.exchange: there are more than {MAX_EXCHANGES}"));
+            return wrong_exchange(format!("there are more than {MAX_EXCHANGES}"));
         }
         for (index, rules) in self.exchange.iter().enumerate() {
             if let Some(wrong) =
                 [&rules.issuer].into_iter().chain(&rules.token_endpoint).find(|text| !is_https(text))
             {
-                return Some(format!("delegation.exchange: \"{wrong}\" is no URL of https"));
+                return wrong_exchange(format!("\"{wrong}\" is no URL of https"));
             }
             if self.exchange[..index].iter().any(|other| other.issuer == rules.issuer) {
-                return Some(format!("delegation.exchange: {} is there twice: remove one", rules.issuer));
+                return wrong_exchange(format!("{} is there twice: remove one", rules.issuer));
             }
         }
         None
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     fn contradiction(text: &str) -> Option<String> {
-        toml::from_str::<DelegationRules>(text).unwrap().contradiction()
+        toml::from_str::<DelegationRules>(text).unwrap().contradiction().map(|wrong| wrong.to_string())
     }
 
     #[test]

@@ -1,12 +1,16 @@
-//! The door's configuration: made in code by an embedding program, or read from a TOML file by [`mod@file`].
+//! The door's configuration: made in code by an embedding program, or read from a TOML file, the environment and the command
+//! line by [`penstock_service::settings`].
 //!
 //! All of it is checked before anything is opened or bound.
 #![forbid(unsafe_code)]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use penstock_service::reference::Reference;
+pub use penstock_service::settings::ConfigError;
+use penstock_service::settings::{Configuration, Wrong};
 use penstock_service::{LogFilter, trace};
 use serde::Deserialize;
 
@@ -16,7 +20,6 @@ use crate::marking::MarkingRules;
 pub mod authentication;
 pub mod copy;
 pub mod delegation;
-pub mod file;
 pub mod namespace;
 pub mod pool;
 pub mod reference;
@@ -26,7 +29,6 @@ pub mod value;
 pub use authentication::Authentication;
 pub use copy::{CopyRules, PortRange};
 pub use delegation::{DelegationRules, ExchangeRules};
-pub use file::ConfigError;
 pub use namespace::{NamespacePlace, PostgresUrl};
 pub use pool::{PoolAccess, PoolConfig, TlsFiles};
 pub use tls::TlsConfig;
@@ -220,31 +222,43 @@ impl Config {
         }
     }
 
+    /// Reads and checks a configuration; `path` is for the errors.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        Configuration::parse(text, path)
+    }
+
+    /// Checks what holds between fields of a configuration that was made in code.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.contradiction().map_or(Ok(()), |wrong| Err(wrong.into()))
+    }
+
     /// What holds between fields. `None` when all is well, else what to change.
-    pub(crate) fn contradiction(&self) -> Option<String> {
+    fn contradiction(&self) -> Option<Wrong> {
         if self.pools.is_empty() {
-            return Some("pools: there is none, so nothing could be stored: add a [[pools]] table".into());
+            return Some(Wrong::new(
+                "pools",
+                "there is none, so nothing could be stored: add a [[pools]] table",
+            ));
         }
         for (index, pool) in self.pools.iter().enumerate() {
             if self.pools[..index].iter().any(|other| other.name == pool.name) {
-                return Some(format!("pools: two have the name \"{}\": rename one", pool.name));
+                return Some(Wrong::new("pools", format!("two have the name \"{}\": rename one", pool.name)));
             }
         }
-        if let Some(text) = self.delegation.contradiction() {
-            return Some(text);
+        if let Some(wrong) = self.delegation.contradiction() {
+            return Some(wrong);
         }
         if self.namespace_password_file.is_some() && matches!(self.namespace, NamespacePlace::Sqlite(_)) {
-            return Some(
-                "namespace_password_file: an SQLite file has no password: remove the key, or let namespace begin with \
-                 \"postgres://\""
-                    .into(),
-            );
+            return Some(Wrong::new(
+                "namespace_password_file",
+                "an SQLite file has no password: remove the key, or let namespace begin with \"postgres://\"",
+            ));
         }
-        if let Some(text) = self.marking.contradiction() {
-            return Some(text);
+        if let Some(wrong) = self.marking.contradiction() {
+            return Some(wrong);
         }
-        if let Some(text) = self.authentication.contradiction(self.url.as_ref()) {
-            return Some(text);
+        if let Some(wrong) = self.authentication.contradiction(self.url.as_ref()) {
+            return Some(wrong);
         }
         let needs_tls = [
             ("authentication.authorities", self.authentication.authorities.is_some()),
@@ -253,7 +267,7 @@ impl Config {
         ];
         for (key, is_there) in needs_tls {
             if is_there && self.tls.is_none() {
-                return Some(format!("{key}: has no effect without https: add a [tls] table"));
+                return Some(Wrong::new(key, "has no effect without https: add a [tls] table"));
             }
         }
         let zero = [
@@ -263,7 +277,19 @@ impl Config {
             ("limits.transfers", self.limits.transfers),
             ("copy.transfers", self.copy.transfers),
         ];
-        zero.into_iter().find(|(_, value)| *value == 0).map(|(key, _)| format!("{key}: must be at least 1"))
+        zero.into_iter().find(|(_, value)| *value == 0).map(|(key, _)| Wrong::new(key, "must be at least 1"))
+    }
+}
+
+impl Configuration for Config {
+    type File = Self;
+    const REFERENCE: Reference = reference::REFERENCE;
+
+    fn validate(config: Self) -> Result<Self, Wrong> {
+        match config.contradiction() {
+            Some(wrong) => Err(wrong),
+            None => Ok(config),
+        }
     }
 }
 
@@ -277,3 +303,6 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOS
 fn yes() -> bool {
     true
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
 //! Every key of the door's configuration: its form, its default, what it does, and why the default is what it is.
 //!
-//! The one source of `penstock-door config --default` and of docs/door-configuration.md. A new key is one entry in
-//! [`keys`](KEYS); a test names those that are missing here.
+//! The one source of `penstock-door config --default`, of docs/door-configuration.md, and of what may be set in the
+//! environment and by --set. A new key is one entry in [`keys`]; a test names those that are missing here.
 
-mod keys;
+pub mod keys;
 mod page;
 
 pub use keys::KEYS;
@@ -20,7 +20,7 @@ pub const REFERENCE: Reference = Reference {
         "delegation.exchange",
     ],
     named: &[],
-    environment_prefix: None,
+    environment_prefix: "PENSTOCK_DOOR_",
     file_preface: page::FILE_PREFACE,
     page_preface: page::PAGE_PREFACE,
 };
@@ -62,12 +62,12 @@ mod tests {
         for table in tables.iter().filter(|table| !REFERENCE.lists.contains(*table)) {
             keys.remove(*table);
         }
-        let documented: BTreeSet<String> = KEYS.iter().map(|key| key.name.to_owned()).collect();
+        let documented: BTreeSet<String> = REFERENCE.keys().map(|key| key.name.to_owned()).collect();
         let missing: Vec<_> = keys.difference(&documented).collect();
         let unknown: Vec<_> = documented.difference(&keys).collect();
         assert!(
             missing.is_empty() && unknown.is_empty(),
-            "door/src/config/reference/keys.rs lacks {missing:?} (a table: its keys, as in \"tls.cert\"; a list of tables: \
+            "door/src/config/reference/keys lacks {missing:?} (a table: its keys, as in \"tls.cert\"; a list of tables: \
              its name in REFERENCE.lists, too), and has {unknown:?}, which the file does not take"
         );
     }
@@ -75,10 +75,11 @@ mod tests {
     #[test]
     fn every_default_is_what_the_door_does_without_the_key() {
         let parse = |text: String| Config::parse(&text, Path::new("door.toml"));
-        let of_values = KEYS.iter().filter(|key| key.default == Default::Value && REFERENCE.can_be_set(key));
+        let of_values =
+            REFERENCE.keys().filter(|key| key.default == Default::Value && REFERENCE.can_be_set(key));
         for key in of_values {
             // A table may need other keys to stand at all.
-            let needed = KEYS.iter().filter(|other| {
+            let needed = REFERENCE.keys().filter(|other| {
                 other.default == Default::Required && other.table() == key.table() && !key.table().is_empty()
             });
             let needed: String =
@@ -93,7 +94,9 @@ mod tests {
 
     #[test]
     fn every_example_of_a_single_key_is_taken() {
-        for key in KEYS.iter().filter(|key| REFERENCE.can_be_set(key) && key.default != Default::Required) {
+        for key in
+            REFERENCE.keys().filter(|key| REFERENCE.can_be_set(key) && key.default != Default::Required)
+        {
             // One alone may miss its company (a certificate its key); it must be read all the same.
             let text = format!("{} = {}\n{LEAST}", key.name, key.example);
             if let Err(error) = toml::from_str::<Config>(&text) {
@@ -104,7 +107,7 @@ mod tests {
 
     #[test]
     fn every_key_says_what_it_does_and_why() {
-        for key in KEYS {
+        for key in REFERENCE.keys() {
             assert!(key.what.ends_with('.') && key.why.ends_with('.'), "{}", key.name);
         }
     }

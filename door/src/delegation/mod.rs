@@ -19,4 +19,4 @@ pub mod store;
 pub use exchange::{ExchangeError, Exchanges};
 pub use proxy::ProxyError;
 pub use request::{ProxyRequest, RequestError};
-pub use store::{DelegationError, DelegationId, Delegations};
+pub use store::{Accepted, DelegationError, DelegationId, Delegations, Usable};

@@ -58,6 +58,24 @@ pub enum DelegationError {
     Unable,
 }
 
+/// What has become of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// Until when the proxy is good.
+    pub ends_at: Timestamp,
+    /// Another one with this id had been held.
+    pub renewed: bool,
+}
+
+/// A proxy that can be used.
+#[derive(Debug)]
+pub struct Usable {
+    /// Its name.
+    pub id: DelegationId,
+    /// The proxy with its key.
+    pub pem: Secret,
+}
+
 /// The name of a delegation among those of its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DelegationId(String);
@@ -201,20 +219,22 @@ impl Delegations {
         chain: &[CertificateDer<'_>],
         longest: SignedDuration,
         now: Timestamp,
-    ) -> Result<Timestamp, DelegationError> {
+    ) -> Result<Accepted, DelegationError> {
         let mut owners = self.tidied(now);
         let owned = owners.get_mut(owner).ok_or(DelegationError::NotBegun)?;
         let place = owned.begun.iter().position(|begun| begun.id == *id).ok_or(DelegationError::NotBegun)?;
         // A request whose answer is not good stays, so that the client can bring a better one.
         let proxy = proxy::accept(answer, &owned.begun[place].request, chain, longest, now)?;
         owned.begun.remove(place);
+        let before = owned.held.len();
         owned.held.retain(|held| held.id != *id);
+        let renewed = owned.held.len() < before;
         if owned.held.len() >= MAX_HELD {
             owned.held.remove(0);
         }
         let ends_at = proxy.ends_at;
         owned.held.push(Held { id: id.clone(), proxy });
-        Ok(ends_at)
+        Ok(Accepted { ends_at, renewed })
     }
 
     /// Until when a delegation is good.
@@ -246,11 +266,12 @@ impl Delegations {
     }
 
     /// A proxy of this owner's that is good for a while: of several, the one that was delegated last.
-    pub fn usable(&self, owner: &str, now: Timestamp) -> Option<Secret> {
+    pub fn usable(&self, owner: &str, now: Timestamp) -> Option<Usable> {
         let owners = self.tidied(now);
         let needed_until = now.saturating_add(LEAST_LEFT).unwrap_or(Timestamp::MAX);
         let mut held = owners.get(owner)?.held.iter().rev();
-        held.find(|held| held.proxy.ends_at > needed_until).map(|held| held.proxy.pem.clone())
+        let held = held.find(|held| held.proxy.ends_at > needed_until)?;
+        Some(Usable { id: held.id.clone(), pem: held.proxy.pem.clone() })
     }
 
     fn is_full_for(&self, owner: &str, now: Timestamp) -> bool {
@@ -291,7 +312,7 @@ mod tests {
         }
 
         /// Alice signs what is asked of her under that id.
-        fn signs(&self, id: &DelegationId, until: SignedDuration) -> Result<Timestamp, DelegationError> {
+        fn signs(&self, id: &DelegationId, until: SignedDuration) -> Result<Accepted, DelegationError> {
             let signed = {
                 let owners = self.store.owners.lock().unwrap();
                 let begun = owners[ALICE].begun.iter().find(|begun| begun.id == *id).unwrap();
@@ -314,8 +335,8 @@ mod tests {
         assert!(request.starts_with("-----BEGIN CERTIFICATE REQUEST-----"));
         assert!(stage.store.usable(ALICE, stage.now).is_none(), "begun is not held");
         let hour = SignedDuration::from_hours(1);
-        assert_eq!(stage.signs(&id, hour).unwrap(), stage.now + hour);
-        assert!(stage.store.usable(ALICE, stage.now).is_some());
+        assert_eq!(stage.signs(&id, hour).unwrap(), Accepted { ends_at: stage.now + hour, renewed: false });
+        assert_eq!(stage.store.usable(ALICE, stage.now).unwrap().id, id);
         assert!(stage.store.usable(BOB, stage.now).is_none(), "it is nobody else's");
         assert_eq!(stage.store.ends_at(ALICE, &id, stage.now).unwrap(), stage.now + hour);
         assert!(stage.store.ends_at(BOB, &id, stage.now).is_err());
@@ -342,12 +363,13 @@ mod tests {
     async fn the_one_delegated_last_is_used_and_a_renewed_one_takes_its_place() {
         let stage = Stage::new();
         let first = stage.delegates(SignedDuration::from_hours(2)).await;
-        let one = stage.store.usable(ALICE, stage.now).unwrap().expose().to_vec();
+        let one = stage.store.usable(ALICE, stage.now).unwrap().pem.expose().to_vec();
         let second = stage.delegates(SignedDuration::from_hours(1)).await;
-        assert!(first != second && stage.store.usable(ALICE, stage.now).unwrap().expose() != one);
+        assert!(first != second && stage.store.usable(ALICE, stage.now).unwrap().pem.expose() != one);
         let _ = stage.store.renew(ALICE, first.clone(), stage.now).await.unwrap();
         let longer = SignedDuration::from_hours(5);
-        stage.signs(&first, longer).unwrap();
+        let renewed = stage.signs(&first, longer).unwrap();
+        assert!(renewed.renewed, "it takes the place of the old one");
         assert_eq!(stage.store.ends_at(ALICE, &first, stage.now).unwrap(), stage.now + longer);
         let nothing = DelegationId::named("nothing", ALICE).unwrap();
         assert!(matches!(stage.store.renew(ALICE, nothing, stage.now).await, Err(DelegationError::NotHeld)));

@@ -19,11 +19,11 @@ use tracing::Instrument as _;
 
 use super::answer::{Answer, bare, streamed};
 use super::exchange::Exchange;
-use super::listing::{Listing, Lookups};
+use super::listing::Listing;
 use super::multistatus::{Told, href, text};
 use super::propfind;
 use crate::checksum::Checksum;
-use crate::namespace::{Entry, NsPath};
+use crate::namespace::{Beside, Entry, NsPath};
 
 const STYLE: &str = include_str!("directory_page.css");
 const SCRIPT: &str = include_str!("directory_page.js");
@@ -58,7 +58,7 @@ pub fn head() -> Answer {
 pub fn get(exchange: &Exchange, directory: &Entry) -> Answer {
     let query = exchange.head.uri.query().map(|query| format!("?{}", escape(query))).unwrap_or_default();
     let start = start(&exchange.view_path, &query);
-    let listing = Listing::of(exchange, directory, propfind::circumstances(exchange), Lookups::default());
+    let listing = Listing::of(exchange, directory, propfind::circumstances(exchange), Beside::default());
     let (sender, body) = streamed();
     let write = async move {
         if sender.send(Ok(Bytes::from(start))).await.is_err() {

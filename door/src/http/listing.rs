@@ -11,19 +11,10 @@ use super::exchange::Exchange;
 use super::multistatus::{Circumstances, Told};
 use super::service::Service;
 use crate::auth::{Decision, Operation, decide};
-use crate::namespace::{DeadProperty, Entry, Lock, NamespaceError, NsPath, Touch};
+use crate::namespace::{Beside, DeadProperty, Entry, Lock, NamespaceError, NsPath, Touch};
 
 /// Entries that are read and written at a time.
 pub const PAGE: u32 = 500;
-
-/// What is looked up beside the entries themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Lookups {
-    /// Dead properties.
-    pub dead: bool,
-    /// Locks.
-    pub locks: bool,
-}
 
 /// A directory to be written.
 pub struct Listing {
@@ -38,7 +29,7 @@ pub struct Listing {
     /// Who asks: what it may not see is left out.
     pub circumstances: Circumstances,
     /// What is looked up.
-    pub lookups: Lookups,
+    pub lookups: Beside,
 }
 
 /// What was looked up of the entries of one page.
@@ -50,12 +41,7 @@ struct Found {
 
 impl Listing {
     /// Of the directory that a request is for.
-    pub fn of(
-        exchange: &Exchange,
-        directory: &Entry,
-        circumstances: Circumstances,
-        lookups: Lookups,
-    ) -> Self {
+    pub fn of(exchange: &Exchange, directory: &Entry, circumstances: Circumstances, lookups: Beside) -> Self {
         Self {
             service: Arc::clone(&exchange.service),
             directory: directory.id,
@@ -117,9 +103,10 @@ impl Listing {
             if !text.is_empty() && sender.send(Ok(Bytes::from(text))).await.is_err() {
                 return Ok(());
             }
+            let is_full = page.len() == PAGE as usize;
             match page.into_iter().next_back() {
-                Some(last) => after = Some(last.name),
-                None => return Ok(()),
+                Some(last) if is_full => after = Some(last.name),
+                _ => return Ok(()),
             }
         }
     }

@@ -8,12 +8,12 @@ use tracing::Instrument as _;
 use super::answer::{Answer, Body, Refusal, bare, full, streamed};
 use super::depth::Depth;
 use super::exchange::Exchange;
-use super::listing::{Listing, Lookups};
+use super::listing::Listing;
 use super::multistatus::{self, Circumstances, Space, Told};
 use super::property::{self, Known};
 use super::request_body;
 use crate::auth::Operation;
-use crate::namespace::Touch;
+use crate::namespace::{Beside, Described};
 
 pub use super::listing::PAGE;
 
@@ -25,14 +25,9 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     let body = request_body::xml(exchange).await?;
     let wanted =
         property::parse(&body).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    let entry = exchange.existing().await?;
-    let lookups = Lookups { dead: wanted.has_dead(), locks: wanted.has(Known::LockDiscovery) };
-    let namespace = &exchange.service.namespace;
-    let dead = if lookups.dead { namespace.properties(entry.id).await? } else { Vec::new() };
-    let locks = match lookups.locks {
-        true => namespace.locks(&[Touch::Entry(&exchange.path)]).await?,
-        false => Vec::new(),
-    };
+    let lookups = Beside { dead: wanted.has_dead(), locks: wanted.has(Known::LockDiscovery) };
+    let described = exchange.service.namespace.describe(&exchange.path, lookups).await?;
+    let Described { entry, dead, locks } = described.ok_or_else(Refusal::not_found)?;
     let circumstances = circumstances(exchange);
     let mut xml = String::from(multistatus::HEAD);
     let told = Told {

@@ -2,6 +2,7 @@
 //! role or user.
 
 use penstock_door_proto::v1 as proto;
+use penstock_service::settings::Wrong;
 use serde::{Deserialize, Deserializer, de};
 
 use super::wish::TAGS;
@@ -144,12 +145,13 @@ impl MarkingRules {
     }
 
     /// A rule that would fit everybody, by a slip of the pen. `None` when there is none.
-    pub fn contradiction(&self) -> Option<String> {
+    pub fn contradiction(&self) -> Option<Wrong> {
         let bare = |rule: &ExperimentRule| rule.vo.is_none() && rule.issuer.is_none() && rule.path.is_none();
         if self.experiments.iter().any(bare) {
-            return Some(
-                "marking.experiments: one has neither vo nor issuer nor path: use marking.default_tag instead".into(),
-            );
+            return Some(Wrong::new(
+                "marking.experiments",
+                "one has neither vo nor issuer nor path: use marking.default_tag instead",
+            ));
         }
         None
     }
@@ -280,7 +282,7 @@ activity = 4
             assert!(error.contains(expected), "{text}: {error}");
         }
         let bare = rules("[[experiments]]\nexperiment = 2").unwrap();
-        assert!(bare.contradiction().unwrap().contains("use marking.default_tag"));
+        assert!(bare.contradiction().unwrap().problem.contains("use marking.default_tag"));
         assert_eq!(rules(RULES).unwrap().contradiction(), None);
     }
 }

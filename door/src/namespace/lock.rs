@@ -260,6 +260,7 @@ struct Find {
 impl Transaction for Find {
     type Done = Option<Lock>;
     type Error = NamespaceError;
+    const BRIEF: bool = true;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Option<Lock>, NamespaceError> {
         find(session, &self.token).await
@@ -290,6 +291,7 @@ struct Touching {
 impl Transaction for Touching {
     type Done = Vec<Lock>;
     type Error = NamespaceError;
+    const BRIEF: bool = true;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Vec<Lock>, NamespaceError> {
         touching(session, &self.places).await
@@ -318,6 +320,14 @@ impl Transaction for OfPage {
             )
             .await
     }
+}
+
+/// As [`Namespace::locks`], beside other lookups.
+pub(super) async fn locks_on(
+    session: &mut Session<'_>,
+    touch: Touch<'_>,
+) -> Result<Vec<Lock>, NamespaceError> {
+    touching(session, touch.place().as_slice()).await
 }
 
 /// As [`Namespace::obstacles`], inside a change.

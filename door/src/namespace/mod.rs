@@ -31,4 +31,4 @@ pub use entry::{Entry, FileEntry, Kind};
 pub use lock::{Lock, Shown, Touch};
 pub use path::{NsPath, PathError};
 pub use property::{DeadProperty, PropertyChange};
-pub use read::Lookup;
+pub use read::{Beside, Described, Lookup};

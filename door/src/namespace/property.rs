@@ -78,15 +78,25 @@ impl Transaction for OfEntry {
     type Done = Vec<DeadProperty>;
     type Error = NamespaceError;
 
+    const BRIEF: bool = true;
+
     async fn run(&self, session: &mut Session<'_>) -> Result<Vec<DeadProperty>, NamespaceError> {
-        session
-            .fetch(
-                "SELECT namespace, name, xml FROM properties WHERE entry = ?1 ORDER BY namespace, name",
-                &[self.entry.into()],
-                from_row,
-            )
-            .await
+        properties_of(session, self.entry).await
     }
+}
+
+/// The dead properties of an entry, in the order of their names.
+pub(super) async fn properties_of(
+    session: &mut Session<'_>,
+    entry: i64,
+) -> Result<Vec<DeadProperty>, NamespaceError> {
+    session
+        .fetch(
+            "SELECT namespace, name, xml FROM properties WHERE entry = ?1 ORDER BY namespace, name",
+            &[entry.into()],
+            from_row,
+        )
+        .await
 }
 
 struct OfPage {

@@ -3,7 +3,9 @@
 use super::database::session::{Row, Session, Sql};
 use super::database::{Namespace, NamespaceError, Transaction};
 use super::entry::{Entry, ROOT_ID, entry_columns};
+use super::lock::{Lock, Touch, locks_on};
 use super::path::NsPath;
+use super::property::{DeadProperty, properties_of};
 
 /// What a path leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +18,26 @@ pub enum Lookup {
     NoParent,
     /// A component above it is a file.
     NotADirectory,
+}
+
+/// What is looked up beside the entries themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Beside {
+    /// Dead properties.
+    pub dead: bool,
+    /// Locks.
+    pub locks: bool,
+}
+
+/// An entry with what clients keep on it, as far as that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// The entry.
+    pub entry: Entry,
+    /// Its dead properties.
+    pub dead: Vec<DeadProperty>,
+    /// The locks on it, and those on directories above that are deep.
+    pub locks: Vec<Lock>,
 }
 
 /// How far a path leads: the deepest entry that exists on it.
@@ -33,6 +55,11 @@ impl Namespace {
     /// Looks a path up.
     pub async fn lookup(&self, path: &NsPath) -> Result<Lookup, NamespaceError> {
         self.read(LookUp { path: path.clone() }).await
+    }
+
+    /// What a path leads to, with what clients keep on it; `None` when nothing is there.
+    pub async fn describe(&self, path: &NsPath, beside: Beside) -> Result<Option<Described>, NamespaceError> {
+        self.read(Describe { path: path.clone(), beside }).await
     }
 
     /// The path of the file that a replica holds; `None` when no name points to it.
@@ -60,9 +87,36 @@ struct LookUp {
 impl Transaction for LookUp {
     type Done = Lookup;
     type Error = NamespaceError;
+    const BRIEF: bool = true;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Lookup, NamespaceError> {
         Ok(classify(resolve(session, &self.path).await?, &self.path))
+    }
+}
+
+struct Describe {
+    path: NsPath,
+    beside: Beside,
+}
+
+impl Transaction for Describe {
+    type Done = Option<Described>;
+    type Error = NamespaceError;
+    const BRIEF: bool = true;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Option<Described>, NamespaceError> {
+        let Lookup::Found(entry) = classify(resolve(session, &self.path).await?, &self.path) else {
+            return Ok(None);
+        };
+        let dead = match self.beside.dead {
+            true => properties_of(session, entry.id).await?,
+            false => Vec::new(),
+        };
+        let locks = match self.beside.locks {
+            true => locks_on(session, Touch::Entry(&self.path)).await?,
+            false => Vec::new(),
+        };
+        Ok(Some(Described { entry, dead, locks }))
     }
 }
 

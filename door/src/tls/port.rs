@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
+use penstock_service::reminder::Reminder;
 use penstock_trust::{CertificateError as FileError, ServerIdentity};
 use rustls::server::NoClientAuth;
 use rustls::server::danger::ClientCertVerifier;
@@ -31,6 +32,8 @@ pub struct SecurePort {
     handshake_time: Duration,
     handshakes: Semaphore,
     metrics: Metrics,
+    /// Of a certificate that ends soon.
+    reminder: Mutex<Reminder>,
 }
 
 /// What a client's handshake showed of who it is.
@@ -68,6 +71,7 @@ impl SecurePort {
             handshake_time: config.handshake_timeout.0,
             handshakes: Semaphore::new(config.handshakes as usize),
             metrics,
+            reminder: Mutex::new(Reminder::said(Instant::now())),
         })
     }
 
@@ -135,6 +139,7 @@ impl SecurePort {
                     tracing::error!(%error, "the new certificate is not used, the old one stays");
                 }
             }
+            port.remind();
             let Some(authorities) = &port.authorities else { return };
             match authorities.reload(force) {
                 Ok(true) => port.tell_authorities(),
@@ -162,6 +167,16 @@ impl SecurePort {
             "the door's certificate was read"
         );
         if let Some(problem) = self.identity.worry(now) {
+            tracing::warn!(problem, "the door's certificate");
+            // A value is whole after whatever happened.
+            *self.reminder.lock().unwrap_or_else(PoisonError::into_inner) = Reminder::said(Instant::now());
+        }
+    }
+
+    /// Says each day what there is to worry about.
+    fn remind(&self) {
+        let Some(problem) = self.identity.worry(SystemTime::now()) else { return };
+        if self.reminder.lock().unwrap_or_else(PoisonError::into_inner).is_due(Instant::now()) {
             tracing::warn!(problem, "the door's certificate");
         }
     }

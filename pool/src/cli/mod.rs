@@ -4,7 +4,7 @@
 //! * [`reach`]: how a running pool is found; commands speak the same contract with it as doors do.
 //! * [`pool`], [`scrub`], [`replicas`], [`transfers`]: commands to a pool that runs; [`offline`]: to one that does not.
 //! * [`marking`]: a look at the host, with or without a pool.
-//! * [`settings`], [`check`]: the configuration, and whether a pool can run with it here; [`manual`]: completions, man pages.
+//! * [`check`]: whether a pool can run here with its configuration.
 //! * [`show`], [`table`], [`json`]: what is printed: words and columns for people, JSON for programs.
 
 mod check;
@@ -16,7 +16,6 @@ mod pool;
 mod reach;
 mod replicas;
 mod scrub;
-mod settings;
 mod show;
 mod table;
 mod transfers;
@@ -25,6 +24,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::CommandFactory as _;
+use penstock_pool::config::Config;
 
 use self::options::{Command, Index, Marking, Options, Running};
 
@@ -34,7 +34,10 @@ pub fn run(command: Command, options: &Options) -> anyhow::Result<ExitCode> {
         Command::Index(Index::Rebuild { quick }) => return offline::rebuild(options, quick),
         Command::Import(wish) => return offline::import(options, &wish),
         Command::Marking(Marking::Check) => return marking::check(options),
-        Command::Config(wish) => return settings::run(options, &wish),
+        Command::Config(wish) => {
+            wish.run::<Config>(&options.usual_sources(), options.json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Check => return check::run(options),
         Command::Manual(wish) => return wish.run(Options::command()).map(|()| ExitCode::SUCCESS),
         Command::Running(command) => command,

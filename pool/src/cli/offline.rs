@@ -14,7 +14,6 @@ use penstock_pool::store::rebuild::{RebuildDepth, RebuildReport, rebuild as rebu
 use serde_json::json;
 
 use super::options::{Import, Options};
-use super::reach::USUAL_CONFIG;
 use super::show::{self, ProgressLine, bytes, print};
 
 /// The pool's configuration: such work is done where the pool is.
@@ -22,12 +21,11 @@ fn config(options: &Options) -> anyhow::Result<Config> {
     if options.reach.is_given() {
         bail!("this is done to the files of a pool that does not run: give --config FILE alone");
     }
-    let usual = || Some(PathBuf::from(USUAL_CONFIG)).filter(|path| path.exists());
-    let sources = options.sources(options.config.clone().or_else(usual));
+    let sources = options.usual_sources();
     if sources.are_empty() {
         bail!("which pool? Give --config FILE ({USUAL_CONFIG} is not there)");
     }
-    Ok(sources.load()?.config)
+    Ok(sources.load::<Config>()?.config)
 }
 
 /// Makes the index anew from the files.

@@ -7,10 +7,14 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use penstock_door_proto::v1;
 use penstock_pool::checksum::Algorithm;
-use penstock_pool::config::sources::Sources;
+use penstock_pool::config::reference::REFERENCE;
 use penstock_pool::config::units::{ByteSize, Period};
 use penstock_pool::store::import::DEFAULT_SAMPLE_EVERY;
 use penstock_service::manual::Manual;
+use penstock_service::settings::Sources;
+use penstock_service::settings::wish::ConfigWish;
+
+use super::reach::USUAL_CONFIG;
 
 /// Of so many files to be imported whose checksums are known, one is read.
 const USUAL_SAMPLE: NonZeroU64 = NonZeroU64::new(DEFAULT_SAMPLE_EVERY).unwrap();
@@ -46,7 +50,14 @@ impl Options {
     /// What the file, the environment and the command line say.
     #[must_use]
     pub fn sources(&self, file: Option<PathBuf>) -> Sources {
-        Sources::of_process(file, self.set.clone())
+        Sources::of_process(&REFERENCE, file, self.set.clone())
+    }
+
+    /// The same for commands, with the file that the service has where none is named.
+    #[must_use]
+    pub fn usual_sources(&self) -> Sources {
+        let usual = || Some(PathBuf::from(USUAL_CONFIG)).filter(|path| path.exists());
+        self.sources(self.config.clone().or_else(usual))
     }
 }
 
@@ -112,17 +123,6 @@ pub enum Command {
     Check,
     #[command(flatten)]
     Manual(Manual),
-}
-
-/// What of the configuration to print.
-#[derive(Debug, Args)]
-pub struct ConfigWish {
-    /// The reference: every key with its unit, default and reason, commented out.
-    #[arg(long)]
-    pub default: bool,
-    /// The reference as docs/configuration.md has it.
-    #[arg(long, hide = true, conflicts_with = "default")]
-    pub markdown: bool,
 }
 
 /// What to do with a pool that runs.

@@ -71,12 +71,11 @@ fn target(options: &Options) -> anyhow::Result<Target> {
         let tls = Tls { ca: ca.clone(), cert: cert.clone(), key: key.clone(), domain: None };
         return Ok(Target { url, tls: Some(tls) });
     }
-    let usual = || Some(PathBuf::from(USUAL_CONFIG)).filter(|path| path.exists());
-    let sources = options.sources(options.config.clone().or_else(usual));
+    let sources = options.usual_sources();
     if sources.are_empty() {
         bail!("which pool? Give --config FILE, --socket PATH or --address URL ({USUAL_CONFIG} is not there)");
     }
-    of_config(&sources.load()?.config, options)
+    of_config(&sources.load::<Config>()?.config, options)
 }
 
 /// As the pool's own configuration has it. Where that asks for certificates, the pool's own is shown: the authority that

@@ -6,6 +6,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use penstock_door_proto::v1;
+use penstock_service::settings::Wrong;
 use penstock_service::{LogFilter, trace};
 use serde::Deserialize;
 
@@ -211,15 +212,8 @@ impl<'de> Deserialize<'de> for ChecksumName {
     }
 }
 
-/// A key whose value makes no sense.
-#[derive(Debug)]
-pub(in crate::config) struct Wrong {
-    pub(super) key: String,
-    pub(super) problem: String,
-}
-
 pub(super) fn wrong<T>(key: impl Into<String>, problem: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong { key: key.into(), problem: problem.into() })
+    Err(Wrong::new(key, problem))
 }
 
 impl File {

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use penstock_service::settings::Wrong;
 use serde::Deserialize;
 use serde::de::Error as _;
 
-use super::file::{Wrong, wrong};
+use super::file::wrong;
 use super::units::Period;
 use crate::marking::policy::{Override, Policy, Subnet};
 use crate::marking::settings::{Collector, Ports, Settings};
@@ -91,9 +92,7 @@ pub struct MarkingTable(pub Settings);
 impl<'de> Deserialize<'de> for MarkingTable {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let settings = MarkingKeys::deserialize(deserializer)?.validate();
-        settings
-            .map(MarkingTable)
-            .map_err(|Wrong { key, problem }| D::Error::custom(format!("{key}: {problem}")))
+        settings.map(MarkingTable).map_err(D::Error::custom)
     }
 }
 

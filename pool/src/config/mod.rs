@@ -1,15 +1,13 @@
 //! The pool's configuration: one TOML file, read and validated whole before any port is bound.
 //!
-//! [`file`] is what may stand in the file, key by key; [`Config`] is what the pool works with; [`error`] says what is
-//! wrong and where; [`units`] reads sizes and times. [`reference`] is every key in words, [`sources`] the file with what
-//! the environment and the command line say instead.
+//! [`file`] is what may stand in the file, key by key; [`Config`] is what the pool works with; [`units`] reads sizes and
+//! times. [`reference`] is every key in words. The file, the environment and the command line are put together by
+//! [`penstock_service::settings`].
 #![forbid(unsafe_code)]
 
-pub mod error;
 pub mod file;
 mod marking;
 pub mod reference;
-pub mod sources;
 mod tpc;
 pub mod units;
 
@@ -20,11 +18,13 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use penstock_service::reference::Reference;
+use penstock_service::settings::{Configuration, Wrong};
 use penstock_service::{LogFilter, trace};
 
 pub use penstock_service::records::RecordTarget;
+pub use penstock_service::settings::ConfigError;
 
-pub use self::error::ConfigError;
 pub use self::marking::MarkingTable;
 use self::units::ByteSize;
 use crate::checksum::AlgorithmSet;
@@ -273,21 +273,17 @@ impl Config {
 
     /// Validates the text of a file; `path` is for the error.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let file: file::File =
-            toml::from_str(text).map_err(|error| ConfigError::parse(path, text, &error))?;
-        file.validate().map_err(|wrong| ConfigError::at(path, text, &wrong.key, wrong.problem))
+        Configuration::parse(text, path)
     }
 }
 
-/// Reads keys from the text of a TOML file; an error names file, line and key. For the pool's file and those of
-/// programs that embed a pool.
-pub fn parse_toml<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, ConfigError> {
-    toml::from_str(text).map_err(|error| ConfigError::parse(path, text, &error))
-}
+impl Configuration for Config {
+    type File = file::File;
+    const REFERENCE: Reference = reference::REFERENCE;
 
-/// Reads such a file.
-pub fn read_text(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))
+    fn validate(file: file::File) -> Result<Self, Wrong> {
+        file.validate()
+    }
 }
 
 /// What `--check` prints: the configuration as the pool understands it.

@@ -3,7 +3,7 @@
 //! The one source of `penstock-pool config --default`, of docs/configuration.md, and of what may be set in the environment
 //! and by --set. Tests hold it against the keys that [`super::file`] takes and the defaults that it gives.
 
-mod keys;
+pub mod keys;
 mod page;
 
 pub use keys::KEYS;
@@ -17,16 +17,10 @@ pub const REFERENCE: Reference = Reference {
     keys: KEYS,
     lists: &["queues", "marking.override"],
     named: &[("doors", "door1 = \"https://door1.example.org:2880\"")],
-    environment_prefix: Some(ENVIRONMENT_PREFIX),
+    environment_prefix: ENVIRONMENT_PREFIX,
     file_preface: page::FILE_PREFACE,
     page_preface: page::PAGE_PREFACE,
 };
-
-/// The keys that can be set from outside the file, by their names and those in the environment.
-pub fn settable() -> impl Iterator<Item = (&'static Key, String)> {
-    let settable = KEYS.iter().filter(|key| REFERENCE.can_be_set(key));
-    settable.filter_map(|key| Some((key, REFERENCE.environment_name(key)?)))
-}
 
 #[cfg(test)]
 mod tests {
@@ -46,7 +40,7 @@ mod tests {
 
     #[test]
     fn the_reference_has_every_key_of_the_file_and_no_other() {
-        let tables: BTreeSet<&str> = KEYS.iter().map(Key::table).collect();
+        let tables: BTreeSet<&str> = REFERENCE.keys().map(Key::table).collect();
         let mut keys = BTreeSet::new();
         for table in &tables {
             let header = match *table {
@@ -66,14 +60,14 @@ mod tests {
         for table in tables.iter().filter(|table| !REFERENCE.lists.contains(*table)) {
             keys.remove(*table);
         }
-        let documented: BTreeSet<String> = KEYS.iter().map(|key| key.name.to_owned()).collect();
+        let documented: BTreeSet<String> = REFERENCE.keys().map(|key| key.name.to_owned()).collect();
         assert_eq!(keys, documented, "on the left what the file takes, on the right the reference");
     }
 
     #[test]
     fn every_default_is_what_the_daemon_does_without_the_key() {
         let plain = Config::parse(LEAST, Path::new("pool.toml")).unwrap();
-        for key in KEYS.iter().filter(|key| key.default == Default::Value && key.name != "data.listen") {
+        for key in REFERENCE.keys().filter(|key| key.default == Default::Value && key.name != "data.listen") {
             let text = match key.table() {
                 // A queue's keys need their queue.
                 table if REFERENCE.lists.contains(&table) => continue,
@@ -88,14 +82,14 @@ mod tests {
 
     #[test]
     fn names_in_the_environment_are_unique() {
-        let names: BTreeSet<String> = settable().map(|(_, name)| name).collect();
-        assert_eq!(names.len(), settable().count());
+        let names: BTreeSet<String> = REFERENCE.settable().map(|(_, name)| name).collect();
+        assert_eq!(names.len(), REFERENCE.settable().count());
         assert!(names.contains("PENSTOCK_POOL_DATA_TLS_LISTEN"));
     }
 
     #[test]
     fn every_key_says_what_it_does_and_why() {
-        for key in KEYS {
+        for key in REFERENCE.keys() {
             assert!(key.what.ends_with('.') && key.why.ends_with('.'), "{}", key.name);
         }
     }

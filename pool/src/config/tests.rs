@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use penstock_service::settings::Sources;
+
 use super::*;
 
 const GOOD: &str = "name = \"pool01\"\nroot = \"/srv/penstock\"\n[data]\nlisten = \"127.0.0.1:2881\"\n";
@@ -305,7 +307,22 @@ fn scrubbing_is_switched_off_by_a_rate_of_nothing() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let sources = sources::Sources { file: Some("/nonexistent/pool.toml".into()), ..Default::default() };
-    let error = sources.load().unwrap_err().to_string();
+    let sources = Sources { file: Some("/nonexistent/pool.toml".into()), ..Default::default() };
+    let error = sources.load::<Config>().unwrap_err().to_string();
     assert!(error.starts_with("/nonexistent/pool.toml: cannot be read: "), "{error}");
+}
+
+#[test]
+fn every_kind_of_key_can_be_set_from_outside() {
+    let environment = [
+        ("PENSTOCK_POOL_CHECKSUMS", "[\"md5\"]"),
+        ("PENSTOCK_POOL_QUEUES", "[{ name = \"default\", max_running = 7 }]"),
+        ("PENSTOCK_POOL_TIMEOUTS_IDLE", "2 min"),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let flags = ["name=2024", "root=/r", "data.listen=127.0.0.1:1", "doors.door1=https://door1:2880"];
+    let sources = Sources { file: None, environment, flags: flags.map(str::to_owned).to_vec() };
+    let config = sources.load::<Config>().unwrap().config;
+    assert_eq!((config.name.as_str(), config.checksums.len(), config.queues[0].max_running), ("2024", 1, 7));
+    assert_eq!((config.timeouts.idle.as_secs(), config.doors["door1"].as_str()), (120, "https://door1:2880"));
 }

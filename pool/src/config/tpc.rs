@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use penstock_service::settings::Wrong;
 use serde::Deserialize;
 use serde::de::Error as _;
 
-use super::file::{Wrong, wrong};
+use super::file::wrong;
 use super::units::{ByteSize, Period};
 use crate::remote::{Ports, Settings};
 use crate::tls::server::ServerFiles;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use penstock_door_proto::v1::pool_server::PoolServer;
+use penstock_service::reminder::Reminder;
 use penstock_service::trace::Tracer;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -477,7 +478,15 @@ async fn reload_now_and_then(
     marking: Arc<Marking>,
 ) {
     let mut told = Validity::Good;
+    // What holds at the start was said when the certificate was read.
+    let mut reminder = Reminder::said(Instant::now().into_std());
     loop {
+        let worry = data_port.tls().and_then(|tls| tls.worry(SystemTime::now()));
+        if let Some(problem) = worry
+            && reminder.is_due(Instant::now().into_std())
+        {
+            tracing::warn!(problem, "the data port's certificate");
+        }
         if let Some(tls) = &for_doors {
             // Once for each state, as there may be nobody who looks at the log every day.
             let validity = tls.validity(SystemTime::now());

@@ -45,7 +45,7 @@ pub(super) struct Pass {
 pub(super) enum Stage {
     /// Replicas without checksums of their blocks: reads of them cannot be verified until they have some.
     WithoutBlocks,
-    /// All that this pass has not verified yet.
+    /// All that were there when the pass began and that it has not verified yet.
     All,
     /// Once more those that transfers used when it was their turn.
     Deferred,

@@ -182,6 +182,22 @@ fn block_checksums(data: &[u8]) -> Vec<u32> {
 }
 
 #[test]
+fn what_comes_after_a_pass_has_begun_is_for_the_next_one() {
+    let mut scene = Scene::new();
+    let old = scene.store("a", b"old");
+    scene.start();
+    scene.clock.advance(Duration::from_secs(1));
+    let new = scene.store("b", b"new");
+    let status = scene.finish_pass();
+    assert_eq!((status.replicas_verified, status.done), (1, 1.0));
+    assert!(scene.stat(&old).attributes.verified_at.is_some());
+    assert!(scene.stat(&new).attributes.verified_at.is_none());
+    scene.clock.advance(Duration::from_secs(1));
+    scene.start();
+    assert_eq!(scene.finish_pass().replicas_verified, 2);
+}
+
+#[test]
 fn a_pass_verifies_every_replica_and_says_when() {
     let mut scene = Scene::new();
     let ids = [

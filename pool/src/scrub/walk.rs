@@ -200,10 +200,14 @@ impl Walk {
             Stage::All => {
                 let page = self.store.list(after.as_ref(), PAGE)?;
                 let started = self.pass_started();
+                let now = Timestamp::try_from(self.shared.clock.now().wall()).unwrap_or(started);
                 let mut passed_by = 0;
                 for stat in page.replicas {
                     let verified = stat.attributes.verified_at.is_some_and(|at| at >= started);
-                    let wanted = is_for_us(stat.attributes.state);
+                    // What has come since is for the next pass: otherwise each small upload on a new pool would be
+                    // read back, and marked as read, at once.
+                    let new = stat.attributes.created_at > started && stat.attributes.created_at <= now;
+                    let wanted = is_for_us(stat.attributes.state) && !new;
                     // Verified ones were counted when they were.
                     passed_by += u64::from(!wanted && !verified);
                     if wanted && !verified {

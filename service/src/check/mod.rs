@@ -11,7 +11,11 @@ pub mod ipv6;
 pub mod names;
 pub mod ports;
 
+use std::process::ExitCode;
+
 use serde_json::json;
+
+use crate::settings::{Configuration, Sources};
 
 /// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +68,29 @@ impl Finding {
     pub fn failed(what: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { what, level: Level::Failed, found: found.into(), remedy: remedy.into() }
     }
+}
+
+/// The command `check` of a daemon: its configuration, then what `look` finds, which gives the daemon's name, too. The exit
+/// code tells whether anything does not work.
+pub fn run<C: Configuration>(
+    sources: &Sources,
+    json: bool,
+    look: impl FnOnce(&C) -> anyhow::Result<(String, Vec<Finding>)>,
+) -> anyhow::Result<ExitCode> {
+    const WHAT: &str = "configuration";
+    let findings = match sources.load::<C>() {
+        Err(error) => {
+            vec![Finding::failed(WHAT, error.to_string(), "correct it; nothing else was looked at")]
+        }
+        Ok(effective) => {
+            let (who, mut findings) = look(&effective.config)?;
+            findings.insert(0, Finding::ok(WHAT, format!("{}: {who}", sources.file_name())));
+            findings
+        }
+    };
+    let text = if json { lines(&findings) } else { table(&findings) };
+    crate::manual::print(text.as_bytes())?;
+    Ok(if any_failed(&findings) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Whether anything does not work.

@@ -8,14 +8,14 @@ mod page;
 /// Everything that can be configured of a daemon.
 #[derive(Debug, Clone, Copy)]
 pub struct Reference {
-    /// Every key, those of a table one behind the other, in the order in which a reader wants to know of them.
-    pub keys: &'static [Key],
+    /// Every key, in parts; those of a table one behind the other, in the order in which a reader wants to know of them.
+    pub keys: &'static [&'static [Key]],
     /// Tables of which there can be several, as in `[[queues]]`.
     pub lists: &'static [&'static str],
     /// Tables whose keys are names of the admin's own, each with an example of a line.
     pub named: &'static [(&'static str, &'static str)],
-    /// Before the name of a key in the environment; `None` where nothing is taken from there.
-    pub environment_prefix: Option<&'static str>,
+    /// Before the name of a key in the environment.
+    pub environment_prefix: &'static str,
     /// What stands before the keys in a file: comments.
     pub file_preface: &'static str,
     /// What stands before the tables of the page.
@@ -131,17 +131,34 @@ impl Key {
 }
 
 impl Reference {
+    /// All keys.
+    pub fn keys(&self) -> impl Iterator<Item = &'static Key> + use<> {
+        self.keys.iter().copied().flatten()
+    }
+
+    /// The keys that can be set from outside the file, with their names in the environment.
+    pub fn settable(&self) -> impl Iterator<Item = (&'static Key, String)> {
+        self.keys().filter(|key| self.can_be_set(key)).map(|key| (key, self.environment_name(key)))
+    }
+
     /// A key by its name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&'static Key> {
-        self.keys.iter().find(|key| key.name == name)
+        self.keys().find(|key| key.name == name)
+    }
+
+    /// Whether a key is one of the admin's own, in a table for such.
+    #[must_use]
+    pub fn is_named(&self, key: &str) -> bool {
+        let own = |table: &str| key.strip_prefix(table).and_then(|rest| rest.strip_prefix('.'));
+        self.named.iter().any(|(table, _)| own(table).is_some_and(|name| !name.is_empty()))
     }
 
     /// The tables that have keys, in the order of their first; the top is "".
     #[must_use]
     pub fn tables(&self) -> Vec<&'static str> {
         let mut tables: Vec<&str> = Vec::new();
-        for key in self.keys {
+        for key in self.keys() {
             if !tables.contains(&key.table()) {
                 tables.push(key.table());
             }
@@ -173,11 +190,10 @@ impl Reference {
         !self.is_in_list(key.table())
     }
 
-    /// A key's name in the environment; `None` where nothing is taken from there.
+    /// A key's name in the environment.
     #[must_use]
-    pub fn environment_name(&self, key: &Key) -> Option<String> {
-        let name = key.name.replace('.', "_").to_ascii_uppercase();
-        self.environment_prefix.map(|prefix| format!("{prefix}{name}"))
+    pub fn environment_name(&self, key: &Key) -> String {
+        format!("{}{}", self.environment_prefix, key.name.replace('.', "_").to_ascii_uppercase())
     }
 }
 
@@ -196,7 +212,17 @@ mod tests {
     #[test]
     fn a_key_has_a_name_in_the_environment() {
         let key = EXAMPLE.find("limits.count").unwrap();
-        assert_eq!(EXAMPLE.environment_name(key).as_deref(), Some("EXAMPLE_LIMITS_COUNT"));
+        assert_eq!(EXAMPLE.environment_name(key), "EXAMPLE_LIMITS_COUNT");
         assert_eq!((key.table(), key.own_name()), ("limits", "count"));
+        let names: Vec<String> = EXAMPLE.settable().map(|(_, name)| name).collect();
+        assert!(
+            names.contains(&"EXAMPLE_POOLS".to_owned()) && !names.contains(&"EXAMPLE_POOLS_NAME".to_owned())
+        );
+    }
+
+    #[test]
+    fn names_of_the_admins_own_are_keys_of_their_table() {
+        assert!(EXAMPLE.is_named("doors.door1") && EXAMPLE.is_named("doors.door.b"));
+        assert!(!EXAMPLE.is_named("doors.") && !EXAMPLE.is_named("doors") && !EXAMPLE.is_named("doorstep.x"));
     }
 }

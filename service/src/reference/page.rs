@@ -11,7 +11,7 @@ impl Reference {
     pub fn commented(&self) -> String {
         let mut text = self.file_preface.to_owned();
         let mut table = "";
-        for key in self.keys {
+        for key in self.keys() {
             // Where the table of that name stands, its keys say all.
             if self.lists.contains(&key.name) || self.named.iter().any(|(name, _)| *name == key.name) {
                 continue;
@@ -42,8 +42,7 @@ impl Reference {
 
     /// Whether a table cannot stand without some of its keys.
     fn asks_for_something(&self, table: &str) -> bool {
-        !table.is_empty()
-            && self.keys.iter().any(|key| key.table() == table && key.default == Default::Required)
+        !table.is_empty() && self.keys().any(|key| key.table() == table && key.default == Default::Required)
     }
 
     /// The page of the documentation.
@@ -58,7 +57,7 @@ impl Reference {
             page.push_str(&format!(
                 "\n## {title}\n\n| key | form | default | what it does, and why so |\n| --- | --- | --- | --- |\n"
             ));
-            for key in self.keys.iter().filter(|key| key.table() == table) {
+            for key in self.keys().filter(|key| key.table() == table) {
                 let default = match key.default {
                     Default::Value => format!("`{}`", key.example),
                     Default::Otherwise(words) => words.to_owned(),
@@ -104,7 +103,7 @@ pub(super) mod tests {
     use super::*;
 
     pub(in crate::reference) const EXAMPLE: Reference = Reference {
-        keys: &[
+        keys: &[&[
             Key::new("name", Text, Default::Required, "\"a\"", "Its name.", "It has one."),
             Key::new("pools", Table, Default::Required, "[]", "Pools.", "For files."),
             Key::new("limits.count", Count, Default::Value, "3", "How many.", "Three is company|a crowd."),
@@ -112,10 +111,10 @@ pub(super) mod tests {
             Key::new("pools.tls.ca", Path, Default::Otherwise("none"), "\"/ca\"", "Trust.", "Why not."),
             Key::new("tls.key", Path, Default::Required, "\"/key\"", "The key.", "It needs one."),
             Key::new("doors", Table, Default::Value, "{}", "Doors.", "They come."),
-        ],
+        ]],
         lists: &["pools"],
         named: &[("doors", "door1 = \"url\"")],
-        environment_prefix: Some("EXAMPLE_"),
+        environment_prefix: "EXAMPLE_",
         file_preface: "# All.\n",
         page_preface: "# Page\n",
     };

@@ -10,6 +10,25 @@ pub mod context;
 pub mod export;
 pub mod span;
 
+use crate::reference::Default::Otherwise;
+use crate::reference::{Form, Key};
+
 pub use context::TraceContext;
 pub use export::{Settings, Tracer};
 pub use span::{Kind, Span};
+
+/// `tracing.endpoint` in words, as every daemon has it.
+pub const ENDPOINT_KEY: Key = Key::new(
+    "tracing.endpoint",
+    Form::Text,
+    Otherwise("no traces"),
+    "\"http://collector.example.org:4318\"",
+    "An OpenTelemetry collector (OTLP over HTTP).",
+    "Set it at door and pool, and a transfer is one trace.",
+);
+
+/// `tracing.sample` in words; what it does depends on who decides.
+#[must_use]
+pub const fn sample_key(what: &'static str, why: &'static str) -> Key {
+    Key::new("tracing.sample", Form::Count, Otherwise("1.0"), "1.0", what, why)
+}

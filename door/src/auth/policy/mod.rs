@@ -8,7 +8,9 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use penstock_service::settings::{ConfigError, parse_toml};
 
 pub mod pattern;
 pub mod rule;
@@ -23,29 +25,6 @@ use super::rights::Reach;
 const MAX_FILE_BYTES: u64 = 4 << 20;
 /// Rules of a file.
 const MAX_RULES: usize = 10_000;
-
-/// Why a policy cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum PolicyError {
-    /// The file cannot be read.
-    #[error("cannot read the policy {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Something in it is wrong.
-    #[error("{path}:{line}: {text}")]
-    Wrong {
-        /// The file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// What, and what to do.
-        text: String,
-    },
-}
 
 /// All rules.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -62,8 +41,8 @@ struct File {
 
 impl Policy {
     /// Reads a file.
-    pub fn load(path: &Path) -> Result<Self, PolicyError> {
-        let failed = |source| PolicyError::Read { path: path.to_owned(), source };
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let failed = |error| ConfigError::unreadable(path, &error);
         if fs::metadata(path).map_err(failed)?.len() > MAX_FILE_BYTES {
             return Err(failed(io::Error::other("it is larger than 4 MiB")));
         }
@@ -71,16 +50,9 @@ impl Policy {
     }
 
     /// Reads a text; `path` is for the errors.
-    pub fn parse(text: &str, path: &Path) -> Result<Self, PolicyError> {
-        let wrong = |at: usize, what: String| PolicyError::Wrong {
-            path: path.to_owned(),
-            line: text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1,
-            text: what,
-        };
-        let file: File = toml::from_str(text).map_err(|error| {
-            let message = error.message().lines().map(str::trim).collect::<Vec<_>>().join("; ");
-            wrong(error.span().map_or(0, |span| span.start), message)
-        })?;
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let wrong = |at: usize, what: String| ConfigError::at_offset(path, text, at, what);
+        let file: File = parse_toml(text, path)?;
         if file.rules.len() > MAX_RULES {
             return Err(wrong(0, format!("there are more than {MAX_RULES} rules: use groups")));
         }

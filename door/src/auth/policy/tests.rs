@@ -41,7 +41,7 @@ prefix = "/staff"
 rights = ["read"]
 "#;
 
-fn parse(text: &str) -> Result<Policy, PolicyError> {
+fn parse(text: &str) -> Result<Policy, ConfigError> {
     Policy::parse(text, Path::new("policy.toml"))
 }
 

@@ -1,22 +1,20 @@
-//! The namespace, the keys, certificates with their dates, and what says who clients are.
+//! Certificates with their dates, and what says who clients are.
 
-use std::fs;
 use std::path::Path;
 
 use penstock_door::auth::certificate::Authorities;
-use penstock_door::auth::keys::KeyRing;
 use penstock_door::auth::password::file::Users;
 use penstock_door::auth::policy::Policy;
-use penstock_door::config::{Authentication, NamespacePlace, TlsConfig};
+use penstock_door::config::{Authentication, TlsConfig};
 use penstock_door::{Config, PoolAccess};
 use penstock_service::check::Finding;
-use penstock_service::check::files::{self, private, writable};
+use penstock_service::check::files::{self, private};
 use penstock_trust::ServerIdentity;
 use penstock_trust::certificate::ends_at;
 
 /// Looks at them.
 pub fn look(config: &Config) -> Vec<Finding> {
-    let mut findings = vec![namespace(config), keys(&config.macaroon_keys)];
+    let mut findings = Vec::new();
     if let Some(tls) = &config.tls {
         findings.extend(https(tls));
     }
@@ -40,61 +38,6 @@ pub fn look(config: &Config) -> Vec<Finding> {
 
 fn dated(what: &'static str, path: &Path) -> Finding {
     files::dated(what, path, ends_at(path).map_err(|error| error.to_string()))
-}
-
-fn namespace(config: &Config) -> Finding {
-    const WHAT: &str = "namespace";
-    match (&config.namespace, &config.namespace_password_file) {
-        (NamespacePlace::Sqlite(path), _) => sqlite(WHAT, path),
-        (NamespacePlace::Postgres(url), Some(file)) => match fs::read(file) {
-            Ok(_) => Finding::ok(WHAT, format!("{url}, password in {}", file.display())),
-            Err(error) => {
-                let found = format!("{}: {error}", file.display());
-                Finding::failed(
-                    WHAT,
-                    found,
-                    "correct namespace_password_file, or let the daemon's user read it",
-                )
-            }
-        },
-        (NamespacePlace::Postgres(url), None) => Finding::ok(WHAT, url.to_string()),
-    }
-}
-
-fn sqlite(what: &'static str, path: &Path) -> Finding {
-    let directory = match path.parent() {
-        Some(directory) if directory != Path::new("") => directory,
-        _ => Path::new("."),
-    };
-    // SQLite makes files of its own beside the database.
-    for place in [directory, path] {
-        match writable(place) {
-            Ok(()) => {}
-            Err(_) if place == path && !path.exists() => {
-                return Finding::ok(
-                    what,
-                    format!("{}: not there yet, the first start makes it", path.display()),
-                );
-            }
-            Err(error) => {
-                return Finding::failed(
-                    what,
-                    format!("{} cannot be written: {error}", place.display()),
-                    "let the daemon's user write there (StateDirectory= of its unit), or run this as that user",
-                );
-            }
-        }
-    }
-    let size = fs::metadata(path).map_or(0, |metadata| metadata.len());
-    Finding::ok(what, format!("{}: {} KiB", path.display(), size.div_ceil(1024)))
-}
-
-fn keys(path: &Path) -> Finding {
-    const WHAT: &str = "macaroon keys";
-    match KeyRing::load(path) {
-        Ok(_) => Finding::ok(WHAT, format!("{}: good", path.display())),
-        Err(error) => Finding::failed(WHAT, error.to_string(), "as it says; tokens are signed with them"),
-    }
 }
 
 fn https(tls: &TlsConfig) -> Vec<Finding> {
@@ -164,23 +107,6 @@ mod tests {
     use penstock_service::check::Level;
 
     use super::*;
-
-    #[test]
-    fn a_namespace_needs_a_directory_that_can_be_written() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("names.db");
-        let early = sqlite("namespace", &path);
-        assert!(early.level == Level::Ok && early.found.contains("first start"), "{early:?}");
-        fs::write(&path, "x").unwrap();
-        assert!(sqlite("namespace", &path).found.ends_with("names.db: 1 KiB"));
-        assert_eq!(sqlite("namespace", Path::new("/nonexistent/names.db")).level, Level::Failed);
-    }
-
-    #[test]
-    fn keys_that_are_missing_say_how_to_make_them() {
-        let finding = keys(Path::new("/nonexistent/keys"));
-        assert!(finding.level == Level::Failed && finding.found.contains("--init-token"), "{finding:?}");
-    }
 
     #[test]
     fn what_says_who_clients_are_is_looked_at_when_it_is_asked_for() {

@@ -1,39 +1,33 @@
 //! `check`: whether a door can run here with this configuration. Nothing is bound, and nothing is left behind.
 //!
-//! * [`files`]: the namespace, the macaroon keys, certificates towards pools.
+//! * [`namespace`]: the file, or the database.
+//! * [`secrets`]: macaroon keys, keytab, secrets towards issuers. [`files`]: certificates, and what says who clients are.
 //! * [`network`]: names, ports, IPv6.
 //! * [`pools`]: whether they answer, and how they are.
 
 mod files;
+mod namespace;
 mod network;
 mod pools;
+mod secrets;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use penstock_door::Config;
 use penstock_service::check::{self, Finding, clock, descriptors};
+use penstock_service::settings::Sources;
 
 /// Beside connections: listeners, the namespace, pools, logs.
 const SPARE_DESCRIPTORS: u64 = 256;
 
 /// Looks at everything.
-pub fn run(path: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let findings = match Config::load(path) {
-        Err(error) => {
-            let remedy = "correct it; nothing else was looked at";
-            vec![Finding::failed("configuration", error.to_string(), remedy)]
-        }
-        Ok(config) => look(path, &config)?,
-    };
-    let text = if json { check::lines(&findings) } else { check::table(&findings) };
-    penstock_service::manual::print(text.as_bytes())?;
-    Ok(if check::any_failed(&findings) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+pub fn run(sources: &Sources, json: bool) -> anyhow::Result<ExitCode> {
+    check::run(sources, json, |config| Ok((format!("door {}", config.name), look(config)?)))
 }
 
-fn look(path: &Path, config: &Config) -> anyhow::Result<Vec<Finding>> {
-    let place = format!("{}: door {}", path.display(), config.name);
-    let mut findings = vec![Finding::ok("configuration", place)];
+fn look(config: &Config) -> anyhow::Result<Vec<Finding>> {
+    let mut findings = namespace::look(config)?;
+    findings.extend(secrets::look(config));
     findings.extend(files::look(config));
     findings.extend(network::look(config));
     findings.extend(pools::look(config)?);

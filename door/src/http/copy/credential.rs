@@ -12,7 +12,9 @@ use proto::credential::Kind;
 use super::super::answer::{Answer, Refusal, full};
 use super::super::exchange::Exchange;
 use super::headers::single;
+use crate::audit::{DelegationStep, Happening, Who};
 use crate::auth::shown::{self, Shown};
+use crate::delegation::Usable;
 use crate::delegation::exchange::issuer_of;
 use crate::transfers::copy::renewal::{self, Renewal};
 
@@ -107,7 +109,11 @@ fn delegated(exchange: &Exchange) -> Result<Found, Refusal> {
         Some(Ok(identity)) => identity.distinguished_name.as_deref(),
     };
     let name = name.ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, needs_certificate))?;
-    if let Some(pem) = service.delegations.usable(name, Timestamp::now()) {
+    if let Some(Usable { id, pem }) = service.delegations.usable(name, Timestamp::now()) {
+        let who = Who::of_certificate(exchange.connection.peer().ip(), name);
+        let path = Some(exchange.path.to_string());
+        let (step, delegation) = (DelegationStep::Used, id.to_string());
+        service.audit.tell(who, Happening::Delegation { step, delegation, path });
         let kind = Kind::X509ProxyPem(pem.expose().to_vec());
         return Ok(Found::Credential(proto::Credential { kind: Some(kind) }, None));
     }

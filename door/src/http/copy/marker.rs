@@ -76,7 +76,7 @@ fn seconds_between(start: Timestamp, end: Timestamp) -> i64 {
 /// The addresses of both ends. Several connections of a copy lead to one server mostly, so that the first one's are
 /// those of the stripe. Clients read the first only: those that carried bytes go before those that led there (a door
 /// that redirects).
-fn connections(text: &mut String, direction: Direction, connections: &[proto::Connection]) {
+fn connections(text: &mut String, direction: Option<Direction>, connections: &[proto::Connection]) {
     let mut connections: Vec<_> = connections.iter().collect();
     connections.sort_by_key(|connection| connection.bytes_received == 0 && connection.bytes_sent == 0);
     let mut known = BTreeSet::new();
@@ -96,8 +96,9 @@ fn connections(text: &mut String, direction: Direction, connections: &[proto::Co
     }
     let Some(first) = connections.first() else { return };
     let (source, destination) = match direction {
-        Direction::Pull => (&first.remote, &first.local),
-        Direction::Push => (&first.local, &first.remote),
+        Some(Direction::Pull) => (&first.remote, &first.local),
+        Some(Direction::Push) => (&first.local, &first.remote),
+        None => return,
     };
     if let Some(source) = address(source.as_ref()) {
         field(text, "Stripe Source", source);
@@ -174,7 +175,7 @@ mod tests {
 
     fn moving(started_at: Timestamp, last_moved_at: Timestamp, bytes_moved: u64) -> CopyStatus {
         let figures = Figures { last_moved_at, bytes_moved, ..Figures::from(started_at) };
-        CopyStatus { figures: Some(figures), ..CopyStatus::new(Direction::Pull, started_at) }
+        CopyStatus { figures: Some(figures), ..CopyStatus::new(Some(Direction::Pull), started_at) }
     }
 
     fn to(address: &str, port: u32) -> proto::Connection {
@@ -185,7 +186,7 @@ mod tests {
     #[test]
     fn the_guides_example_is_reproduced_with_the_end_lines_that_parsers_want() {
         let accepted = at(1_569_404_602, 100);
-        let preparing = CopyStatus::new(Direction::Pull, accepted);
+        let preparing = CopyStatus::new(Some(Direction::Pull), accepted);
         let running = moving(at(1_569_404_602, 900), at(1_569_404_607, 0), 531_501_280);
         let stream =
             marker(&preparing, accepted) + &marker(&running, at(1_569_404_607, 100)) + &last_line(&Ok(()));
@@ -218,10 +219,10 @@ mod tests {
             connections(&mut text, direction, std::slice::from_ref(&connection));
             text
         };
-        assert!(lines(Direction::Pull).ends_with(
+        assert!(lines(Some(Direction::Pull)).ends_with(
             "    Stripe Source: tcp:[2001:db8::1]:2345\n    Stripe Destination: tcp:192.0.2.9:5\n"
         ));
-        assert!(lines(Direction::Push).ends_with(
+        assert!(lines(Some(Direction::Push)).ends_with(
             "    Stripe Source: tcp:192.0.2.9:5\n    Stripe Destination: tcp:[2001:db8::1]:2345\n"
         ));
     }
@@ -231,7 +232,7 @@ mod tests {
         let door = to("192.0.2.1", 80);
         let pool = proto::Connection { bytes_received: 1, ..to("192.0.2.2", 2881) };
         let mut text = String::new();
-        connections(&mut text, Direction::Pull, &[door, pool]);
+        connections(&mut text, Some(Direction::Pull), &[door, pool]);
         assert_eq!(
             text,
             "    RemoteConnections: tcp:192.0.2.2:2881,tcp:192.0.2.1:80\n    Stripe Source: tcp:192.0.2.2:2881\n"
@@ -262,7 +263,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_of_others_breaks_the_form(text in any::<String>(), long in "\\PC{0,3000}", bytes: u64) {
-            let mut status = CopyStatus::new(Direction::Push, at(1, 0));
+            let mut status = CopyStatus::new(Some(Direction::Push), at(1, 0));
             status.preparation = text.clone() + &long;
             let preparing = marker(&status, at(2, 0));
             let mut running = moving(at(5, 0), at(4, 0), bytes);

@@ -5,6 +5,7 @@
 //!
 //! Who asks is whoever made the connection, by certificate: a token or password beside it says nothing here.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,7 +19,8 @@ use super::answer::{self, Answer, Refusal};
 use super::exchange::Exchange;
 use super::request_body;
 use super::service::Service;
-use crate::delegation::{DelegationError, DelegationId};
+use crate::audit::{DelegationStep, Happening, Who};
+use crate::delegation::{Accepted, DelegationError, DelegationId};
 
 pub mod soap;
 
@@ -26,6 +28,8 @@ use soap::{Call, Dialect, SoapError};
 
 /// Whose delegations are asked for.
 struct Asker {
+    /// From where.
+    client: IpAddr,
     /// The distinguished name.
     name: String,
     /// What the client has shown by TLS.
@@ -108,6 +112,7 @@ fn asker(exchange: &Exchange) -> Result<Asker, Refusal> {
         Some(Err(error)) => Err(unauthenticated(error.to_string())),
         Some(Ok(identity)) => match &identity.distinguished_name {
             Some(name) => Ok(Asker {
+                client: exchange.connection.peer().ip(),
                 name: name.clone(),
                 chain: exchange.connection.client_chain().unwrap_or_default(),
             }),
@@ -141,15 +146,26 @@ async fn carry_out(
         Call::RenewProxyReq { id } => soap::Result::Text(store.renew(owner, named(id)?, now).await?),
         Call::PutProxy { id, proxy } => {
             let longest = service.delegation.longest();
-            store.accept(owner, &named(id)?, proxy, &asker.chain, longest, now)?;
+            let id = named(id)?;
+            let Accepted { ends_at, renewed } =
+                store.accept(owner, &id, proxy, &asker.chain, longest, now)?;
+            let step = if renewed { DelegationStep::Renewed } else { DelegationStep::Created };
+            tell(service, asker, step(ends_at), &id);
             soap::Result::Done
         }
         Call::GetTerminationTime { id } => soap::Result::Time(store.ends_at(owner, &named(id)?, now)?),
         Call::Destroy { id } => {
-            store.destroy(owner, &named(id)?, now)?;
+            let id = named(id)?;
+            store.destroy(owner, &id, now)?;
+            tell(service, asker, DelegationStep::Destroyed, &id);
             soap::Result::Done
         }
     })
+}
+
+fn tell(service: &Service, asker: &Asker, step: DelegationStep, id: &DelegationId) {
+    let who = Who::of_certificate(asker.client, &asker.name);
+    service.audit.tell(who, Happening::Delegation { step, delegation: id.to_string(), path: None });
 }
 
 fn envelope(status: StatusCode, dialect: Dialect, text: String) -> Answer {

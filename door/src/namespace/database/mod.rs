@@ -1,7 +1,8 @@
 //! The database behind the namespace: an SQLite file, or PostgreSQL where several doors share the names.
 //!
 //! * [`session`]: statements and rows, the same for both. [`reach`]: how much of the tree a change can touch.
-//! * [`sqlite`]: a file; reads on a few threads, all changes on one, [`writer`], which commits those that wait together.
+//! * [`sqlite`]: a file; brief lookups on the thread that asks while none of them waits for the disk ([`patience`]), longer
+//!   ones on a few others, all changes on one, [`writer`], which commits those that wait together.
 //! * [`postgres`]: a server, and what keeps the changes of several doors apart; its [`connections`]; [`presence`]: that no
 //!   two doors have one name.
 //!
@@ -13,6 +14,9 @@ use std::sync::Arc;
 use crate::config::{NamespacePlace, SiteName};
 
 mod connections;
+pub mod inspection;
+mod migration;
+mod patience;
 mod postgres;
 mod presence;
 pub(super) mod reach;
@@ -109,6 +113,9 @@ pub(super) trait Transaction: Send + Sync + 'static {
     type Done: Send + 'static;
     /// Why it does not come to be: whatever it has changed until then is undone.
     type Error: From<NamespaceError> + Send + 'static;
+
+    /// It only looks, and at a handful of rows that indexes lead to, however large the namespace is.
+    const BRIEF: bool = false;
 
     /// What it can touch at most. Of no matter for one that only looks.
     fn reach(&self) -> Reach {

@@ -18,7 +18,7 @@ use super::connections::{Connections, Lent};
 use super::presence::Presence;
 use super::reach::Reach;
 use super::session::{Again, Link, Session, is_conflict};
-use super::{NamespaceError, NamespacePlace, QueryError, Transaction};
+use super::{NamespaceError, NamespacePlace, QueryError, Transaction, migration};
 use crate::config::PostgresUrl;
 
 /// Lookups at once.
@@ -78,38 +78,10 @@ impl Postgres {
         let place = NamespacePlace::Postgres(url.clone());
         let open_error =
             |error: sqlx::Error| NamespaceError::Open { place: place.clone(), source: error.into() };
-        let mut options = PgConnectOptions::from_str(url.as_str())
-            .map_err(open_error)?
-            .application_name(&format!("penstock-door {door}"))
-            .options(SETTINGS)
-            .disable_statement_logging();
-        if let Some(path) = password_file {
-            options = options.password(&read_password(path)?);
-        }
-        let mut connection = PgConnection::connect_with(&options).await.map_err(open_error)?;
-        let (encoding, version): (String, i64) = sqlx::query_as(
-            "SELECT current_setting('server_encoding'), current_setting('server_version_num')::bigint",
-        )
-        .fetch_one(&mut connection)
-        .await
-        .map_err(open_error)?;
-        let unsuited = |problem: String| NamespaceError::Unsuited { place: place.clone(), problem };
-        if encoding != "UTF8" {
-            return Err(unsuited(format!(
-                "its encoding is {encoding}, and names are UTF-8: make it with CREATE DATABASE … ENCODING 'UTF8' \
-                 TEMPLATE template0"
-            )));
-        }
-        if version < OLDEST_VERSION {
-            return Err(unsuited(format!(
-                "the server is PostgreSQL {}, and at least {} is needed",
-                version / 10_000,
-                OLDEST_VERSION / 10_000
-            )));
-        }
+        let (mut connection, options) = connect(url, password_file, door).await?;
         // Several doors that start at once take turns here. Not `run`, whose future cannot be shown to be Send (sqlx's
         // own way around it).
-        sqlx::migrate!("./migrations/postgres")
+        migration::of_postgres()
             .run_direct(None, &mut connection, false)
             .await
             .map_err(|source| NamespaceError::Migrate { place: place.clone(), source: Arc::new(source) })?;
@@ -268,6 +240,46 @@ fn pause(attempt: u32) -> Duration {
     let nanos = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.subsec_nanos());
     let longest = PAUSE * attempt;
     longest.mul_f64(f64::from(nanos % 1000) / 1000.0)
+}
+
+/// Connects to a server and a database that are fit for it, and says how to do so again.
+pub(super) async fn connect(
+    url: &PostgresUrl,
+    password_file: Option<&Path>,
+    door: &str,
+) -> Result<(PgConnection, PgConnectOptions), NamespaceError> {
+    let place = NamespacePlace::Postgres(url.clone());
+    let open_error = |error: sqlx::Error| NamespaceError::Open { place: place.clone(), source: error.into() };
+    let mut options = PgConnectOptions::from_str(url.as_str())
+        .map_err(open_error)?
+        .application_name(&format!("penstock-door {door}"))
+        .options(SETTINGS)
+        .disable_statement_logging();
+    if let Some(path) = password_file {
+        options = options.password(&read_password(path)?);
+    }
+    let mut connection = PgConnection::connect_with(&options).await.map_err(open_error)?;
+    let (encoding, version): (String, i64) = sqlx::query_as(
+        "SELECT current_setting('server_encoding'), current_setting('server_version_num')::bigint",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .map_err(open_error)?;
+    let unsuited = |problem: String| NamespaceError::Unsuited { place: place.clone(), problem };
+    if encoding != "UTF8" {
+        return Err(unsuited(format!(
+            "its encoding is {encoding}, and names are UTF-8: make it with CREATE DATABASE … ENCODING 'UTF8' \
+             TEMPLATE template0"
+        )));
+    }
+    if version < OLDEST_VERSION {
+        return Err(unsuited(format!(
+            "the server is PostgreSQL {}, and at least {} is needed",
+            version / 10_000,
+            OLDEST_VERSION / 10_000
+        )));
+    }
+    Ok((connection, options))
 }
 
 fn read_password(path: &Path) -> Result<String, NamespaceError> {

@@ -1,21 +1,23 @@
 //! SQLite: one file, one door.
 //!
 //! Changes run on a thread of their own ([`super::writer`]), lookups on threads of the runtime that may wait for the disk:
-//! either is one hand-over, however many statements it has.
+//! either is one hand-over, however many statements it has. But a hand-over takes longer than a few rows whose pages are in
+//! memory, so those are read on the spot, as long as they turn out to be there ([`super::patience`]).
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use tokio::sync::Semaphore;
 
+use super::patience::Patience;
 use super::session::{Session, Value};
 use super::writer::Writer;
-use super::{NamespaceError, NamespacePlace, QueryError, Transaction};
+use super::{NamespaceError, NamespacePlace, QueryError, Transaction, migration};
 use crate::namespace::entry::{ROOT_ID, now_micros};
 
 /// Readers at once. Each mostly waits for memory, so a few more than cores are enough.
@@ -45,6 +47,7 @@ struct Readers {
     path: PathBuf,
     turns: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
+    patience: Patience,
 }
 
 impl Sqlite {
@@ -71,6 +74,7 @@ impl Sqlite {
             path: path.to_owned(),
             turns: Arc::new(Semaphore::new(READERS)),
             idle: Mutex::default(),
+            patience: Patience::default(),
         };
         Ok(Self { writer, readers: Arc::new(readers) })
     }
@@ -82,6 +86,11 @@ impl Sqlite {
 
     /// Looks something up.
     pub async fn read<T: Transaction>(&self, transaction: T) -> Result<T::Done, T::Error> {
+        if T::BRIEF
+            && let Some(result) = self.readers.read_here(&transaction)
+        {
+            return result;
+        }
         let failed = |error: QueryError| T::Error::from(error.into());
         let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(&self.readers.turns).acquire_owned())
             .await
@@ -91,7 +100,7 @@ impl Sqlite {
         let reading = tokio::task::spawn_blocking(move || {
             let mut connection =
                 readers.take().map_err(|error| T::Error::from(QueryError::from(error).into()))?;
-            let result = run(&transaction, &mut connection);
+            let result = look(&transaction, &mut connection);
             readers.give_back(connection);
             drop(turn);
             result
@@ -115,6 +124,21 @@ impl Readers {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Looks something up on this thread; `None` when that is not to be done here and now.
+    fn read_here<T: Transaction>(&self, transaction: &T) -> Option<Result<T::Done, T::Error>> {
+        let _turn = self.turns.try_acquire().ok()?;
+        let began_at = Instant::now();
+        if !self.patience.allows(began_at) {
+            return None;
+        }
+        // To open another one is the disk's work.
+        let mut connection = self.lock().pop()?;
+        let result = look(transaction, &mut connection);
+        self.patience.note(began_at, began_at.elapsed());
+        self.give_back(connection);
+        Some(result)
+    }
+
     fn take(&self) -> Result<Connection, rusqlite::Error> {
         let idle = self.lock().pop();
         idle.map_or_else(|| connect(&self.path, Access::Read), Ok)
@@ -125,6 +149,21 @@ impl Readers {
             self.lock().push(connection);
         }
     }
+}
+
+/// Runs the statements of a lookup, all of which see the names as they are at one moment.
+fn look<T: Transaction>(transaction: &T, connection: &mut Connection) -> Result<T::Done, T::Error> {
+    let failed = |error: rusqlite::Error| T::Error::from(QueryError::from(error).into());
+    batch(connection, "BEGIN").map_err(failed)?;
+    let result = run(transaction, connection);
+    // It has changed nothing: either end will do, and this one does after an error as well.
+    batch(connection, "ROLLBACK").map_err(failed)?;
+    result
+}
+
+/// A statement without parameters or rows that is run again and again.
+pub(super) fn batch(connection: &Connection, sql: &str) -> Result<(), rusqlite::Error> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
 }
 
 /// Runs a transaction's statements on this thread. They never wait, so neither does the future that they make up.
@@ -152,7 +191,7 @@ async fn migrate(path: &Path) -> Result<(), NamespaceError> {
         .await
         .map_err(open_error)?;
     // Not `run`, whose future cannot be shown to be Send (sqlx's own way around it).
-    let migrated = sqlx::migrate!("./migrations/sqlite").run_direct(None, &mut connection, false).await;
+    let migrated = migration::of_sqlite().run_direct(None, &mut connection, false).await;
     sqlx::Connection::close(connection).await.map_err(open_error)?;
     migrated.map_err(|source| NamespaceError::Migrate { place: place(), source: Arc::new(source) })
 }
@@ -193,4 +232,26 @@ fn prepare(connection: &Connection, door: &str) -> Result<(), rusqlite::Error> {
     )?;
     connection.execute("UPDATE uploads SET door = ?1 WHERE door <> ?1", [Value::from(door)])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::namespace::{Lookup, Namespace, NsPath};
+
+    #[tokio::test]
+    async fn a_brief_lookup_is_answered_without_a_hand_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = NamespacePlace::Sqlite(directory.path().join("names.db"));
+        let namespace = Namespace::open(&place, None, &"door".parse().unwrap()).await.unwrap();
+        // The first one opens the file, which is another thread's work.
+        namespace.lookup(&NsPath::root()).await.unwrap();
+
+        let found = namespace.lookup(&NsPath::root()).now_or_never();
+
+        assert!(matches!(found, Some(Ok(Lookup::Found(_)))), "{found:?}");
+        namespace.close().await;
+    }
 }

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::sqlite::{TURN_TIMEOUT, run};
+use super::sqlite::{TURN_TIMEOUT, batch, run};
 use super::{NamespaceError, QueryError, Transaction};
 
 /// Changes that wait for their turn; more wait outside.
@@ -163,13 +163,7 @@ fn one(connection: &mut Connection, change: &mut dyn Change) -> Result<(), Query
     if !kept {
         batch(connection, "ROLLBACK TO change")?;
     }
-    batch(connection, "RELEASE change")
-}
-
-/// A statement without parameters or rows that is run again and again.
-fn batch(connection: &Connection, sql: &str) -> Result<(), QueryError> {
-    connection.prepare_cached(sql)?.execute([])?;
-    Ok(())
+    Ok(batch(connection, "RELEASE change")?)
 }
 
 #[cfg(test)]

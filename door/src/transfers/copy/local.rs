@@ -16,10 +16,9 @@ use super::super::error::TransferError;
 use super::super::request::UploadRequest;
 use super::error::CopyError;
 use super::status::CopyStatus;
-use super::{Errand, RunningCopy};
+use super::{Errand, RunningCopy, outcome_of};
 use crate::auth::keys::random_id;
 use crate::checksum::Checksum;
-use crate::metrics::Direction;
 use crate::namespace::FileEntry;
 
 /// A copy that is allowed.
@@ -44,21 +43,23 @@ impl Transfers {
         place: OwnedSemaphorePermit,
     ) -> RunningCopy {
         let transfers = Arc::clone(self);
-        // Of the two directions a copy can have, this is the one that makes a file here.
-        self.begin_copy(Direction::Pull, place, |errand| async move {
-            transfers.run_local(&request, &errand).await
-        })
+        self.begin_copy(None, place, |errand| async move { transfers.run_local(&request, &errand).await })
     }
 
     /// Copies a file, and gives it its name. Dropping this future calls the copy off.
     pub async fn copy_here(self: &Arc<Self>, request: LocalCopyRequest) -> Result<(), CopyError> {
         let client_gone = CancellationToken::new();
         let client = client_gone.clone().drop_guard();
-        // Nobody is told how it goes, so the direction shows nowhere.
-        let (status, _) = watch::channel(CopyStatus::new(Direction::Pull, Timestamp::now()));
+        let running = self.metrics.copy_runs(None);
+        let (status, _) = watch::channel(CopyStatus::new(None, Timestamp::now()));
         let errand = Errand { status, client_gone };
         let transfers = Arc::clone(self);
-        let work = async move { transfers.run_local(&request, &errand).await };
+        let work = async move {
+            let result = transfers.run_local(&request, &errand).await;
+            transfers.metrics.copy_ended(None, outcome_of(&result));
+            drop(running);
+            result
+        };
         // A task of its own, so that what has begun is settled whatever becomes of the request.
         let ended = self.tasks.spawn(context::carried(work.instrument(tracing::Span::current()))).await;
         drop(client);

@@ -74,11 +74,20 @@ impl Errand {
     }
 }
 
+/// What is counted of an end.
+fn outcome_of(result: &Result<Vec<Checksum>, CopyError>) -> CopyOutcome {
+    match result {
+        Ok(_) => CopyOutcome::Done,
+        Err(CopyError::ClientGone | CopyError::Stopping) => CopyOutcome::Cancelled,
+        Err(_) => CopyOutcome::Failed,
+    }
+}
+
 impl Transfers {
     /// Begins a pull. Never waits: what becomes of it is told by its status.
     pub fn pull(self: &Arc<Self>, request: PullRequest) -> Result<RunningCopy, TransferError> {
         let (transfers, place) = (Arc::clone(self), self.place_for_copy()?);
-        Ok(self.begin_copy(Direction::Pull, place, |errand| async move {
+        Ok(self.begin_copy(Some(Direction::Pull), place, |errand| async move {
             transfers.run_pull(&request, &errand).await
         }))
     }
@@ -86,14 +95,14 @@ impl Transfers {
     /// Begins a push, likewise.
     pub fn push(self: &Arc<Self>, request: PushRequest) -> Result<RunningCopy, TransferError> {
         let (transfers, place) = (Arc::clone(self), self.place_for_copy()?);
-        Ok(self.begin_copy(Direction::Push, place, |errand| async move {
+        Ok(self.begin_copy(Some(Direction::Push), place, |errand| async move {
             transfers.run_push(request, &errand).await
         }))
     }
 
     fn begin_copy<Work, Running>(
         self: &Arc<Self>,
-        direction: Direction,
+        direction: Option<Direction>,
         place: OwnedSemaphorePermit,
         work: Work,
     ) -> RunningCopy
@@ -116,15 +125,16 @@ impl Transfers {
         RunningCopy { status, client }
     }
 
-    fn close_copy(&self, direction: Direction, errand: &Errand, result: Result<Vec<Checksum>, CopyError>) {
-        let outcome = match &result {
-            Ok(_) => CopyOutcome::Done,
-            Err(CopyError::ClientGone | CopyError::Stopping) => CopyOutcome::Cancelled,
-            Err(_) => CopyOutcome::Failed,
-        };
+    fn close_copy(
+        &self,
+        direction: Option<Direction>,
+        errand: &Errand,
+        result: Result<Vec<Checksum>, CopyError>,
+    ) {
+        let outcome = outcome_of(&result);
         self.metrics.copy_ended(direction, outcome);
         let bytes_moved = errand.status.borrow().figures.as_ref().map_or(0, |figures| figures.bytes_moved);
-        let (direction, outcome) = (direction.as_str(), outcome.as_str());
+        let (direction, outcome) = (Direction::label(direction), outcome.as_str());
         match &result {
             Ok(_) => tracing::info!(direction, outcome, bytes_moved, "copy ended"),
             Err(error) => tracing::info!(direction, outcome, bytes_moved, "copy ended: {error}"),

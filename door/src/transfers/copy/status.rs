@@ -14,8 +14,8 @@ const FIRST_PREPARATION: &str = "querying created file metadata";
 /// How a copy stands.
 #[derive(Debug, Clone)]
 pub struct CopyStatus {
-    /// Where the bytes go.
-    pub direction: Direction,
+    /// Where the bytes go; `None`: nowhere, as both replicas are the same pool's.
+    pub direction: Option<Direction>,
     /// When it was accepted.
     pub accepted_at: Timestamp,
     /// What is done before bytes can move, in words.
@@ -45,7 +45,7 @@ pub struct Figures {
 
 impl CopyStatus {
     /// A copy that was accepted now.
-    pub fn new(direction: Direction, accepted_at: Timestamp) -> Self {
+    pub fn new(direction: Option<Direction>, accepted_at: Timestamp) -> Self {
         let preparation = FIRST_PREPARATION.to_owned();
         Self { direction, accepted_at, preparation, figures: None, end: None }
     }

@@ -35,7 +35,7 @@ Nothing in it is secret: keys and certificates are files, of which it holds the 
 mod tests {
     use std::path::Path;
 
-    use super::super::{Default, KEYS, REFERENCE};
+    use super::super::{Default, REFERENCE};
     use crate::config::Config;
 
     /// Every key that has a default value, with its comment sign taken away.
@@ -55,7 +55,7 @@ mod tests {
             }
             let kept = is_value(line) && {
                 let own = line[1..].split(" = ").next().unwrap();
-                let key = KEYS.iter().find(|key| key.name == format!("{table}{own}"));
+                let key = REFERENCE.keys().find(|key| key.name == format!("{table}{own}"));
                 key.is_some_and(|key| key.default == Default::Value && key.table() != "queues")
             };
             text.push_str(if kept { &line[1..] } else { line });

@@ -113,7 +113,8 @@ pub struct Source {
     transfer: Arc<Transfer>,
     /// `None`: nothing is checked.
     expected: Option<Expected>,
-    /// Whether the replica was read from the disk lately; known once it is from the disk now.
+    /// Whether somebody else has read the replica from the disk lately, or does so beside this one; known once it is
+    /// read from the disk now.
     read_lately: Cell<Option<bool>>,
     /// The file system has refused reads that leave nothing in the page cache.
     uncached_refused: Cell<bool>,
@@ -246,11 +247,14 @@ impl Source {
     }
 
     fn was_read_lately(&self) -> bool {
-        self.read_lately.get().unwrap_or_else(|| {
-            let lately = self.reading.recent.note(self.replica.id().as_str(), self.core.now());
-            self.read_lately.set(Some(lately));
-            lately
-        })
+        let replica = self.replica.id().as_str();
+        let lately = match self.read_lately.get() {
+            Some(true) => true,
+            Some(false) => self.reading.recent.was_joined(replica),
+            None => self.reading.recent.note(replica, self.core.now()),
+        };
+        self.read_lately.set(Some(lately));
+        lately
     }
 
     /// Bytes of a range that are in the page cache, of how many. The range is widened to whole pages, which are what

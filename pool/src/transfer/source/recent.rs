@@ -2,9 +2,10 @@
 //!
 //! Science data are mostly read once, and O_DIRECT keeps them from pushing everything else out of the cache. A file
 //! that many jobs read in turn (a software image, a shared input) would then come from the disk every time. So the
-//! first reader goes past the cache, and the next ones within some minutes fill it.
+//! first reader goes past the cache, and the next ones within some minutes fill it. Where the first has not ended by then,
+//! it joins them: otherwise the disk would be read twice, for as long as it takes.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,8 +24,9 @@ pub struct Recent {
 
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashSet<u64>,
-    old: HashSet<u64>,
+    /// Of each replica, whether it was read more than once.
+    young: HashMap<u64, bool>,
+    old: HashMap<u64, bool>,
     began_at: Option<Instant>,
 }
 
@@ -44,7 +46,20 @@ impl Recent {
             generations.old = std::mem::take(&mut generations.young);
             generations.began_at = Some(now);
         }
-        !generations.young.insert(replica) || generations.old.contains(&replica)
+        let lately = generations.young.contains_key(&replica) || generations.old.contains_key(&replica);
+        generations.young.insert(replica, lately);
+        lately
+    }
+
+    /// Whether somebody else has begun to read a replica since a read of it was noted.
+    pub fn was_joined(&self, replica: &str) -> bool {
+        let replica = self.hasher.hash_one(replica);
+        let generations = &*self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        generations
+            .young
+            .get(&replica)
+            .or_else(|| generations.old.get(&replica))
+            .is_some_and(|joined| *joined)
     }
 }
 
@@ -63,6 +78,19 @@ mod tests {
         let much_later = start + 4 * REMEMBERED;
         assert!(!recent.note("c", much_later));
         assert!(!recent.note("a", much_later + 2 * REMEMBERED));
+    }
+
+    #[test]
+    fn the_first_reader_hears_of_the_second() {
+        let recent = Recent::default();
+        let now = Instant::now();
+        recent.note("a", now);
+        recent.note("b", now);
+        assert!(!recent.was_joined("a"));
+        recent.note("a", now + REMEMBERED + Duration::from_secs(1));
+        assert!(recent.was_joined("a"));
+        assert!(!recent.was_joined("b"));
+        assert!(!recent.was_joined("c"));
     }
 
     #[test]

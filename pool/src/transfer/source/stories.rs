@@ -420,3 +420,19 @@ fn a_slow_client_does_not_have_its_blocks_read_again_and_again() {
         assert!(verified <= SIZE + 4 * MIB, "{io_mode}: {verified} bytes were checked for {SIZE}");
     }
 }
+
+#[test]
+fn who_reads_alone_past_the_page_cache_joins_those_who_come_to_fill_it() {
+    let site = Site::new(Cache::Cold, VerifyReads::FromDisk);
+    let replica = site.store.open(&site.id()).unwrap();
+    let reader = |name: &str| {
+        let kind = v1::transfer_request::Kind::Get(v1::Get::default());
+        let (_, transfer) = port(&site.store, &site.reading, site.io_mode, name, kind);
+        Source::new(site.world.core(), &site.reading, &replica, &transfer)
+    };
+    let (first, second) = (reader("get-1"), reader("get-2"));
+    assert!(matches!(first.stretch(0..SIZE).way, Way::Past { .. }));
+    assert!(matches!(first.stretch(MIB..SIZE).way, Way::Past { .. }));
+    assert!(matches!(second.stretch(0..SIZE).way, Way::Through { .. }));
+    assert!(matches!(first.stretch(2 * MIB..SIZE).way, Way::Through { .. }));
+}
