@@ -65,7 +65,7 @@ impl Findings {
 pub fn check(options: &Options) -> anyhow::Result<ExitCode> {
     let usual = || Some(PathBuf::from(USUAL_CONFIG)).filter(|path| path.exists());
     let sources = options.sources(options.config.clone().or_else(usual));
-    let config = if sources.are_empty() { None } else { Some(sources.load()?.config) };
+    let config = if sources.are_empty() { None } else { Some(sources.load::<Config>()?.config) };
     let settings = config.as_ref().map_or_else(Settings::default, |config| config.marking.clone());
     let mut findings = Findings::default();
     look_at_host(&settings, &mut findings);

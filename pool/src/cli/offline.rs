@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use penstock_pool::store::rebuild::{RebuildDepth, RebuildReport, rebuild as rebu
 use serde_json::json;
 
 use super::options::{Import, Options};
+use super::reach::USUAL_CONFIG;
 use super::show::{self, ProgressLine, bytes, print};
 
 /// The pool's configuration: such work is done where the pool is.
