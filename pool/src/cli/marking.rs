@@ -1,7 +1,6 @@
 //! `marking check`: what of packet marking will work on this host, and what will not, and why.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use penstock_pool::config::Config;
@@ -11,7 +10,6 @@ use penstock_pool::marking::{Abilities, FlowLabel, Registry, Settings, Tag, look
 use serde_json::json;
 
 use super::options::Options;
-use super::reach::USUAL_CONFIG;
 use super::show::print;
 use super::table::{Align, Table};
 
@@ -63,8 +61,7 @@ impl Findings {
 
 /// Looks at everything. Ends with 1 when something that the configuration asks for will not work.
 pub fn check(options: &Options) -> anyhow::Result<ExitCode> {
-    let usual = || Some(PathBuf::from(USUAL_CONFIG)).filter(|path| path.exists());
-    let sources = options.sources(options.config.clone().or_else(usual));
+    let sources = options.usual_sources();
     let config = if sources.are_empty() { None } else { Some(sources.load::<Config>()?.config) };
     let settings = config.as_ref().map_or_else(Settings::default, |config| config.marking.clone());
     let mut findings = Findings::default();

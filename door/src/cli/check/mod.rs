@@ -22,7 +22,7 @@ const SPARE_DESCRIPTORS: u64 = 256;
 
 /// Looks at everything.
 pub fn run(sources: &Sources, json: bool) -> anyhow::Result<ExitCode> {
-    check::run(sources, json, |config| Ok((format!("door {}", config.name), look(config)?)))
+    check::run(sources, json, |config: &Config| Ok((format!("door {}", config.name), look(config)?)))
 }
 
 fn look(config: &Config) -> anyhow::Result<Vec<Finding>> {

@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_database_that_does_not_answer_is_told_of_and_an_open_password_file_too() {
-        use std::os::unix::fs::PermissionsExt as _;
+        use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
         let password = directory.path().join("password");
         fs::write(&password, "hidden\n").unwrap();

@@ -101,7 +101,7 @@ fn foreign(what: &'static str, path: &Path) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::PermissionsExt;
 
     use penstock_service::check::Level;
 
