@@ -1,8 +1,7 @@
 //! What users lend to this door, so that pools can act for them at the other end of third-party copies.
 //!
 //! * [`store`]: proxies that users have delegated (GridSite), by their owner; in memory only, bounded, with an end.
-//! * [`request`]: the key of a proxy and the request to sign it; [`proxy`]: what comes back, verified, with
-//!   [`signature`].
+//! * [`request`]: the key of a proxy and the request to sign it; [`proxy`]: what comes back, verified.
 //! * [`exchange`]: tokens that the door gets for a user's token (RFC 8693).
 //!
 //! A delegated key is made here, never leaves but to the pool that makes a copy, and is never written to a disk: a door
@@ -15,7 +14,6 @@ pub mod exchange;
 mod grid;
 pub mod proxy;
 pub mod request;
-pub mod signature;
 pub mod store;
 
 pub use exchange::{ExchangeError, Exchanges};

@@ -9,7 +9,6 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::request::ProxyRequest;
-use super::signature;
 use crate::auth::certificate::facts::Certificate;
 use crate::auth::certificate::proxy::{self as rules, Kind};
 use crate::auth::certificate::signature::SignatureProblem;
@@ -117,7 +116,7 @@ pub fn accept(
     if proxy.issuer != signer.subject {
         return Err(ProxyError::OtherSigner);
     }
-    signature::verify(&signer.key, &proxy.signed).map_err(|problem| match problem {
+    signer.key.verify(&proxy.signed).map_err(|problem| match problem {
         SignatureProblem::Algorithm => ProxyError::Algorithm(proxy.signed.algorithm_name.clone()),
         SignatureProblem::Wrong => ProxyError::OtherSigner,
     })?;

@@ -23,22 +23,6 @@ impl Believing {
     /// Starts one that serves a file under a name, to clients whom this authority vouches for.
     #[must_use]
     pub fn serving(name: &str, bytes: &[u8], identity: &Identity, authority: &Path) -> Believing {
-        Self::at_level(None, name, bytes, identity, authority)
-    }
-
-    /// One that takes signatures with SHA-1, too: OpenSSL's security level 0.
-    #[must_use]
-    pub fn lenient(name: &str, bytes: &[u8], identity: &Identity, authority: &Path) -> Believing {
-        Self::at_level(Some("DEFAULT@SECLEVEL=0"), name, bytes, identity, authority)
-    }
-
-    fn at_level(
-        ciphers: Option<&str>,
-        name: &str,
-        bytes: &[u8],
-        identity: &Identity,
-        authority: &Path,
-    ) -> Believing {
         let room = Room::new();
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", bytes.len());
         fs::write(room.join(name), [head.as_bytes(), bytes].concat()).expect("the room can be written");
@@ -62,7 +46,6 @@ impl Believing {
             .arg(&identity.key)
             .arg("-CAfile")
             .arg(authority)
-            .args(ciphers.map(|ciphers| ["-cipher", ciphers]).into_iter().flatten())
             .current_dir(room.path());
         let mut daemon = Daemon::spawn("openssl s_server", &mut command);
         eventually("openssl s_server listens", || {
