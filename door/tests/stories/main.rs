@@ -4,7 +4,6 @@
 mod access;
 mod checksums;
 mod copies;
-mod copy_log;
 mod copy_refusals;
 mod damage;
 mod downloads;

@@ -72,7 +72,12 @@ impl ConfigError {
         let whole = top && text.get(..span.start).is_some_and(|before| before.trim().is_empty());
         let table = || key_at(text, &span, true);
         let (key, problem) = match Complaint::of(error.message()) {
-            Complaint::Unknown { key, known } => (join(&table(), key), unknown_problem(key, &known)),
+            Complaint::Unknown { key, known } => {
+                let table = table();
+                // A table that is none of ours is told of at its own header.
+                let whole_key = if table.rsplit('.').next() == Some(key) { table } else { join(&table, key) };
+                (whole_key, unknown_problem(key, &known))
+            }
             Complaint::Missing { key } if whole => (key.to_owned(), MISSING.to_owned()),
             // A table in braces has a key of its own on that line.
             Complaint::Missing { key } => (join(&key_at(text, &span, false), key), MISSING.to_owned()),
@@ -224,6 +229,25 @@ mod tests {
         assert_eq!(line_of_key(text, "data.advertise"), Some(3));
         assert_eq!(line_of_key(text, "queues.name"), Some(7));
         assert_eq!(line_of_key(text, "grpc"), None);
+    }
+
+    #[test]
+    fn a_table_that_is_none_of_ours_is_named_once() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[allow(dead_code)] // Only read for what is not in it.
+        struct Known {
+            rules: Option<Vec<Inner>>,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Inner {}
+        for (text, key) in
+            [("[[rule]]\n", "rule"), ("[rules.inner]\n", "rules.inner"), ("[[rules]]\nx = 1\n", "rules.x")]
+        {
+            let error = toml::from_str::<Known>(text).unwrap_err();
+            assert_eq!(ConfigError::parse(Path::new("a.toml"), text, &error).key, key, "{text}");
+        }
     }
 
     #[test]

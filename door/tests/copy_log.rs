@@ -1,4 +1,7 @@
-//! The story of what the log says of a copy.
+//! The story of what the log says of a copy. Alone in its process, as a log that is looked at belongs to one story.
+
+#[path = "stories/site/mod.rs"]
+mod site;
 
 use crate::site::Site;
 use crate::site::copying::SOURCE;
