@@ -159,6 +159,8 @@ impl Tasks {
 
     /// Polls every task that can go on. True when there is more to do at once.
     pub(super) fn run(&mut self, core: &Rc<Core>, remote: &Arc<Remote>, waker: &Waker) -> bool {
+        // Before the inbox is looked at: what comes after this look is noted for the next.
+        let woken = remote.take_woken();
         let mut added = false;
         for start in remote.take_inbox() {
             let task = start(Rc::clone(core));
@@ -169,7 +171,7 @@ impl Tasks {
             self.push(task);
             added = true;
         }
-        if remote.take_woken() || added {
+        if woken || added {
             let mut context = Context::from_waker(waker);
             while let Poll::Ready(Some(())) = self.running.poll_next_unpin(&mut context) {}
         }
@@ -204,7 +206,8 @@ fn run(core: Rc<Core>, remote: &Arc<Remote>) {
     let waker = Waker::from(Arc::clone(remote));
     let mut tasks = Tasks::new();
     while !remote.stopping() {
-        let busy = tasks.run(&core, remote, &waker);
+        // A stop that came since the last look has been taken for a waking by the tasks.
+        let busy = tasks.run(&core, remote, &waker) || remote.stopping();
         if let Err(error) = core.turn(busy) {
             tracing::error!(%error, "io_uring failed; this shard cannot go on");
             break;
@@ -232,6 +235,43 @@ mod tests {
     use crate::engine::net::{Received, listener};
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpStream};
+
+    /// Whatever comes while a shard is at its tasks must not be forgotten when it goes to sleep.
+    #[test]
+    fn a_task_that_comes_while_tasks_are_taken_is_not_slept_over() {
+        let shard = Shard::start(0, 2, Blocking::new(1)).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let remote = Arc::clone(&shard.remote);
+        shard
+            .submit(move |_| {
+                let second: Start = Box::new(move |_| {
+                    tell.send(()).unwrap();
+                    async {}.boxed_local()
+                });
+                remote.submit(second).unwrap();
+                async {}
+            })
+            .unwrap();
+        told.recv_timeout(Duration::from_secs(10)).expect("the second task is begun");
+    }
+
+    #[test]
+    fn a_stop_that_comes_while_tasks_are_taken_is_not_slept_over() {
+        let mut shard = Shard::start(0, 2, Blocking::new(1)).unwrap();
+        let remote = Arc::clone(&shard.remote);
+        shard
+            .submit(move |_| {
+                remote.stop();
+                async {}
+            })
+            .unwrap();
+        let thread = shard.thread.take().unwrap();
+        let give_up_at = Instant::now() + Duration::from_secs(10);
+        while !thread.is_finished() {
+            assert!(Instant::now() < give_up_at, "the shard sleeps on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
 
     fn shard() -> Shard {
         Shard::start(0, 4, Blocking::new(2)).expect("io_uring is needed for the tests")
