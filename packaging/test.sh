@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs the .deb, runs it as its unit would, stores and fetches a file, removes and purges it.
+# Installs the .deb, runs it as its unit would, stores and fetches a file, removes and purges it. Then installs, upgrades
+# and removes the .rpm, where one is given.
 #
-#   packaging/test.sh PACKAGE.deb
+#   packaging/test.sh PACKAGE.deb [PACKAGE.rpm]
 #
 # As root. Everything happens on a copy of this machine's files (an overlay that goes away with the test), in a mount and
 # network namespace of its own: nothing is left behind, and nothing of this machine is touched.
@@ -16,18 +17,20 @@ step() {
     printf -- '--- %s\n' "$*"
 }
 
-# The outer half: the copy. $1: the package.
+# The outer half: the copy. $1, $2: the packages.
 prepare() {
     ((EUID == 0)) || fail "needs root, for mounts and for the unit's user"
     [[ -f $1 ]] || fail "there is no package $1"
-    local package room
+    [[ -z ${2-} || -f $2 ]] || fail "there is no package $2"
+    local package rpm room
     package=$(realpath "$1")
+    rpm=${2:+$(realpath "$2")}
     room=$(mktemp -d /var/tmp/penstock-package-test.XXXXXX)
     # shellcheck disable=SC2064
     trap "rm -rf '$room'" EXIT
     mkdir -p "$room/upper" "$room/work" "$room/root"
     unshare --mount --net --pid --fork --kill-child --propagation private \
-        bash -c 'source "$1"; mount_copy "$2"; copy_of "$2" "$3"' bash "$(realpath "${BASH_SOURCE[0]}")" "$room" "$package"
+        bash -c 'source "$1"; mount_copy "$2"; copy_of "$2" "$3" "$4"' bash "$(realpath "${BASH_SOURCE[0]}")" "$room" "$package" "$rpm"
 }
 
 # In the namespaces: the copy's file systems.
@@ -46,8 +49,11 @@ mount_copy() {
 copy_of() {
     local room=$1
     cp "$2" "$room/root/run/penstock.deb"
+    [[ -z $3 ]] || cp "$3" "$room/root/run/penstock.rpm"
     cp "${BASH_SOURCE[0]}" "$room/root/run/test.sh"
-    chroot "$room/root" /bin/bash -c 'source /run/test.sh; on_the_copy /run/penstock.deb'
+    chroot "$room/root" /bin/bash -c 'source /run/test.sh; on_the_copy /run/penstock.deb
+        [[ ! -f /run/penstock.rpm ]] || rpm_on_the_copy /run/penstock.rpm
+        step "all good"'
 }
 
 # What the unit says.
@@ -164,9 +170,38 @@ on_the_copy() {
     [[ -f /etc/penstock/pool.toml ]] || fail "the admin's configuration has gone"
     [[ -n $(find /var/lib/penstock/pool01/data -type f) ]] || fail "what was stored has gone with the purge"
     dpkg --listfiles penstock 2>/dev/null && fail "dpkg still knows of it"
-    step "all good"
+    return 0
+}
+
+# As a system that knows nothing of the .deb. What it depends on is Debian's here, which rpm does not know.
+rpm_on_the_copy() {
+    step "install the .rpm"
+    userdel penstock
+    rm -rf /etc/penstock /var/lib/penstock/*
+    rpm --install --nodeps "$1"
+    id penstock >/dev/null || fail "there is no user penstock"
+    # Says nothing when every file is there with its bytes, mode and owner.
+    rpm --verify --nodeps penstock || fail "rpm --verify finds what is not as in the package"
+    [[ $(stat -c '%U:%G %a' /etc/penstock) == "root:penstock 750" ]] || fail "/etc/penstock: $(stat -c '%U:%G %a' /etc/penstock)"
+    for program in penstock penstock-pool penstock-door penstock-bench; do
+        "$program" --version
+        [[ -f /usr/share/zsh/site-functions/_$program ]] || fail "zsh knows nothing of $program"
+    done
+    step "penstock.service of the .rpm, by its user"
+    start_unit penstock.service
+    wait_for "penstock ready: " penstock.service
+    store_and_fetch http://127.0.0.1:2880 /var/lib/penstock/token one
+    stop "$daemon"
+    touch /etc/penstock/pool.toml
+    step "upgrade and remove the .rpm"
+    rpm --upgrade --nodeps --replacepkgs "$1"
+    rpm --verify --nodeps penstock || fail "after an upgrade rpm --verify finds what is not as in the package"
+    rpm --erase penstock
+    [[ ! -e /usr/bin/penstock-pool ]] || fail "penstock-pool is still there"
+    [[ -f /etc/penstock/pool.toml ]] || fail "the admin's configuration has gone"
+    [[ -f /var/lib/penstock/token ]] || fail "what was stored has gone"
 }
 
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
-    prepare "${1:?a package}"
+    prepare "${1:?a package}" "${2-}"
 fi

@@ -33,6 +33,8 @@ use crate::tls::SecurePort;
 use crate::tls::port::LOOK_PERIOD;
 use crate::transfers::{TransferRules, Transfers};
 
+/// What a start waits for pools that are silent.
+const FIRST_WORD_LIMIT: Duration = Duration::from_secs(2);
 /// How often a draining door looks whether its transfers have ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
@@ -122,8 +124,8 @@ impl Door {
         Self::prepare(config).map(drop)
     }
 
-    /// Starts a door. It serves when this returns, and finds its pools in the background: see
-    /// [`RunningDoor::wait_for_pools`].
+    /// Starts a door. It serves when this returns. It knows the pools that answer at once, and finds the others in the
+    /// background: see [`RunningDoor::wait_for_pools`].
     pub async fn start(config: Config) -> Result<RunningDoor, StartError> {
         Self::start_on(config, Sockets::default()).await
     }
@@ -216,6 +218,9 @@ impl Door {
             handshakes,
             config.timeouts.head.0,
         );
+        // Connections wait in the listeners' queues meanwhile: who comes while the door is started again is not told that
+        // there are no pools.
+        transfers.pools().first_word(FIRST_WORD_LIMIT).await;
         let accepting = ports.into_iter().map(|port| {
             let serving = server::serve(port, Arc::clone(&current), bounds.clone(), ending.clone());
             ending.connections.spawn(serving)

@@ -42,7 +42,9 @@ impl Candidate {
     pub fn of(name: &str, state: &PoolState) -> Self {
         let (space, load) = match state {
             PoolState::Up(status) => (status.space.unwrap_or_default(), status.load.unwrap_or_default()),
-            PoolState::Unreachable(_) => (proto::Space::default(), proto::Load::default()),
+            PoolState::Unknown | PoolState::Unreachable(_) => {
+                (proto::Space::default(), proto::Load::default())
+            }
         };
         Self {
             name: name.to_owned(),

@@ -20,6 +20,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// What is known of a pool.
 #[derive(Debug, Clone)]
 pub enum PoolState {
+    /// Nothing: the door has just started.
+    Unknown,
     /// It told this.
     Up(Arc<proto::PoolStatus>),
     /// It cannot be reached: why, in a few words.
@@ -41,6 +43,7 @@ impl PoolState {
     pub(super) fn obstacle(&self, also_good: Option<Health>) -> Option<String> {
         let status = match self {
             PoolState::Up(status) => status,
+            PoolState::Unknown => return Some("was not asked yet".to_owned()),
             PoolState::Unreachable(why) => return Some(format!("cannot be reached ({why})")),
         };
         match status.health() {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use penstock_door_proto::v1 as proto;
 use penstock_door_proto::v1::pool_client::PoolClient;
@@ -36,7 +37,7 @@ impl Pool {
         Ok(Self {
             name: config.name.as_str().to_owned(),
             client: RwLock::new(PoolClient::new(channel)),
-            state: watch::Sender::new(PoolState::unreachable("not connected yet")),
+            state: watch::Sender::new(PoolState::Unknown),
         })
     }
 
@@ -103,11 +104,23 @@ impl Pools {
         self.by_name.values()
     }
 
+    /// Waits, for at most so long, until each has told its state, or cannot be reached.
+    pub async fn first_word(&self, within: Duration) {
+        let all = async {
+            for pool in self.iter() {
+                // The sender lives as long as the pool.
+                let _ = pool.watch_state().wait_for(|state| !matches!(state, PoolState::Unknown)).await;
+            }
+        };
+        // Those that are silent are known as such later.
+        let _ = tokio::time::timeout(within, all).await;
+    }
+
     /// Bytes that all pools which answer hold, and those that they can still take.
     pub fn space(&self) -> (u64, u64) {
         let spaces = self.iter().filter_map(|pool| match pool.state() {
             PoolState::Up(status) => status.space,
-            PoolState::Unreachable(_) => None,
+            PoolState::Unknown | PoolState::Unreachable(_) => None,
         });
         spaces.fold((0, 0), |(used, available), space| {
             (used.saturating_add(space.used), available.saturating_add(space.available))

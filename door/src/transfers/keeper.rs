@@ -38,7 +38,7 @@ impl Transfers {
         loop {
             let (instance, broken) = match &*state.borrow_and_update() {
                 PoolState::Up(status) => (Some(status.instance_id.clone()), status.broken_replicas),
-                PoolState::Unreachable(_) => (None, broken_seen),
+                PoolState::Unknown | PoolState::Unreachable(_) => (None, broken_seen),
             };
             if instance.is_none() {
                 settled_with = None;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::site::pool::Faults;
 use crate::site::{PATIENCE, Site, send_to};
 use hyper::StatusCode;
+use penstock_door::Door;
 use penstock_door_proto::v1 as proto;
 use proto::acknowledge_request::Disposition;
 
@@ -16,6 +17,18 @@ async fn upload_without_a_door(site: &mut Site, path: &str) -> tokio::task::Join
     let upload = tokio::spawn(async move { send_to(&url, "PUT", &[], b"hello").await });
     site.eventually("the pool has the file", async |site| !site.pool.replicas().is_empty()).await;
     upload
+}
+
+#[tokio::test]
+async fn who_comes_right_after_a_start_is_not_told_that_there_are_no_pools() {
+    let mut site = Site::open().await;
+    site.put("/file", b"hello").await;
+    for _ in 0..20 {
+        site.stop_door().await;
+        site.door = Some(Door::start(site.config().clone()).await.unwrap());
+        let reply = site.get("/file").await;
+        assert_eq!(reply.status, StatusCode::TEMPORARY_REDIRECT, "{}", reply.text());
+    }
 }
 
 #[tokio::test]
