@@ -11,6 +11,7 @@ door needs no pool for what is asked.
 """
 
 import argparse
+import atexit
 import os
 import pathlib
 import signal
@@ -86,6 +87,8 @@ class Server:
     def __init__(self, name, command, port):
         self.name, self.port = name, port
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        # Whatever becomes of this program.
+        atexit.register(self.process.terminate)
         for _ in range(100):
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()

@@ -62,8 +62,7 @@ pub async fn adopt(
         return Err(AdoptError::NoPool(pool.to_owned()));
     };
     let failed = |status| AdoptError::Pool { pool: pool.name().to_owned(), status };
-    let password_file = config.namespace_password_file.as_deref();
-    let namespace = Namespace::open(&config.namespace, password_file, &config.name).await?;
+    let namespace = Namespace::open(&config.namespace, config.namespace_files(), &config.name).await?;
     let mut client = pool.client();
     let mut adoption = Adoption::default();
     let mut after_id = String::new();

@@ -1,14 +1,22 @@
 //! The door as its service manager sees it: started from its configuration, reloaded from it, drained, ended.
 
+use std::num::NonZero;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use penstock_door::http::threads::ConnectionThreads;
 use penstock_door::{Config, Door, RunningDoor, Sockets};
 use penstock_service::settings::Sources;
 use penstock_service::{Daemon, Log, activation};
 
 /// What the unit calls a socket for https (FileDescriptorName=); all others are for plain HTTP.
 const HTTPS_SOCKET: &str = "https";
+
+/// Threads for clients' connections: one for each processor. They wait for memory as little as for disks, so that more
+/// would only take turns.
+fn connection_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
 
 /// A running door, and where its configuration came from.
 pub struct DoorDaemon {
@@ -34,7 +42,8 @@ impl DoorDaemon {
                 "the service manager has opened sockets: listen and tls.listen are not used for those"
             );
         }
-        Ok(Self { door: Door::start_on(config, sockets).await?, sources, log })
+        let threads = ConnectionThreads::start(connection_threads()).context("cannot start threads")?;
+        Ok(Self { door: Door::start_on(config, sockets, threads).await?, sources, log })
     }
 
     /// What whoever waits for the door wants to know.

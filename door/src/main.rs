@@ -38,10 +38,10 @@ fn serve(options: &Options, log: &Log) -> anyhow::Result<ExitCode> {
     runtime.block_on(run(options, log))
 }
 
-/// Half of the processors: a door that proxies moves bytes, too. On small machines more than one thread costs more in
-/// handing work to each other than it brings.
+/// For what the door has to do with pools, and for all that is not a client's connection: those have threads of their
+/// own. More than one costs more in handing work to each other than it brings, but where there is much of it.
 fn worker_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))
+    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 8).clamp(1, 4))
 }
 
 async fn run(options: &Options, log: &Log) -> anyhow::Result<ExitCode> {

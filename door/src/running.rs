@@ -26,6 +26,7 @@ use crate::http::admin::{self, AdminPort};
 use crate::http::current::Current;
 use crate::http::server::{self, Bounds, Ending, Port};
 use crate::http::tape::Staged;
+use crate::http::threads::ConnectionThreads;
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, NamespaceError};
 use crate::pools::{ConnectError, Pools};
@@ -127,15 +128,18 @@ impl Door {
     /// Starts a door. It serves when this returns. It knows the pools that answer at once, and finds the others in the
     /// background: see [`RunningDoor::wait_for_pools`].
     pub async fn start(config: Config) -> Result<RunningDoor, StartError> {
-        Self::start_on(config, Sockets::default()).await
+        Self::start_on(config, Sockets::default(), ConnectionThreads::default()).await
     }
 
-    /// The same on sockets that are open already.
-    pub async fn start_on(config: Config, sockets: Sockets) -> Result<RunningDoor, StartError> {
+    /// The same on sockets that are open already, with threads of their own for clients' connections.
+    pub async fn start_on(
+        config: Config,
+        sockets: Sockets,
+        threads: ConnectionThreads,
+    ) -> Result<RunningDoor, StartError> {
         let Prepared { authenticator, exchanges, pools, metrics, secure, passwords } =
             Self::prepare(&config)?;
-        let password_file = config.namespace_password_file.as_deref();
-        let namespace = Namespace::open(&config.namespace, password_file, &config.name).await?;
+        let namespace = Namespace::open(&config.namespace, config.namespace_files(), &config.name).await?;
         namespace.be_the_only_door_of_its_name().await?;
         if secure.is_none() && !sockets.secure.is_empty() {
             return Err(StartError::NoTls);
@@ -222,7 +226,8 @@ impl Door {
         // there are no pools.
         transfers.pools().first_word(FIRST_WORD_LIMIT).await;
         let accepting = ports.into_iter().map(|port| {
-            let serving = server::serve(port, Arc::clone(&current), bounds.clone(), ending.clone());
+            let serving =
+                server::serve(port, Arc::clone(&current), bounds.clone(), threads.clone(), ending.clone());
             ending.connections.spawn(serving)
         });
         let accepting = accepting.collect();
@@ -251,6 +256,7 @@ impl Door {
             current,
             config,
             accepting,
+            _threads: threads,
         })
     }
 
@@ -365,6 +371,7 @@ fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
         ("url", one.url != other.url),
         ("namespace", one.namespace != other.namespace),
         ("namespace_password_file", one.namespace_password_file != other.namespace_password_file),
+        ("namespace_ca", one.namespace_ca != other.namespace_ca),
         ("admin_listen", one.admin_listen != other.admin_listen),
         ("create_parents", one.create_parents != other.create_parents),
         ("copy", one.copy != other.copy),
@@ -397,6 +404,8 @@ pub struct RunningDoor {
     config: Mutex<Config>,
     /// One for each listener.
     accepting: Vec<JoinHandle<()>>,
+    /// What connections have begun may still run on them.
+    _threads: ConnectionThreads,
 }
 
 impl RunningDoor {

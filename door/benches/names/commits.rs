@@ -76,9 +76,9 @@ async fn one_run(
 async fn one(namespace: &Namespace, number: u64, directories: u64) -> anyhow::Result<()> {
     let run = std::process::id();
     let upload = PendingUpload {
-        // Ids are random: they do not follow each other.
+        // Ids of transfers do not follow each other, those of replicas do.
         transfer: format!("{:016x}{run:08x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-        replica: format!("{:016x}{run:08x}", number.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)),
+        replica: format!("{run:08x}{number:016x}"),
         pool: "pool01".into(),
         path: NsPath::parse(&format!("/{run}/{}/file{number}", number % directories))?,
         expects: Expectation::Anything,

@@ -1,4 +1,5 @@
-//! A tree of many names: how long it takes to look one up, to list a directory, to move a tree, and its size on disk.
+//! A tree of many names: how long it takes to make it, to open it, to look a name up, to list directories, to move a tree
+//! and to delete one; its size on the disk, and this process's memory.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -25,6 +26,21 @@ pub struct Options {
     /// Length of a run, in seconds
     #[arg(long, default_value = "5")]
     seconds: u64,
+    /// Ids of the replicas
+    #[arg(long, value_enum, default_value = "ordered")]
+    ids: Ids,
+    /// Delete a tree in the end: the place lacks it then
+    #[arg(long)]
+    delete: bool,
+}
+
+/// In which order the ids of replicas are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Ids {
+    /// In that of time, as doors give them.
+    Ordered,
+    /// In none.
+    Random,
 }
 
 pub async fn run(options: &Options) -> anyhow::Result<()> {
@@ -35,14 +51,30 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     if namespace.list_page(1, None, 1).await?.is_empty() {
         let began_at = Instant::now();
         namespace.close().await;
-        fill(&place, names / shape.tree(), shape).await.context("cannot make the names")?;
-        println!("made {names} names in {:.0} s", began_at.elapsed().as_secs_f64());
+        fill(&place, names / shape.tree(), shape, options.ids).await.context("cannot make the names")?;
+        let took = began_at.elapsed().as_secs_f64();
+        println!("made {names} names in {took:.0} s, {:.0} /s", names as f64 / took);
+    } else {
+        namespace.close().await;
     }
+    let began_at = Instant::now();
     let namespace = super::open(&place).await?;
-    println!("size on disk: {:.0} bytes a name", size(&place).await? as f64 / names as f64);
+    let found = namespace.lookup(&NsPath::parse("/000/00/file000")?).await?;
+    println!("open, first name found: {:.1} ms", began_at.elapsed().as_secs_f64() * 1e3);
+    anyhow::ensure!(matches!(found, Lookup::Found(_)), "the names are not those that `large` makes");
+    let size = size(&place).await?;
+    println!(
+        "size on disk: {:.0} MiB, {:.0} bytes a name",
+        size as f64 / 1048576.0,
+        size as f64 / names as f64
+    );
     lookups(&namespace, names, shape, options.seconds).await?;
     listing(&namespace, shape).await?;
     moving(&namespace, shape).await?;
+    if options.delete {
+        deleting(&namespace, names / shape.tree() - 1, shape).await?;
+    }
+    println!("resident memory, now and at most: {} MiB, {} MiB", memory("VmRSS")?, memory("VmHWM")?);
     namespace.close().await;
     Ok(())
 }
@@ -61,21 +93,23 @@ impl Shape {
     }
 }
 
-/// By statements of its own, as by uploads it would take hours. Ids of replicas are random.
-async fn fill(place: &NamespacePlace, tops: u64, shape: Shape) -> anyhow::Result<()> {
+/// By statements of its own, as by uploads it would take hours.
+async fn fill(place: &NamespacePlace, tops: u64, shape: Shape, ids: Ids) -> anyhow::Result<()> {
     match place {
         NamespacePlace::Sqlite(path) => {
             let path = path.clone();
-            tokio::task::spawn_blocking(move || fill_sqlite(&path, tops, shape)).await?
+            tokio::task::spawn_blocking(move || fill_sqlite(&path, tops, shape, ids)).await?
         }
-        NamespacePlace::Postgres(url) => fill_postgres(url.as_str(), tops, shape).await,
+        NamespacePlace::Postgres(url) => fill_postgres(url.as_str(), tops, shape, ids).await,
     }
 }
 
-fn fill_sqlite(path: &Path, tops: u64, shape: Shape) -> anyhow::Result<()> {
+fn fill_sqlite(path: &Path, tops: u64, shape: Shape, ids: Ids) -> anyhow::Result<()> {
     let mut connection = rusqlite::Connection::open(path)?;
-    connection.pragma_update(None, "cache_size", -2_000_000)?;
+    // As much as the door's own has.
+    connection.pragma_update(None, "cache_size", -32 * 1024)?;
     connection.pragma_update(None, "synchronous", "off")?;
+    let mut made = 0;
     for top in 0..tops {
         let transaction = connection.transaction()?;
         {
@@ -84,13 +118,16 @@ fn fill_sqlite(path: &Path, tops: u64, shape: Shape) -> anyhow::Result<()> {
             )?;
             let mut file = transaction.prepare_cached(
                 "INSERT INTO entries (parent, name, replica, pool, size, checksums, created_at, modified_at)
-                 VALUES (?1, ?2, lower(hex(randomblob(16))), 'pool01', 4096, 'adler32=03da0195', 1, 1)",
+                 VALUES (?1, ?2, printf('%012x', ?3) || lower(hex(randomblob(10))), 'pool01', 4096,
+                     'adler32=03da0195', 1, 1)",
             )?;
             let above: i64 = directory.query_row((1, format!("{top:03}")), |row| row.get(0))?;
             for number in 0..shape.directories {
                 let parent: i64 = directory.query_row((above, format!("{number:02}")), |row| row.get(0))?;
                 for number in 0..shape.files {
-                    file.execute((parent, format!("file{number:03}")))?;
+                    made += 1;
+                    let time = if ids == Ids::Ordered { made } else { random_time(made) };
+                    file.execute((parent, format!("file{number:03}"), time))?;
                 }
             }
         }
@@ -100,7 +137,12 @@ fn fill_sqlite(path: &Path, tops: u64, shape: Shape) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn fill_postgres(url: &str, tops: u64, shape: Shape) -> anyhow::Result<()> {
+/// Something of 48 bits that has no order.
+fn random_time(number: i64) -> i64 {
+    number.wrapping_mul(0x1e37_79b9_7f4a_7c15) >> 15 & ((1 << 48) - 1)
+}
+
+async fn fill_postgres(url: &str, tops: u64, shape: Shape, ids: Ids) -> anyhow::Result<()> {
     let mut connection = sqlx::PgConnection::connect(url).await?;
     for top in 0..i64::try_from(tops)? {
         sqlx::query(
@@ -113,13 +155,16 @@ async fn fill_postgres(url: &str, tops: u64, shape: Shape) -> anyhow::Result<()>
                  RETURNING id
              )
              INSERT INTO entries (parent, name, replica, pool, size, checksums, created_at, modified_at)
-             SELECT below.id, 'file' || lpad(number::text, greatest(3, length(number::text)), '0'), md5(random()::text || below.id || number), 'pool01',
-                 4096, 'adler32=03da0195', 1, 1
+             SELECT below.id, 'file' || lpad(number::text, greatest(3, length(number::text)), '0'),
+                 CASE WHEN $4 THEN lpad(to_hex(below.id * $3 + number), 12, '0') ELSE '' END
+                     || substr(md5(random()::text || below.id || number), CASE WHEN $4 THEN 13 ELSE 1 END),
+                 'pool01', 4096, 'adler32=03da0195', 1, 1
              FROM below, generate_series(0, $3 - 1) AS number",
         )
         .bind(top)
         .bind(i64::try_from(shape.directories)?)
         .bind(i64::try_from(shape.files)?)
+        .bind(ids == Ids::Ordered)
         .execute(&mut connection)
         .await?;
     }
@@ -218,4 +263,21 @@ async fn moving(namespace: &Namespace, shape: Shape) -> anyhow::Result<()> {
         began_at.elapsed().as_secs_f64() * 1e3 / f64::from(ROUNDS * 2)
     );
     Ok(())
+}
+
+/// A tree, in one transaction: what its files hold is owed to be deleted then.
+async fn deleting(namespace: &Namespace, top: u64, shape: Shape) -> anyhow::Result<()> {
+    let tree = NsPath::parse(&format!("/{top:03}"))?;
+    let seen = find(namespace, &tree).await?;
+    let began_at = Instant::now();
+    namespace.delete(&tree, &seen, &Shown::default()).await?;
+    println!("deleting a tree of {} names: {:.2} s", shape.tree(), began_at.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Of this process, in MiB (proc_pid_status(5)).
+fn memory(field: &str) -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string("/proc/self/status")?;
+    let line = text.lines().find(|line| line.starts_with(field)).context("/proc/self/status is strange")?;
+    Ok(line.split_whitespace().nth(1).context("/proc/self/status is strange")?.parse::<u64>()? / 1024)
 }

@@ -19,7 +19,7 @@ mod large;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use penstock_door::config::NamespacePlace;
+use penstock_door::config::{NamespaceFiles, NamespacePlace};
 use penstock_door::namespace::Namespace;
 
 #[derive(Debug, Parser)]
@@ -60,7 +60,8 @@ fn place(text: &str) -> anyhow::Result<NamespacePlace> {
 }
 
 async fn open(place: &NamespacePlace) -> anyhow::Result<Namespace> {
-    Ok(Namespace::open(place, None, &"door".parse().map_err(anyhow::Error::msg)?).await?)
+    Ok(Namespace::open(place, NamespaceFiles::default(), &"door".parse().map_err(anyhow::Error::msg)?)
+        .await?)
 }
 
 /// Processor time of this process until now; what a server uses is not in it.

@@ -29,7 +29,7 @@ pub mod value;
 pub use authentication::Authentication;
 pub use copy::{CopyRules, PortRange};
 pub use delegation::{DelegationRules, ExchangeRules};
-pub use namespace::{NamespacePlace, PostgresUrl};
+pub use namespace::{NamespaceFiles, NamespacePlace, PostgresUrl};
 pub use pool::{PoolAccess, PoolConfig, TlsFiles};
 pub use tls::TlsConfig;
 pub use value::SiteName;
@@ -52,6 +52,9 @@ pub struct Config {
     pub namespace: NamespacePlace,
     /// The file with that database's password. Default: as for its own clients (`PGPASSFILE`, `~/.pgpass`).
     pub namespace_password_file: Option<PathBuf>,
+    /// The authority of that database's server, PEM: the connection is by TLS then, and the server has to show a
+    /// certificate for its name. Default: as the URL says.
+    pub namespace_ca: Option<PathBuf>,
     /// The file with the macaroon keys.
     pub macaroon_keys: PathBuf,
     /// Where admins and Prometheus come to. Default: nowhere.
@@ -191,6 +194,7 @@ impl Config {
             url: None,
             namespace: namespace.into(),
             namespace_password_file: None,
+            namespace_ca: None,
             macaroon_keys,
             admin_listen: None,
             log: None,
@@ -232,6 +236,11 @@ impl Config {
         self.contradiction().map_or(Ok(()), |wrong| Err(wrong.into()))
     }
 
+    /// What it takes to enter the namespace's server.
+    pub fn namespace_files(&self) -> NamespaceFiles<'_> {
+        NamespaceFiles { password: self.namespace_password_file.as_deref(), ca: self.namespace_ca.as_deref() }
+    }
+
     /// What holds between fields. `None` when all is well, else what to change.
     fn contradiction(&self) -> Option<Wrong> {
         if self.pools.is_empty() {
@@ -248,11 +257,8 @@ impl Config {
         if let Some(wrong) = self.delegation.contradiction() {
             return Some(wrong);
         }
-        if self.namespace_password_file.is_some() && matches!(self.namespace, NamespacePlace::Sqlite(_)) {
-            return Some(Wrong::new(
-                "namespace_password_file",
-                "an SQLite file has no password: remove the key, or let namespace begin with \"postgres://\"",
-            ));
+        if let Some(wrong) = self.namespace.contradiction(self.namespace_files()) {
+            return Some(wrong);
         }
         if let Some(wrong) = self.marking.contradiction() {
             return Some(wrong);

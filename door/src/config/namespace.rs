@@ -1,9 +1,10 @@
-//! Where the namespace is: the key `namespace`.
+//! Where the namespace is, and how its server is entered: the keys `namespace`, `namespace_password_file`, `namespace_ca`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use penstock_service::settings::Wrong;
 use serde::de::{self, Deserialize, Deserializer};
 use url::Url;
 
@@ -20,6 +21,15 @@ pub enum NamespacePlace {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresUrl(Url);
 
+/// Files that it takes to enter a database's server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NamespaceFiles<'a> {
+    /// The password. Default: as for PostgreSQL's own clients (`PGPASSFILE`, `~/.pgpass`).
+    pub password: Option<&'a Path>,
+    /// The authority of the server's certificate: with it, the server has to show one, for its own name.
+    pub ca: Option<&'a Path>,
+}
+
 /// What may stand behind the question mark.
 const QUERY_KEYS: [&str; 5] = ["host", "sslmode", "sslrootcert", "sslcert", "sslkey"];
 
@@ -32,6 +42,34 @@ impl PostgresUrl {
     /// Whose password is needed.
     pub fn user(&self) -> &str {
         self.0.username()
+    }
+
+    /// What stands behind the question mark for a key.
+    fn option(&self, wanted: &str) -> Option<String> {
+        let mut options = self.0.query_pairs().filter(|(key, _)| key == wanted);
+        options.next().map(|(_, value)| value.into_owned())
+    }
+
+    /// Why an authority for the server's certificate does not go with the rest of the URL.
+    fn obstacle_to_ca(&self) -> Option<String> {
+        if let Some(mode) = self.option("sslmode").filter(|mode| mode != "verify-full") {
+            return Some(format!(
+                "with it the server always proves who it is, and the URL in namespace has sslmode={}: leave that out",
+                mode.escape_debug()
+            ));
+        }
+        if self.option("sslrootcert").is_some() {
+            return Some(
+                "the URL in namespace names an authority, too (sslrootcert): leave that out".to_owned(),
+            );
+        }
+        if self.option("host").is_some_and(|host| host.starts_with('/')) {
+            return Some(
+                "the URL in namespace leads to a Unix socket, which has no certificates: remove the key"
+                    .to_owned(),
+            );
+        }
+        None
     }
 }
 
@@ -78,6 +116,25 @@ impl FromStr for PostgresUrl {
             }
         }
         Ok(Self(url))
+    }
+}
+
+impl NamespacePlace {
+    /// Why these files are of no use there; `None` when they are.
+    pub(super) fn contradiction(&self, files: NamespaceFiles<'_>) -> Option<Wrong> {
+        const ONLY_SERVERS: &str = "remove the key, or let namespace begin with \"postgres://\"";
+        match self {
+            NamespacePlace::Sqlite(_) => {
+                let password = files.password.map(|_| ("namespace_password_file", "has no password"));
+                let ca = files.ca.map(|_| ("namespace_ca", "has no server"));
+                let (key, lack) = password.or(ca)?;
+                Some(Wrong::new(key, format!("an SQLite file {lack}: {ONLY_SERVERS}")))
+            }
+            NamespacePlace::Postgres(url) => {
+                files.ca?;
+                url.obstacle_to_ca().map(|problem| Wrong::new("namespace_ca", problem))
+            }
+        }
     }
 }
 
@@ -147,6 +204,24 @@ mod tests {
         ] {
             let error = text.parse::<NamespacePlace>().unwrap_err();
             assert!(error.contains(expected) && !error.contains("hidden"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_authority_goes_with_a_server_that_is_reached_over_the_network_and_with_no_weaker_check() {
+        let files = NamespaceFiles { ca: Some(Path::new("/etc/ca.pem")), ..NamespaceFiles::default() };
+        for (text, expected) in [
+            ("postgres://door@db/names", None),
+            ("postgres://door@db/names?sslmode=verify-full&sslcert=/c&sslkey=/k", None),
+            ("postgres://door@db/names?sslmode=require", Some("has sslmode=require")),
+            ("postgres://door@db/names?sslrootcert=/etc/other.pem", Some("names an authority, too")),
+            ("postgres://door@localhost/names?host=/run/postgresql", Some("leads to a Unix socket")),
+            ("/var/lib/names.db", Some("an SQLite file has no server")),
+        ] {
+            let wrong = text.parse::<NamespacePlace>().unwrap().contradiction(files);
+            let told = wrong.map(|wrong| format!("{wrong:?}"));
+            assert_eq!(told.is_some(), expected.is_some(), "{text}: {told:?}");
+            assert!(told.unwrap_or_default().contains(expected.unwrap_or_default()), "{text}");
         }
     }
 

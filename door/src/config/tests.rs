@@ -94,6 +94,11 @@ fn an_error_names_file_line_key_and_what_to_do() {
             "namespace_password_file = \"/etc/penstock/password\"",
             "door.toml:7: namespace_password_file: an SQLite file has no password",
         ),
+        (
+            "anonymous = \"read\"",
+            "namespace_ca = \"/etc/penstock/db-ca.pem\"",
+            "door.toml:7: namespace_ca: an SQLite file has no server",
+        ),
         ("key = \"door.key\" }", "}", ".key: is missing"),
     ];
     for (good, bad, expected) in cases {

@@ -6,7 +6,7 @@ use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use hyper::body::Frame;
 use hyper::ext::ReasonPhrase;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Response, StatusCode};
+use hyper::{HeaderMap, Method, Response, StatusCode, Uri};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,6 +19,8 @@ use crate::transfers::copy::CopyError;
 const STREAMED_PIECES: usize = 2;
 /// Longest text of a refusal in bytes; davix and others cut long ones at odd places.
 const MAX_TEXT_BYTES: usize = 1000;
+/// Longest path in a text or a log line, in bytes.
+const MAX_PATH_BYTES: usize = 1024;
 
 /// Longest reason phrase in bytes: old clients show nothing else, and show it on one line.
 const MAX_REASON_BYTES: usize = 160;
@@ -71,19 +73,31 @@ pub fn bare(status: StatusCode) -> Answer {
 /// How a refusal is worded for one request.
 #[derive(Debug, Clone)]
 pub struct Wording {
-    what: String,
+    method: Method,
+    uri: Uri,
     problem: bool,
 }
 
 impl Wording {
-    /// `what` is the method and the path as the client sent it.
-    pub fn new(what: String, headers: &HeaderMap) -> Self {
+    /// For a request.
+    pub fn new(method: Method, uri: Uri, headers: &HeaderMap) -> Self {
         let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
         let problem = accepted.flat_map(|value| value.split(',')).any(|range| {
             let range = range.split(';').next().unwrap_or_default().trim();
             range.eq_ignore_ascii_case(PROBLEM_JSON) || range.eq_ignore_ascii_case("application/json")
         });
-        Self { what, problem }
+        Self { method, uri, problem }
+    }
+
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The path as the client sent it, or as much of it as is worth telling. Never its query, which may hold a token.
+    pub fn path(&self) -> &str {
+        // Clients that do not encode it send it in UTF-8.
+        cut(self.uri.path(), MAX_PATH_BYTES)
     }
 }
 
@@ -145,7 +159,7 @@ impl Refusal {
     /// The answer: one line of text, a problem in JSON for those who take it, or what WebDAV has for it. The reason
     /// phrase says it as well, for clients that show nothing else.
     pub fn into_answer(self, wording: &Wording) -> Answer {
-        let line = one_line(&format!("{}: {}", wording.what, self.text), MAX_TEXT_BYTES);
+        let line = one_line(&format!("{} {}: {}", wording.method, wording.path(), self.text), MAX_TEXT_BYTES);
         let (kind, body) = match &self.condition {
             Some(condition) => (
                 "application/xml; charset=utf-8",
@@ -190,11 +204,17 @@ impl Refusal {
 fn one_line(text: &str, limit_bytes: usize) -> String {
     let mut line: String =
         text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
-    if line.len() > limit_bytes {
-        let end = (0..=limit_bytes).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
-        line.truncate(end);
-    }
+    line.truncate(cut(&line, limit_bytes).len());
     line
+}
+
+/// As many whole characters from the beginning as have room.
+fn cut(text: &str, limit_bytes: usize) -> &str {
+    let mut end = text.len().min(limit_bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// RFC 9112 §4: other characters than those of ASCII may be read as anything.
@@ -256,7 +276,7 @@ mod tests {
     fn wording(accept: &'static str) -> Wording {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-        Wording::new("GET /a".into(), &headers)
+        Wording::new(Method::GET, Uri::from_static("/a?authz=hidden"), &headers)
     }
 
     async fn text(answer: Answer) -> String {
@@ -274,6 +294,16 @@ mod tests {
         let text = text(answer).await;
         assert!(text.starts_with("GET /a: bad  Set-Cookie: x") && text.len() <= MAX_TEXT_BYTES + 1);
         assert_eq!(text.matches('\n').count(), 1);
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_to_be_told_is_cut_between_two_characters() {
+        // hyper takes a path that nobody has encoded.
+        for (begin, kept) in [("/", 1023), ("/a", 1024)] {
+            let uri: Uri = format!("{begin}{}", "é".repeat(MAX_PATH_BYTES)).parse().unwrap();
+            let wording = Wording::new(Method::GET, uri, &HeaderMap::new());
+            assert_eq!(wording.path().len(), kept, "{begin}");
+        }
     }
 
     #[tokio::test]

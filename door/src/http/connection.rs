@@ -2,6 +2,7 @@
 //! client has already begun to send a body for which it was to wait.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::auth::certificate::CertificateError;
 use crate::auth::identity::Identity;
@@ -35,23 +36,33 @@ pub struct Connection {
 
 #[derive(Debug)]
 enum Transport {
-    Plain(TcpStream),
+    /// hyper's side has the other half: only who owns it can read until nothing is left without asking the kernel once
+    /// more whether that is so.
+    Plain(OwnedWriteHalf),
     Tls(Box<TlsStream>),
 }
 
 impl Connection {
-    /// An accepted connection, without TLS.
-    pub fn new(stream: TcpStream, peer: SocketAddr) -> Arc<Self> {
-        Self::over(Transport::Plain(stream), peer, None)
+    /// An accepted connection, without TLS, and hyper's side of it.
+    pub fn plain(stream: TcpStream, peer: SocketAddr) -> (Arc<Self>, Side) {
+        let (reading, writing) = stream.into_split();
+        Self::over(Transport::Plain(writing), Some(reading), peer, None)
     }
 
     /// A connection with TLS, and what the client has shown in the handshake.
-    pub fn secure(stream: Box<TlsStream>, peer: SocketAddr, shown: Shown) -> Arc<Self> {
-        Self::over(Transport::Tls(stream), peer, shown)
+    pub fn secure(stream: Box<TlsStream>, peer: SocketAddr, shown: Shown) -> (Arc<Self>, Side) {
+        Self::over(Transport::Tls(stream), None, peer, shown)
     }
 
-    fn over(transport: Transport, peer: SocketAddr, shown: Shown) -> Arc<Self> {
-        Arc::new(Self { transport, peer, shown, body_left_unread: AtomicBool::new(false) })
+    fn over(
+        transport: Transport,
+        plain: Option<OwnedReadHalf>,
+        peer: SocketAddr,
+        shown: Shown,
+    ) -> (Arc<Self>, Side) {
+        let connection = Arc::new(Self { transport, peer, shown, body_left_unread: AtomicBool::new(false) });
+        let side = Side { connection: Arc::clone(&connection), plain, has_read: false };
+        (connection, side)
     }
 
     /// The client's address.
@@ -94,8 +105,9 @@ impl Connection {
     pub fn has_unread_bytes(&self) -> bool {
         match &self.transport {
             Transport::Plain(stream) => {
-                let mut byte = [0];
-                matches!(stream.peek(&mut byte).now_or_never(), Some(Ok(1)))
+                // The kernel knows now what the runtime may hear of later.
+                let socket = socket2::SockRef::from(stream.as_ref());
+                matches!(socket.peek(&mut [MaybeUninit::uninit()]), Ok(1))
             }
             Transport::Tls(stream) => stream.has_unread_bytes(),
         }
@@ -154,7 +166,7 @@ impl Connection {
 
     fn tcp(&self) -> &TcpStream {
         match &self.transport {
-            Transport::Plain(stream) => stream,
+            Transport::Plain(stream) => stream.as_ref(),
             Transport::Tls(stream) => stream.tcp(),
         }
     }
@@ -164,27 +176,19 @@ impl Connection {
 #[derive(Debug)]
 pub struct Side {
     connection: Arc<Connection>,
+    /// What is read of a connection without TLS.
+    plain: Option<OwnedReadHalf>,
     /// Bytes were read since the end was last looked for.
     has_read: bool,
 }
 
 impl Side {
-    /// The side of one that has just begun.
-    pub fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, has_read: false }
-    }
-
-    fn poll_receive(&self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let stream = match &self.connection.transport {
-            Transport::Plain(stream) => stream,
-            Transport::Tls(stream) => return stream.poll_read(context, buffer),
-        };
-        loop {
-            ready!(stream.poll_read_ready(context))?;
-            match stream.try_read_buf(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result.map(drop)),
-            }
+    fn poll_receive(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match (&self.connection.transport, &mut self.plain) {
+            (Transport::Tls(stream), _) => stream.poll_read(context, buffer),
+            (Transport::Plain(_), Some(half)) => Pin::new(half).poll_read(context, buffer),
+            // `Connection::over` gives it one.
+            (Transport::Plain(_), None) => Poll::Ready(Ok(())),
         }
     }
 }
@@ -220,7 +224,7 @@ impl AsyncWrite for Side {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let stream = match &self.connection.transport {
-            Transport::Plain(stream) => stream,
+            Transport::Plain(half) => half.as_ref(),
             Transport::Tls(stream) => return stream.poll_write_vectored(context, slices),
         };
         loop {
@@ -246,7 +250,9 @@ impl AsyncWrite for Side {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.connection.transport {
-            Transport::Plain(stream) => Poll::Ready(socket2::SockRef::from(stream).shutdown(Shutdown::Write)),
+            Transport::Plain(half) => {
+                Poll::Ready(socket2::SockRef::from(half.as_ref()).shutdown(Shutdown::Write))
+            }
             Transport::Tls(stream) => stream.poll_shutdown(context),
         }
     }

@@ -1,7 +1,7 @@
 //! The HTTP and WebDAV front.
 //!
-//! * [`server`]: accepting and serving connections; [`connection`]: one client's socket; [`client_limit`]: how many it
-//!   may have.
+//! * [`server`]: accepting and serving connections; [`connection`]: one client's socket; [`threads`]: where it is
+//!   served; [`client_limit`]: how many a client may have.
 //! * [`service`]: from a request to the handler of its method, and its line in the log.
 //! * [`exchange`]: what all handlers need of a request; [`answer`]: what they answer.
 //! * One file for each method: [`options`], [`get`], [`head`], [`put`], [`delete`], [`mkcol`], [`propfind`],
@@ -50,6 +50,7 @@ pub mod request_body;
 pub mod server;
 pub mod service;
 pub mod tape;
+pub mod threads;
 pub mod unlock;
 pub mod xml;
 

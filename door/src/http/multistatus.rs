@@ -195,6 +195,8 @@ fn value(property: Known, told: &Told<'_>) -> Option<String> {
         Known::QuotaUsed => entry.is_directory().then(|| circumstances.space.used.to_string()),
         Known::QuotaAvailable => entry.is_directory().then(|| circumstances.space.available.to_string()),
         Known::Mode => Some(format!("{:o}", mode(told))),
+        // RFC 3744 §5.1, §5.2: empty where there is none. davix and gfal ask for both with everything.
+        Known::Owner | Known::Group => Some(String::new()),
     }
 }
 
@@ -339,6 +341,7 @@ mod tests {
         let of_file = written(&wanted, "/f", &file());
         assert!(of_file.contains("<l:mode>100444</l:mode>"), "{of_file}");
         assert!(of_file.contains("<d:quota-used-bytes/>"), "of directories only: {of_file}");
+        assert!(of_file.contains("<d:owner></d:owner><d:group></d:group>"), "nobody's: {of_file}");
         let of_directory = written(&wanted, "/d", &entry(Kind::Directory));
         for part in [
             "<l:mode>40555</l:mode>",

@@ -39,6 +39,10 @@ pub enum Known {
     QuotaAvailable,
     /// What the client may do, as the mode of a file of POSIX in octal digits. Told only when asked for.
     Mode,
+    /// Whose it is (RFC 3744): nobody's, as rights come from the site's policy. Told only when asked for.
+    Owner,
+    /// Of which group it is (RFC 3744): of none. Told only when asked for.
+    Group,
 }
 
 impl Known {
@@ -55,8 +59,8 @@ impl Known {
         Known::LockDiscovery,
     ];
     /// What is told only when asked for.
-    pub const ON_REQUEST: [Known; 4] =
-        [Known::Checksums, Known::QuotaUsed, Known::QuotaAvailable, Known::Mode];
+    pub const ON_REQUEST: [Known; 6] =
+        [Known::Checksums, Known::QuotaUsed, Known::QuotaAvailable, Known::Mode, Known::Owner, Known::Group];
 
     /// Namespace and local name.
     pub fn name(self) -> (&'static str, &'static str) {
@@ -74,6 +78,8 @@ impl Known {
             Known::QuotaUsed => (DAV, "quota-used-bytes"),
             Known::QuotaAvailable => (DAV, "quota-available-bytes"),
             Known::Mode => (LCGDM, "mode"),
+            Known::Owner => (DAV, "owner"),
+            Known::Group => (DAV, "group"),
         }
     }
 

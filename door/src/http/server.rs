@@ -8,6 +8,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::client_limit::{self, Clients};
 use super::connection::{Connection, Side};
 use super::current::Current;
+use super::threads::ConnectionThreads;
 use crate::tls::SecurePort;
 use crate::tls::port::Beginning;
 
@@ -75,8 +77,14 @@ pub struct Ending {
     pub connections: TaskTracker,
 }
 
-/// Serves a port.
-pub async fn serve(port: Port, current: Arc<Current>, bounds: Bounds, ending: Ending) {
+/// Serves a port: on these threads or, without any, on this runtime.
+pub async fn serve(
+    port: Port,
+    current: Arc<Current>,
+    bounds: Bounds,
+    threads: ConnectionThreads,
+    ending: Ending,
+) {
     let limits = current.get().limits;
     let mut builder = http1::Builder::new();
     builder
@@ -98,23 +106,43 @@ pub async fn serve(port: Port, current: Arc<Current>, bounds: Bounds, ending: En
                 continue;
             }
         };
+        let seat = threads.seat();
+        let home = seat.as_ref().map_or_else(Handle::current, |seat| seat.runtime.clone());
+        // A socket is known to the runtime that waits for it.
+        let moved =
+            if seat.is_some() { stream.into_std().map(Socket::Moved) } else { Ok(Socket::Here(stream)) };
+        let socket = match moved {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::warn!(client = %peer, %error, "cannot hand over a connection");
+                continue;
+            }
+        };
         let place = bounds.clients.admit(peer.ip());
         let (current, builder, until) = (Arc::clone(&current), builder.clone(), ending.clone());
         let (secure, handshakes) = (port.secure.clone(), Arc::clone(&bounds.handshakes));
-        ending.connections.spawn(async move {
-            let _permit = permit;
+        let serving = async move {
+            let (_permit, _seat) = (permit, seat);
+            let stream = match socket.here() {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::warn!(client = %peer, %error, "cannot take over a connection");
+                    return;
+                }
+            };
             let Some(_place) = place else {
                 tracing::info!(client = %peer, "refused: it has as many connections as it may");
                 // By https there is nothing that could be said without a handshake.
                 if secure.is_none() {
-                    Connection::new(stream, peer).refuse(client_limit::REFUSAL).await;
+                    Connection::plain(stream, peer).0.refuse(client_limit::REFUSAL).await;
                 }
                 return;
             };
             let attending = async {
                 match secure {
                     None => {
-                        serve_one(&builder, Connection::new(stream, peer), current, None, &until.drain).await
+                        serve_one(&builder, Connection::plain(stream, peer), current, None, &until.drain)
+                            .await
                     }
                     Some(secure) => {
                         let client = (stream, peer);
@@ -126,7 +154,25 @@ pub async fn serve(port: Port, current: Arc<Current>, bounds: Bounds, ending: En
                 () = attending => {}
                 () = until.stop.cancelled() => {}
             }
-        });
+        };
+        ending.connections.spawn_on(serving, &home);
+    }
+}
+
+/// An accepted socket on its way to where it is served.
+enum Socket {
+    Here(TcpStream),
+    /// To be made known to another runtime.
+    Moved(std::net::TcpStream),
+}
+
+impl Socket {
+    /// On this runtime.
+    fn here(self) -> std::io::Result<TcpStream> {
+        match self {
+            Socket::Here(stream) => Ok(stream),
+            Socket::Moved(stream) => TcpStream::from_std(stream),
+        }
     }
 }
 
@@ -166,7 +212,7 @@ async fn serve_secure(
             let connection = Connection::secure(stream, peer, shown);
             serve_one(builder, connection, current, trust, drain).await;
         }
-        Beginning::Plain(stream) => Connection::new(stream, peer).refuse(PLAIN_REFUSAL).await,
+        Beginning::Plain(stream) => Connection::plain(stream, peer).0.refuse(PLAIN_REFUSAL).await,
         Beginning::Failed => {}
     }
 }
@@ -174,7 +220,7 @@ async fn serve_secure(
 /// `trust`: changes when what a client's certificate was held against is not what counts any more.
 async fn serve_one(
     builder: &http1::Builder,
-    connection: Arc<Connection>,
+    (connection, side): (Arc<Connection>, Side),
     current: Arc<Current>,
     trust: Option<watch::Receiver<u64>>,
     drain: &CancellationToken,
@@ -183,7 +229,7 @@ async fn serve_one(
         let connection = Arc::clone(&connection);
         service_fn(move |request| current.get().serve(Arc::clone(&connection), request))
     };
-    let serving = builder.serve_connection(TokioIo::new(Side::new(Arc::clone(&connection))), handler);
+    let serving = builder.serve_connection(TokioIo::new(side), handler);
     tokio::pin!(serving);
     let result = tokio::select! {
         result = serving.as_mut() => result,

@@ -30,9 +30,6 @@ use crate::marking::MarkingRules;
 use crate::namespace::Namespace;
 use crate::transfers::Transfers;
 
-/// Longest path in a log line, in bytes.
-const MAX_LOGGED_PATH_BYTES: usize = 1024;
-
 /// What answers requests; shared by all connections.
 #[derive(Debug, Clone)]
 pub struct Service {
@@ -84,32 +81,28 @@ impl Service {
         request: Request<Incoming>,
     ) -> Result<Answer, Infallible> {
         let started = Instant::now();
-        let path = request.uri().path();
-        // A path in a request line is ASCII, so that any byte is a boundary.
-        let path = path[..path.len().min(MAX_LOGGED_PATH_BYTES)].to_owned();
-        let wording = Wording::new(format!("{} {path}", request.method()), request.headers());
+        let wording = Wording::new(request.method().clone(), request.uri().clone(), request.headers());
         let span = tracing::info_span!(
             "request",
-            method = %request.method(),
-            path = path.as_str(),
+            method = %wording.method(),
+            path = wording.path(),
             client = %connection.peer(),
             // Filled in when the request begins one.
             transfer = tracing::field::Empty
         );
         let (head, body) = request.into_parts();
         let mut subject = String::from("-");
-        let method = head.method.to_string();
         let client: Option<TraceContext> =
             head.headers.get(HEADER).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-        let mut part = self.tracer.begin(client, Kind::Server, method.clone());
+        let mut part = self.tracer.begin(client, Kind::Server, wording.method().as_str());
         // Without traces of its own the door hands on what it was given.
         let place = part.as_ref().map(|part| part.context).or(client);
         let tracer = self.tracer.clone();
         let answering = self.answer(connection, head, body, &wording, &mut subject).instrument(span.clone());
         let answer = context::within(place, answering).await;
         if let Some(mut part) = part.take() {
-            part.text("http.request.method", &method);
-            part.text("url.path", &path);
+            part.text("http.request.method", wording.method().as_str());
+            part.text("url.path", wording.path());
             part.number("http.response.status_code", answer.status().as_u16().into());
             let failure = answer.status().is_server_error().then(|| answer.status().to_string());
             tracer.end(part, failure.as_deref());
@@ -137,18 +130,17 @@ impl Service {
             // Before the token and the path are looked at: it may be "*", and tells nothing of either.
             (options::handle(), false)
         } else {
-            let asked = (head.method.to_string(), head.uri.path().to_owned());
             let service = Arc::clone(&self);
             match self.open(Arc::clone(&connection), head, body).await {
                 Err(refusal) => {
                     let who = Who::unknown(connection.peer().ip());
-                    service.tell_refusal(who, asked.0, asked.1, &refusal);
+                    service.tell_refusal(who, wording.method(), wording.path(), &refusal);
                     (refusal.into_answer(wording), false)
                 }
                 Ok(mut exchange) => {
                     exchange.access.subject().clone_into(subject);
                     let answer = handle(&mut exchange).await;
-                    tell(&exchange, asked.0, &answer);
+                    tell(&exchange, &answer);
                     let mut answer = answer.unwrap_or_else(|refusal| refusal.into_answer(wording));
                     prove(&exchange.access, &mut answer);
                     (answer, exchange.body.is_none())
@@ -166,11 +158,12 @@ impl Service {
     }
 
     /// Tells the audit of a request that somebody may not make. What is refused for other reasons is in the log.
-    fn tell_refusal(&self, who: Who, method: String, path: String, refusal: &Refusal) {
+    fn tell_refusal(&self, who: Who, method: &Method, path: &str, refusal: &Refusal) {
         let status = refusal.status();
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS)
         {
-            let request = Asked { method, path, status: status.as_u16() };
+            let request =
+                Asked { method: method.to_string(), path: path.to_owned(), status: status.as_u16() };
             self.audit.tell(who, Happening::Refused { request, why: refusal.text().to_owned() });
         }
     }
@@ -211,12 +204,13 @@ fn prove(access: &Access, answer: &mut Answer) {
 }
 
 /// Tells the audit what became of a request, where that is its business.
-fn tell(exchange: &Exchange, method: String, answer: &Result<Answer, Refusal>) {
+fn tell(exchange: &Exchange, answer: &Result<Answer, Refusal>) {
     let service = &exchange.service;
+    let method = &exchange.head.method;
     let who = || Who::of(exchange.connection.peer().ip(), &exchange.access);
     let answer = match answer {
         Ok(answer) => answer,
-        Err(refusal) => return service.tell_refusal(who(), method, exchange.path.to_string(), refusal),
+        Err(refusal) => return service.tell_refusal(who(), method, exchange.path.as_str(), refusal),
     };
     let status = answer.status();
     let begun = exchange.begun();
@@ -228,10 +222,14 @@ fn tell(exchange: &Exchange, method: String, answer: &Result<Answer, Refusal>) {
         "LOCK" => status == StatusCode::CREATED,
         _ => false,
     };
-    let request = Asked { method, path: exchange.path.to_string(), status: status.as_u16() };
+    if begun.issued.is_none() && !changes {
+        return;
+    }
+    let request =
+        Asked { method: method.to_string(), path: exchange.path.to_string(), status: status.as_u16() };
     if let Some(issued) = begun.issued {
         service.audit.tell(who(), Happening::Issued { request, issued });
-    } else if changes && !status.is_client_error() && !status.is_server_error() {
+    } else if !status.is_client_error() && !status.is_server_error() {
         let destination = exchange.headers().get("destination").and_then(|value| value.to_str().ok());
         // Its query may hold a token.
         let destination = destination.map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned());

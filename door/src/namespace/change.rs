@@ -1,5 +1,7 @@
 //! Changes of the tree that move no bytes: making directories, deleting. Every one looks at the locks first.
 
+use jiff::Timestamp;
+
 use super::database::reach::Reach;
 use super::database::session::{Session, Sql};
 use super::database::{Namespace, NamespaceError, Transaction};
@@ -254,6 +256,14 @@ async fn insert_directory(session: &mut Session<'_>, parent: i64, name: &str) ->
             |row| row.integer(0),
         )
         .await
+}
+
+/// The same for a directory that this transaction has looked at: mostly it is known then that there is nothing to write.
+pub(super) async fn touch_seen(session: &mut Session<'_>, directory: &Entry) -> Result<(), NamespaceError> {
+    if directory.modified_at.as_second() == Timestamp::now().as_second() {
+        return Ok(());
+    }
+    touch(session, directory.id).await
 }
 
 /// A directory changes when its list of names does. Times are told in seconds (RFC 9110 §8.8.2), so one change in a second

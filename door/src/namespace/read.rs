@@ -1,6 +1,8 @@
 //! Lookups and listings.
 
-use super::database::session::{Row, Session, Sql};
+use std::sync::LazyLock;
+
+use super::database::session::{Row, Session, Sql, Value};
 use super::database::{Namespace, NamespaceError, Transaction};
 use super::entry::{Entry, ROOT_ID, entry_columns};
 use super::lock::{Lock, Touch, locks_on};
@@ -89,6 +91,10 @@ impl Transaction for LookUp {
     type Error = NamespaceError;
     const BRIEF: bool = true;
 
+    async fn at_once(&self, session: &mut Session<'_>) -> Result<Option<Lookup>, NamespaceError> {
+        Ok(find_at_once(session, &self.path).await?.map(Lookup::Found))
+    }
+
     async fn run(&self, session: &mut Session<'_>) -> Result<Lookup, NamespaceError> {
         Ok(classify(resolve(session, &self.path).await?, &self.path))
     }
@@ -103,6 +109,14 @@ impl Transaction for Describe {
     type Done = Option<Described>;
     type Error = NamespaceError;
     const BRIEF: bool = true;
+
+    async fn at_once(&self, session: &mut Session<'_>) -> Result<Option<Self::Done>, NamespaceError> {
+        if self.beside != Beside::default() {
+            return Ok(None);
+        }
+        let found = find_at_once(session, &self.path).await?;
+        Ok(found.map(|entry| Some(Described { entry, dead: Vec::new(), locks: Vec::new() })))
+    }
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Option<Described>, NamespaceError> {
         let Lookup::Found(entry) = classify(resolve(session, &self.path).await?, &self.path) else {
@@ -192,22 +206,55 @@ fn resolved_from_row(row: &Row<'_>, depth: usize) -> Result<Resolved, NamespaceE
 
 /// A statement for each component: where a statement is a call, these are faster than one that walks.
 async fn resolve_by_step(session: &mut Session<'_>, path: &NsPath) -> Result<Resolved, NamespaceError> {
-    const ROOT: &str = entry_columns!(", entries.parent FROM entries WHERE id = ?1");
-    const CHILD: &str = entry_columns!(", entries.parent FROM entries WHERE parent = ?1 AND name = ?2");
-    let mut deepest = None;
-    let mut directory = ROOT_ID;
-    for (depth, name) in path.components().enumerate() {
-        let read = |row: &Row<'_>| resolved_from_row(row, depth + 1);
-        let Some(found) = session.fetch_optional(CHILD, &[directory.into(), name.into()], read).await? else {
-            break;
+    const ENTRY: &str = entry_columns!(", entries.parent FROM entries WHERE id = ?1");
+    // Answered by the index of names alone.
+    const STEP: &str = "SELECT id FROM entries WHERE parent = ?1 AND name = ?2";
+    let (mut deepest, mut depth) = (ROOT_ID, 0);
+    for name in path.components() {
+        let values = [deepest.into(), name.into()];
+        let Some(found) = session.fetch_optional(STEP, &values, |row| row.integer(0)).await? else { break };
+        (deepest, depth) = (found, depth + 1);
+    }
+    session.fetch_one(ENTRY, &[deepest.into()], |row| resolved_from_row(row, depth)).await
+}
+
+/// Components that one statement follows on SQLite: as many as most paths have.
+const MOST_AT_ONCE: usize = 8;
+
+/// For each number of components, the statement that follows them: a join, so that nothing walks.
+static WALKS: LazyLock<[String; MOST_AT_ONCE]> =
+    LazyLock::new(|| std::array::from_fn(|index| walk(index + 1)));
+
+fn walk(components: usize) -> String {
+    let table = |number| if number == components { "entries".to_owned() } else { format!("above{number}") };
+    let mut sql = String::from(entry_columns!(" FROM "));
+    for number in 1..=components {
+        // Not a plain join, whose order SQLite would choose.
+        sql.push_str(if number == 1 { "" } else { " CROSS JOIN " });
+        sql.push_str(&format!("entries AS {}", table(number)));
+    }
+    for number in 1..=components {
+        let (word, parent) = match number {
+            1 => ("WHERE", ROOT_ID.to_string()),
+            _ => ("AND", format!("{}.id", table(number - 1))),
         };
-        directory = found.entry.id;
-        deepest = Some(found);
+        let table = table(number);
+        sql.push_str(&format!(" {word} {table}.parent = {parent} AND {table}.name = ?{number}"));
     }
-    match deepest {
-        Some(found) => Ok(found),
-        None => session.fetch_one(ROOT, &[ROOT_ID.into()], |row| resolved_from_row(row, 0)).await,
+    sql
+}
+
+/// What a path leads to, if one statement finds it; `None` says nothing.
+async fn find_at_once(session: &mut Session<'_>, path: &NsPath) -> Result<Option<Entry>, NamespaceError> {
+    let mut names = [Value::Text(None); MOST_AT_ONCE];
+    let mut count = 0;
+    for name in path.components() {
+        let Some(place) = names.get_mut(count) else { return Ok(None) };
+        *place = name.into();
+        count += 1;
     }
+    let Some(walk) = count.checked_sub(1).and_then(|index| WALKS.get(index)) else { return Ok(None) };
+    session.fetch_optional(Sql::from(walk.as_str()), &names[..count], Entry::from_row).await
 }
 
 /// One statement however deep the path is: one way to the server and back.

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 mod doors;
 mod place;
+mod tls;
 mod webdav;
 
 use place::{Site, on_postgres, on_sqlite, stories};
@@ -16,6 +17,7 @@ const RULES: CommitRules = CommitRules { create_parents: true, late: false };
 
 stories! {
     a_lookup_tells_what_is_missing,
+    a_path_is_found_whatever_its_depth,
     a_name_appears_only_when_its_upload_is_committed,
     committing_twice_changes_nothing_and_an_unknown_upload_gets_no_name,
     replacing_a_file_leaves_its_old_replica_to_be_removed,
@@ -94,6 +96,18 @@ async fn a_lookup_tells_what_is_missing(site: Site) {
     }
     assert!(site.entry("/").await.is_directory());
     assert_eq!(site.entry("/a \"b\"\\/ü\u{1}").await.file().unwrap().size, 7);
+}
+
+async fn a_path_is_found_whatever_its_depth(site: Site) {
+    let mut directory = String::new();
+    for depth in 1..=10 {
+        site.commit(&upload(&depth.to_string(), &format!("{directory}/file")), RULES).await;
+        let found = site.entry(&format!("{directory}/file")).await;
+        assert_eq!(found.file().unwrap().replica, format!("r-{depth}"));
+        let below = site.namespace.lookup(&path(&format!("{directory}/file/below"))).await.unwrap();
+        assert_eq!(below, Lookup::NotADirectory, "{depth}");
+        directory.push_str("/same");
+    }
 }
 
 async fn a_name_appears_only_when_its_upload_is_committed(site: Site) {

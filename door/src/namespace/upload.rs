@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 
-use super::change::{hold, make_missing, owe, touch};
+use super::change::{hold, make_missing, owe, touch_seen};
 use super::database::reach::Reach;
 use super::database::session::{Row, Session, Sql};
 use super::database::{Namespace, NamespaceError, Transaction};
@@ -442,7 +442,10 @@ pub(super) async fn name(
     if let Some(original) = upload.copy_of {
         take_over(session, original, made).await?;
     }
-    touch(session, parent).await?;
+    // Directories that were made for it are as young as it is.
+    if missing == 1 {
+        touch_seen(session, &resolved.entry).await?;
+    }
     Ok(Ok(()))
 }
 

@@ -1,6 +1,7 @@
 //! Transfers: asking a pool for one, following it to its end, and settling what it left.
 //!
 //! * [`request`]: what a client wants moved. [`start`]: asking the pool, until it is ready.
+//!   `replica_id`: what its replica is called.
 //! * [`follow`]: from ready to the end. [`upload`], [`download`]: the two kinds. [`copy`]: third-party copies.
 //! * [`damage`]: what pools know to be damaged. [`computation`]: checksums that are not stored.
 //! * [`settle`]: what ended while the door was away. [`removal`]: replicas that pools still have to delete.
@@ -31,6 +32,7 @@ pub mod error;
 pub mod follow;
 pub mod keeper;
 pub mod removal;
+mod replica_id;
 pub mod request;
 pub mod settle;
 pub mod start;

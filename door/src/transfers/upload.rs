@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::error::TransferError;
 use super::follow::{Outcome, Verdict};
+use super::replica_id::replica_id;
 use super::request::{Ready, UploadRequest};
 use super::start::Started;
 use super::{Attended, Transfers};
@@ -61,7 +62,7 @@ impl Transfers {
         request: &UploadRequest,
     ) -> Result<Ready, TransferError> {
         let transfer = random_id().map_err(TransferError::Random)?;
-        let replica = random_id().map_err(TransferError::Random)?;
+        let replica = replica_id().map_err(TransferError::Random)?;
         let pending = request.pending(transfer, replica, pool.name());
         let permit = self.permit()?;
         // Attended before it is written, so that no settlement takes it for one that was left behind.

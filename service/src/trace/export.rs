@@ -105,7 +105,7 @@ impl Tracer {
 
     /// Begins a part of the trace that a client has named, or of a new one. `None` when it is not recorded.
     #[must_use]
-    pub fn begin(&self, client: Option<TraceContext>, kind: Kind, name: String) -> Option<Span> {
+    pub fn begin(&self, client: Option<TraceContext>, kind: Kind, name: impl Into<String>) -> Option<Span> {
         self.begin_at(client, kind, name, SystemTime::now())
     }
 
@@ -115,7 +115,7 @@ impl Tracer {
         &self,
         client: Option<TraceContext>,
         kind: Kind,
-        name: String,
+        name: impl Into<String>,
         started_at: SystemTime,
     ) -> Option<Span> {
         let exporting = self.0.as_ref()?;
@@ -133,7 +133,7 @@ impl Tracer {
             None => u128::from(random()?) << 64 | u128::from(random()?),
         };
         let context = TraceContext { trace, span: random()?, sampled: true };
-        Some(Span::new(context, client.map(|client| client.span), kind, name, started_at))
+        Some(Span::new(context, client.map(|client| client.span), kind, name.into(), started_at))
     }
 
     /// Ends a part, with what has gone wrong. Never waits.
@@ -234,7 +234,7 @@ mod tests {
     fn a_part_belongs_to_the_clients_trace_if_the_client_has_one_that_is_recorded() {
         let (tracer, mut waiting) = tracer(0.0);
         let client = TraceContext { trace: 7, span: 8, sampled: true };
-        let mut span = tracer.begin(Some(client), Kind::Server, "GET".into()).unwrap();
+        let mut span = tracer.begin(Some(client), Kind::Server, "GET").unwrap();
         span.text("url.path", "/file");
         span.number("http.response.status_code", 200);
         tracer.end(span, Some("broken"));
@@ -250,16 +250,16 @@ mod tests {
         assert_eq!(told["attributes"][1]["value"]["intValue"], json!("200"));
 
         let unrecorded = TraceContext { sampled: false, ..client };
-        assert!(tracer.begin(Some(unrecorded), Kind::Server, "GET".into()).is_none());
-        assert!(tracer.begin(None, Kind::Server, "GET".into()).is_none(), "none of its own at a share of 0");
-        assert!(Tracer::default().begin(Some(client), Kind::Server, "GET".into()).is_none());
+        assert!(tracer.begin(Some(unrecorded), Kind::Server, "GET").is_none());
+        assert!(tracer.begin(None, Kind::Server, "GET").is_none(), "none of its own at a share of 0");
+        assert!(Tracer::default().begin(Some(client), Kind::Server, "GET").is_none());
     }
 
     #[test]
     fn when_the_collector_is_slow_parts_are_lost_and_nobody_waits() {
         let (tracer, _waiting) = tracer(1.0);
         for _ in 0..5 {
-            let span = tracer.begin(None, Kind::Consumer, "pull".into()).unwrap();
+            let span = tracer.begin(None, Kind::Consumer, "pull").unwrap();
             tracer.end(span, None);
         }
         assert_eq!(tracer.0.as_ref().unwrap().lost.load(Ordering::Relaxed), 3);

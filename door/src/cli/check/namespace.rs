@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use penstock_door::Config;
-use penstock_door::config::{NamespacePlace, PostgresUrl};
+use penstock_door::config::{NamespaceFiles, NamespacePlace, PostgresUrl};
 use penstock_door::namespace::database::inspection::{Inspection, Tables, inspect};
 use penstock_service::check::Finding;
 use penstock_service::check::files::{private, writable};
@@ -20,9 +20,9 @@ pub fn look(config: &Config) -> anyhow::Result<Vec<Finding>> {
     match &config.namespace {
         NamespacePlace::Sqlite(path) => Ok(vec![sqlite(path)]),
         NamespacePlace::Postgres(url) => {
-            let password_file = config.namespace_password_file.as_deref();
-            let mut findings = vec![postgres(url, password_file, config.name.as_str())?];
-            findings.extend(password_file.and_then(|path| private("namespace, password", path)));
+            let files = config.namespace_files();
+            let mut findings = vec![postgres(url, files, config.name.as_str())?];
+            findings.extend(files.password.and_then(|path| private("namespace, password", path)));
             Ok(findings)
         }
     }
@@ -56,13 +56,12 @@ fn sqlite(path: &Path) -> Finding {
     Finding::ok(WHAT, format!("{}: {} KiB", path.display(), size.div_ceil(1024)))
 }
 
-fn postgres(url: &PostgresUrl, password_file: Option<&Path>, door: &str) -> anyhow::Result<Finding> {
+fn postgres(url: &PostgresUrl, files: NamespaceFiles<'_>, door: &str) -> anyhow::Result<Finding> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the command's runtime")?;
-    let looked =
-        runtime.block_on(async { tokio::time::timeout(PATIENCE, inspect(url, password_file, door)).await });
+    let looked = runtime.block_on(async { tokio::time::timeout(PATIENCE, inspect(url, files, door)).await });
     Ok(match looked {
         Err(_) => Finding::failed(
             WHAT,
@@ -70,7 +69,7 @@ fn postgres(url: &PostgresUrl, password_file: Option<&Path>, door: &str) -> anyh
             "start the server, or correct namespace",
         ),
         Ok(Err(error)) => {
-            let remedy = "correct namespace and namespace_password_file, or let the server take this door's user \
+            let remedy = "correct namespace, namespace_password_file and namespace_ca, or let the server take this door's user \
                           (docs/door-configuration.md, pg_hba.conf there)";
             Finding::failed(WHAT, error.to_string(), remedy)
         }

@@ -1,7 +1,6 @@
 //! A look at a PostgreSQL database, for the command `check`: nothing is made or changed there.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
@@ -9,7 +8,7 @@ use sqlx::postgres::PgConnection;
 use super::NamespaceError;
 use super::migration;
 use super::postgres::connect;
-use crate::config::{NamespacePlace, PostgresUrl};
+use crate::config::{NamespaceFiles, NamespacePlace, PostgresUrl};
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,12 +41,12 @@ type Remembered = (Vec<u8>, bool);
 /// Connects as the door does, and looks.
 pub async fn inspect(
     url: &PostgresUrl,
-    password_file: Option<&Path>,
+    files: NamespaceFiles<'_>,
     door: &str,
 ) -> Result<Inspection, NamespaceError> {
     let place = NamespacePlace::Postgres(url.clone());
     let failed = |error: sqlx::Error| NamespaceError::Open { place: place.clone(), source: error.into() };
-    let (mut connection, _) = connect(url, password_file, door).await?;
+    let (mut connection, _) = connect(url, files, door).await?;
     let server: String = sqlx::query_scalar("SELECT current_setting('server_version')")
         .fetch_one(&mut connection)
         .await

@@ -11,7 +11,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{NamespacePlace, SiteName};
+use crate::config::{NamespaceFiles, NamespacePlace, SiteName};
 
 mod connections;
 pub mod inspection;
@@ -47,6 +47,20 @@ pub enum NamespaceError {
         path: PathBuf,
         /// What is wrong with it.
         problem: String,
+    },
+    /// The file with the authority of its server is of no use.
+    #[error("namespace_ca: {0}")]
+    Authority(#[from] Arc<penstock_trust::CertificateError>),
+    /// Its server does not prove who it is, or does not encrypt.
+    #[error(
+        "cannot open the namespace {place}: no safe connection to its server: {source}; the URL needs the name that the \
+         server's certificate is for, and namespace_ca the authority that signed it"
+    )]
+    Unsafe {
+        /// Which.
+        place: NamespacePlace,
+        /// Why.
+        source: QueryError,
     },
     /// It is there, but not as it has to be.
     #[error("the namespace {place} cannot be used: {problem}")]
@@ -122,6 +136,14 @@ pub(super) trait Transaction: Send + Sync + 'static {
         Reach::Names
     }
 
+    /// What comes of it, if a single statement can tell: that needs no transaction. Of a lookup on SQLite.
+    fn at_once(
+        &self,
+        _session: &mut Session<'_>,
+    ) -> impl Future<Output = Result<Option<Self::Done>, Self::Error>> + Send {
+        async { Ok(None) }
+    }
+
     /// Does it.
     fn run(&self, session: &mut Session<'_>) -> impl Future<Output = Result<Self::Done, Self::Error>> + Send;
 }
@@ -144,13 +166,13 @@ impl Namespace {
     /// Opens the database for a door, makes what is missing, and brings its tables up to date.
     pub async fn open(
         place: &NamespacePlace,
-        password_file: Option<&std::path::Path>,
+        files: NamespaceFiles<'_>,
         door: &SiteName,
     ) -> Result<Self, NamespaceError> {
         let database = match place {
             NamespacePlace::Sqlite(path) => Database::Sqlite(Sqlite::open(path, door.as_str()).await?),
             NamespacePlace::Postgres(url) => {
-                Database::Postgres(Postgres::open(url, password_file, door.as_str()).await?)
+                Database::Postgres(Postgres::open(url, files, door.as_str()).await?)
             }
         };
         Ok(Self { database, door: door.as_str().into() })

@@ -11,7 +11,7 @@ use std::str::FromStr as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::connections::{Connections, Lent};
@@ -19,7 +19,7 @@ use super::presence::Presence;
 use super::reach::Reach;
 use super::session::{Again, Link, Session, is_conflict};
 use super::{NamespaceError, NamespacePlace, QueryError, Transaction, migration};
-use crate::config::PostgresUrl;
+use crate::config::{NamespaceFiles, PostgresUrl};
 
 /// Lookups at once.
 const READERS: usize = 8;
@@ -72,13 +72,13 @@ impl Postgres {
     /// Connects, and makes the tables or brings them up to date.
     pub async fn open(
         url: &PostgresUrl,
-        password_file: Option<&Path>,
+        files: NamespaceFiles<'_>,
         door: &str,
     ) -> Result<Self, NamespaceError> {
         let place = NamespacePlace::Postgres(url.clone());
         let open_error =
             |error: sqlx::Error| NamespaceError::Open { place: place.clone(), source: error.into() };
-        let (mut connection, options) = connect(url, password_file, door).await?;
+        let (mut connection, options) = connect(url, files, door).await?;
         // Several doors that start at once take turns here. Not `run`, whose future cannot be shown to be Send (sqlx's
         // own way around it).
         migration::of_postgres()
@@ -245,7 +245,7 @@ fn pause(attempt: u32) -> Duration {
 /// Connects to a server and a database that are fit for it, and says how to do so again.
 pub(super) async fn connect(
     url: &PostgresUrl,
-    password_file: Option<&Path>,
+    files: NamespaceFiles<'_>,
     door: &str,
 ) -> Result<(PgConnection, PgConnectOptions), NamespaceError> {
     let place = NamespacePlace::Postgres(url.clone());
@@ -255,10 +255,20 @@ pub(super) async fn connect(
         .application_name(&format!("penstock-door {door}"))
         .options(SETTINGS)
         .disable_statement_logging();
-    if let Some(path) = password_file {
+    if let Some(path) = files.password {
         options = options.password(&read_password(path)?);
     }
-    let mut connection = PgConnection::connect_with(&options).await.map_err(open_error)?;
+    if let Some(path) = files.ca {
+        // For a text that names the file. Each connection reads it again, so that it can be replaced.
+        penstock_trust::certificate::read_chain(path).map_err(Arc::new)?;
+        options = options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(path);
+    }
+    let mut connection = PgConnection::connect_with(&options).await.map_err(|error| match error {
+        error if is_about_tls(&error) => {
+            NamespaceError::Unsafe { place: place.clone(), source: error.into() }
+        }
+        error => open_error(error),
+    })?;
     let (encoding, version): (String, i64) = sqlx::query_as(
         "SELECT current_setting('server_encoding'), current_setting('server_version_num')::bigint",
     )
@@ -280,6 +290,16 @@ pub(super) async fn connect(
         )));
     }
     Ok((connection, options))
+}
+
+/// Whether a connection was given up since its server did not prove who it is, or does not encrypt.
+fn is_about_tls(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        // What rustls finds in a handshake comes as an error of input.
+        sqlx::Error::Io(error) => error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()),
+        _ => false,
+    }
 }
 
 fn read_password(path: &Path) -> Result<String, NamespaceError> {

@@ -153,6 +153,10 @@ impl Readers {
 
 /// Runs the statements of a lookup, all of which see the names as they are at one moment.
 fn look<T: Transaction>(transaction: &T, connection: &mut Connection) -> Result<T::Done, T::Error> {
+    let mut session = Session::Sqlite(connection);
+    if let Some(done) = without_waiting(transaction.at_once(&mut session)).unwrap_or(Ok(None))? {
+        return Ok(done);
+    }
     let failed = |error: rusqlite::Error| T::Error::from(QueryError::from(error).into());
     batch(connection, "BEGIN").map_err(failed)?;
     let result = run(transaction, connection);
@@ -166,13 +170,19 @@ pub(super) fn batch(connection: &Connection, sql: &str) -> Result<(), rusqlite::
     connection.prepare_cached(sql)?.execute([]).map(drop)
 }
 
-/// Runs a transaction's statements on this thread. They never wait, so neither does the future that they make up.
+/// Runs a transaction's statements on this thread.
 pub(super) fn run<T: Transaction>(transaction: &T, connection: &mut Connection) -> Result<T::Done, T::Error> {
     let mut session = Session::Sqlite(connection);
-    let future = std::pin::pin!(transaction.run(&mut session));
+    without_waiting(transaction.run(&mut session))
+        .unwrap_or_else(|| Err(NamespaceError::from(QueryError::Closed).into()))
+}
+
+/// Statements on SQLite never wait, so neither does a future that is made up of them.
+fn without_waiting<F: Future>(future: F) -> Option<F::Output> {
+    let future = std::pin::pin!(future);
     match future.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => result,
-        Poll::Pending => Err(NamespaceError::from(QueryError::Closed).into()),
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
     }
 }
 
@@ -239,13 +249,15 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
+    use crate::config::NamespaceFiles;
     use crate::namespace::{Lookup, Namespace, NsPath};
 
     #[tokio::test]
     async fn a_brief_lookup_is_answered_without_a_hand_over() {
         let directory = tempfile::tempdir().unwrap();
         let place = NamespacePlace::Sqlite(directory.path().join("names.db"));
-        let namespace = Namespace::open(&place, None, &"door".parse().unwrap()).await.unwrap();
+        let namespace =
+            Namespace::open(&place, NamespaceFiles::default(), &"door".parse().unwrap()).await.unwrap();
         // The first one opens the file, which is another thread's work.
         namespace.lookup(&NsPath::root()).await.unwrap();
 

@@ -8,7 +8,7 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
 use super::*;
-use crate::config::NamespacePlace;
+use crate::config::{NamespaceFiles, NamespacePlace};
 use crate::namespace::rename::Rename;
 
 mod sqlite {
@@ -294,7 +294,8 @@ async fn the_password_comes_from_its_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let open = |password: &str| {
             std::fs::write(file.path(), password).unwrap();
-            Namespace::open(&place, Some(file.path()), &crate::config::SiteName::DOOR)
+            let files = NamespaceFiles { password: Some(file.path()), ..NamespaceFiles::default() };
+            Namespace::open(&place, files, &crate::config::SiteName::DOOR)
         };
 
         let wrong = open("hidden\n").await.unwrap_err().to_string();

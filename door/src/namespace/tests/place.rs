@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 use url::Url;
 
-use crate::config::{NamespacePlace, SiteName};
+use crate::config::{NamespaceFiles, NamespacePlace, SiteName};
 use crate::namespace::Namespace;
 
 /// A namespace that is empty at the beginning, open for a door called "door".
@@ -20,13 +20,13 @@ pub(in crate::namespace) struct Site {
 
 impl Site {
     async fn at(place: NamespacePlace) -> Site {
-        let namespace = Namespace::open(&place, None, &SiteName::DOOR).await.unwrap();
+        let namespace = Namespace::open(&place, NamespaceFiles::default(), &SiteName::DOOR).await.unwrap();
         Site { namespace, place }
     }
 
     /// The same names for another door, or for the same once more.
     pub async fn door(&self, name: &str) -> Namespace {
-        Namespace::open(&self.place, None, &name.parse().unwrap()).await.unwrap()
+        Namespace::open(&self.place, NamespaceFiles::default(), &name.parse().unwrap()).await.unwrap()
     }
 }
 

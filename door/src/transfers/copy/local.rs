@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 
 use super::super::Transfers;
 use super::super::error::TransferError;
+use super::super::replica_id::replica_id;
 use super::super::request::UploadRequest;
 use super::error::CopyError;
 use super::status::CopyStatus;
@@ -72,8 +73,9 @@ impl Transfers {
         errand: &Errand,
     ) -> Result<Vec<Checksum>, CopyError> {
         let pool = self.pools.for_download(&request.source.pool)?;
-        let random = || random_id().map_err(TransferError::Random);
-        let pending = request.upload.pending(random()?, random()?, pool.name());
+        let transfer = random_id().map_err(TransferError::Random)?;
+        let replica = replica_id().map_err(TransferError::Random)?;
+        let pending = request.upload.pending(transfer, replica, pool.name());
         // Attended before it is written, so that no settlement takes it for one that was left behind.
         let attended = self.attend(&pending.transfer, self.permit()?).ok_or(CopyError::Stopping)?;
         self.namespace.begin_upload(&pending).await?;

@@ -6,6 +6,7 @@ use penstock_door_proto::v1 as proto;
 
 use super::super::error::TransferError;
 use super::super::follow::{Outcome, Verdict};
+use super::super::replica_id::replica_id;
 use super::super::upload::Naming;
 use super::super::{Attended, Transfers};
 use super::error::CopyError;
@@ -44,8 +45,9 @@ impl Transfers {
         request: &PullRequest,
         errand: &Errand,
     ) -> Result<Vec<Checksum>, CopyError> {
-        let random = || random_id().map_err(TransferError::Random);
-        let pending = request.upload.pending(random()?, random()?, pool.name());
+        let transfer = random_id().map_err(TransferError::Random)?;
+        let replica = replica_id().map_err(TransferError::Random)?;
+        let pending = request.upload.pending(transfer, replica, pool.name());
         // Attended before it is written, so that no settlement takes it for one that was left behind.
         let attended = self.attend(&pending.transfer, self.permit()?).ok_or(CopyError::Stopping)?;
         self.namespace.begin_upload(&pending).await?;

@@ -47,6 +47,16 @@ pub const KEYS: &[Key] = &[
         "A password does not belong into a file that people show each other.",
     ),
     Key::new(
+        "namespace_ca",
+        Path,
+        Otherwise(
+            "as sslmode in the URL says; without that TLS where the server offers it, and nobody looks at its certificate",
+        ),
+        "\"/etc/penstock/postgres-ca.pem\"",
+        "The authority that signed the certificate of that database's server, PEM. With it every connection is by TLS, and the server proves that it is the one of the URL (sslmode=verify-full).",
+        "Whoever answers in the server's place could give every name to whatever file they like.",
+    ),
+    Key::new(
         "macaroon_keys",
         Path,
         Required,
