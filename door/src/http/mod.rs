@@ -7,7 +7,7 @@
 //! * One file for each method: [`options`], [`get`], [`head`], [`put`], [`delete`], [`mkcol`], [`propfind`],
 //!   [`proppatch`], [`lock`], [`unlock`], [`rename`] (MOVE); and a folder, [`copy`].
 //! * [`precondition`]: If-Match and its kin. [`condition`]: If. [`destination`], [`depth`]: headers of WebDAV.
-//! * [`digest`]: checksum headers. [`proxy`]: bytes through the door. [`request_body`]: short bodies.
+//! * [`digest`]: checksum headers. [`proxy`], [`pool_stream`]: bytes through the door. [`request_body`]: short bodies.
 //! * [`xml`], [`property`], [`multistatus`], [`locked`]: WebDAV's XML. [`listing`]: a directory, page by page;
 //!   [`directory_page`]: for a browser.
 //! * [`delegation`]: GridSite's delegation service.
@@ -39,6 +39,7 @@ pub mod mkcol;
 pub mod multistatus;
 pub mod oauth;
 pub mod options;
+pub mod pool_stream;
 pub mod precondition;
 pub mod property;
 pub mod propfind;

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 
 use super::answer::{Answer, BodyError, Refusal};
 use super::digest;
+use super::pool_stream::PoolStream;
 
 /// How long connecting to a data port may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -112,7 +113,7 @@ where
     stream.set_nodelay(true).map_err(ProxyError::Connect)?;
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(BUFFER_BYTES)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(PoolStream::new(stream)))
         .await
         .map_err(ProxyError::Broken)?;
     // Ends with the exchange; its error comes out at the answer or its body.
