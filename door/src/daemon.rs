@@ -57,8 +57,8 @@ impl Daemon for DoorDaemon {
         self.door.status_line()
     }
 
-    fn stuck(&self, _: Duration) -> Option<String> {
-        self.door.stuck()
+    fn stuck(&self, limit: Duration) -> Option<String> {
+        self.door.stuck(limit)
     }
 
     async fn reload(&self) {

@@ -256,7 +256,7 @@ impl Door {
             current,
             config,
             accepting,
-            _threads: threads,
+            threads,
         })
     }
 
@@ -405,7 +405,7 @@ pub struct RunningDoor {
     /// One for each listener.
     accepting: Vec<JoinHandle<()>>,
     /// What connections have begun may still run on them.
-    _threads: ConnectionThreads,
+    threads: ConnectionThreads,
 }
 
 impl RunningDoor {
@@ -466,10 +466,11 @@ impl RunningDoor {
         line
     }
 
-    /// What does not turn although it should: nobody accepts connections.
-    pub fn stuck(&self) -> Option<String> {
+    /// What does not turn although it should: nobody accepts connections, or those of a thread have waited for so long.
+    pub fn stuck(&self, limit: Duration) -> Option<String> {
         let ended = self.accepting.iter().any(JoinHandle::is_finished);
-        (ended && !self.ending.drain.is_cancelled()).then(|| "nobody accepts connections".to_owned())
+        let unheard = ended && !self.ending.drain.is_cancelled();
+        unheard.then(|| "nobody accepts connections".to_owned()).or_else(|| self.threads.stuck(limit))
     }
 
     /// Reads keys and certificates again, and goes by another configuration as far as that is possible without a start;

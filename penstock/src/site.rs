@@ -70,7 +70,7 @@ impl Site {
 
     /// What has not turned for so long although it should.
     pub fn stuck(&self, limit: Duration) -> Option<String> {
-        self.pool.stuck(limit).or_else(|| self.door.stuck())
+        self.pool.stuck(limit).or_else(|| self.door.stuck(limit))
     }
 
     /// Where users come to.

@@ -39,10 +39,15 @@ const OLDEST_VERSION: i64 = 120_000;
 const MOST_PASSWORD_BYTES: usize = 4096;
 
 /// What is asked of the server for each connection.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 9] = [
     // A pool forgets an upload once its name is committed, so the commit must survive a power cut.
     ("synchronous_commit", "on"),
     ("default_transaction_isolation", "read committed"),
+    // Indexes lead to all that is asked for. A plan that was made while there were few names, and reads them all instead, is
+    // kept as long as the connection; a night's uploads are enough to make that slow.
+    ("enable_seqscan", "off"),
+    // What has no index (there are few locks) counts as too dear for words then, and is not worth a compiler.
+    ("jit", "off"),
     ("lock_timeout", "30s"),
     // A door whose machine dies in the middle of a change must not keep the others from theirs for long,
     ("idle_in_transaction_session_timeout", "60s"),

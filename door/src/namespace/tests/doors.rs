@@ -265,6 +265,40 @@ async fn connections_that_the_server_has_ended_are_made_anew() {
 }
 
 #[tokio::test]
+async fn names_are_found_by_their_index_also_where_plans_were_made_for_few() {
+    const NAMES: i64 = 100;
+    on_postgres(|site| async move {
+        let NamespacePlace::Postgres(url) = &site.place else { unreachable!() };
+        let mut admin = PgConnection::connect(url.as_str()).await.unwrap();
+        // So that the server knows that there is nothing worth an index yet.
+        sqlx::raw_sql("ANALYZE").execute(&mut admin).await.unwrap();
+
+        for number in 0..NAMES {
+            let file = format!("/directory/file{number}");
+            commit(&site.namespace, &upload(&number.to_string(), &file)).await;
+            assert!(found(&site.namespace, &file).await.is_some());
+        }
+        site.namespace.close().await;
+
+        // It counts a moment later.
+        let scanned = loop {
+            let (scanned, by_index): (i64, i64) = sqlx::query_as(
+                "SELECT seq_scan, idx_scan FROM pg_stat_user_tables WHERE relname = 'entries'",
+            )
+            .fetch_one(&mut admin)
+            .await
+            .unwrap();
+            if scanned + by_index > 2 * NAMES {
+                break scanned;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        };
+        assert!(scanned < NAMES / 2, "{scanned} times all names were read");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_second_door_of_the_same_name_is_not_let_in_until_the_first_has_gone() {
     on_postgres(|site| async move {
         site.namespace.be_the_only_door_of_its_name().await.unwrap();

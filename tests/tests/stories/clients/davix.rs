@@ -30,6 +30,18 @@ fn every_tool_of_davix_does_its_work() {
     let listing = davix(&site, "davix-ls", &["-l", &site.url("/dir")]);
     assert!(listing.contains(&(3 * MIB).to_string()) && listing.contains("-rw-rw-rw-"), "{listing}");
 
+    let owners = "<propfind xmlns=\"DAV:\"><prop><owner/><group/></prop></propfind>";
+    let told = site
+        .curl("/dir/file")
+        .method("PROPFIND")
+        .header("Depth", "0")
+        .arg("--data-binary")
+        .arg(owners)
+        .run()
+        .expect(207);
+    let told = String::from_utf8_lossy(&told.body).into_owned();
+    assert!(told.contains("owner") && !told.contains("404"), "davix asks for both with everything: {told}");
+
     davix(&site, "davix-cp", &[&site.url("/dir/file"), &site.url("/dir/copy")]);
     // It ends with 255 whatever it is answered (0.8.4).
     let authorization = format!("Authorization: Bearer {}", site.token);
