@@ -211,8 +211,10 @@ impl SecureSite {
         self.stranger(path).token(Some(&self.token))
     }
 
-    /// Ends the door, and starts it again with what is on the disk now.
+    /// Ends the door, whatever it still waits for, and starts it again with what is on the disk now.
     pub fn restart_door(&mut self) {
+        self.door.terminate();
+        eventually("the door drains", || self.door.stderr().contains("draining").then_some(()));
         self.door.terminate();
         let _ = self.door.ended();
         self.door = start_door_in(&self.config(), self.environment.clone());

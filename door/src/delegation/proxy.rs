@@ -53,7 +53,7 @@ pub enum ProxyError {
     Rule(&'static str),
     /// It is a certificate, but no proxy.
     #[error(
-        "the certificate is no proxy: neither has it proxyCertInfo (RFC 3820), nor is its name its issuer's with /CN=proxy"
+        "the certificate is no proxy: it has no proxyCertInfo (RFC 3820), and its name is not its issuer's with /CN=proxy; htproxyput makes such ones below a proxy of RFC 3820: give it the certificate itself, or a proxy by grid-proxy-init -old"
     )]
     NotAProxy,
     /// It is of another kind than the proxy that has signed it.

@@ -1,5 +1,5 @@
 //! Credentials and paths that are no good, shown to a door that runs: each gets 400, 401 or 403, with a text that helps the
-//! honest and tells the others nothing, and everybody else is served as before.
+//! honest and tells the others nothing (or 431 where the head as a whole is too long), and everybody else is served as before.
 //!
 //! The parsers' own tests go further, case by case; here is that all of them stand where requests come in.
 
@@ -65,7 +65,7 @@ impl Asking<'_> {
         let answer = self.ask(path, token);
         let said = answer.text();
         assert!(answer.status == status && said.contains(text), "{what}: {} {said}", answer.status);
-        let one_line = said.trim_end().lines().count() == 1;
+        let one_line = said.trim_end().lines().count() <= 1;
         let told = token.len() > 40 && said.contains(&token[token.len() - 40..]);
         assert!(one_line && said.len() < 1000 && !told, "{what}: {said}");
     }
@@ -120,17 +120,19 @@ fn tokens_that_are_no_good_are_refused_with_a_word_on_why() {
         ("no-kid", "kid"),
         ("unknown-kid", "a key that its issuer does not publish"),
         ("anothers-key", "signature"),
-        ("cut", "signature"),
+        ("cut", "the token is not a signed JSON Web Token"),
         ("flipped", "signature"),
         ("twice", "cannot be read"),
-        ("huge", "long"),
+        ("huge", ""),
         ("nested", "cannot be read"),
     ];
     assert_eq!(forged.lines().count(), expected.len());
     for (line, (name, text)) in forged.lines().zip(expected) {
         let (found, token) = line.split_once(' ').unwrap();
         assert_eq!(found, name);
-        asking.is_refused(name, "/vo/a/f", token, (401, text));
+        // Longer than a request's head may be: that is said before anybody looks for a token in it.
+        let status = if name == "huge" { 431 } else { 401 };
+        asking.is_refused(name, "/vo/a/f", token, (status, text));
     }
     let good = issuer.tokens(&[read(json!({}))]).remove(0);
     assert_eq!(asking.ask("/vo/a/f", &good).status, 307, "others are served");
@@ -158,7 +160,8 @@ fn macaroons_that_are_no_good_are_refused_with_a_word_on_why() {
         ("over", with(&["before:2020-01-01T00:00:00Z"]), (401, "")),
         ("elsewhere", with(&["ip:192.0.2.0/24"]), (401, "")),
         ("another's", with(&["id:0;0;admin"]), (401, "caveat")),
-        ("a thousand", with(&many), (401, "")),
+        ("three hundred", with(&many[..300]), (401, "more than 256 caveats")),
+        ("a thousand", with(&many), (431, "")),
         ("widening activity", with(&["activity:LIST", "activity:DOWNLOAD,LIST"]), (403, "")),
         ("widening path", with(&["path:/vo/b", "path:/"]), (403, "")),
         ("later before", with(&["before:2020-01-01T00:00:00Z", "before:2090-01-01T00:00:00Z"]), (401, "")),

@@ -179,11 +179,12 @@ fn a_copy_asks_for_a_delegation_and_one_that_no_server_would_take_is_refused_and
     let again = stage.copy(&location).expect(401);
     assert!(again.text().contains("delegate one to "), "{}", again.text());
 
-    // Debian's program makes proxies of the older kind, whatever it is given, and closes without a look at the answer.
+    // Below a proxy of RFC 3820 Debian's program makes a certificate that is of neither kind. It closes without a look at
+    // the answer.
     let put = stage.gridsite("htproxyput", &["--valid", "60"]);
     assert!(put.good, "{}", put.all);
     eventually("the door says why", || {
-        let said = "a proxy of the older kind (/CN=proxy) and one of RFC 3820 are in one chain";
+        let said = "the certificate is no proxy: it has no proxyCertInfo";
         stage.site.door.stderr().contains(said).then_some(())
     });
     assert!(!stage.gridsite("htproxytime", &["--delegation-id", put.stdout.trim()]).good);
@@ -211,7 +212,8 @@ fn lives_through_gridsites_programs(stage: &Stage, shown: &str) {
     let markers = stage.copy(&stage.site.url("/ours")).expect(202);
     assert!(markers.text().contains("success: Created"), "{}", markers.text());
     assert!(stage.has("/ours"));
-    let seen = stage.far.daemon.stderr();
+    // Its versions write names with and without these spaces.
+    let seen = stage.far.daemon.stderr().replace(" = ", "=");
     assert!(seen.contains(shown), "the far side was shown {shown}: {seen}");
 
     // A proxy says its end in whole seconds: a later one is told from the first.

@@ -212,9 +212,9 @@ fn a_copy_that_is_longer_than_its_token_shows_a_later_one() {
 }
 
 #[test]
-fn a_copy_whose_token_cannot_be_renewed_goes_on_with_what_it_has_and_the_log_says_so() {
+fn a_copy_whose_token_cannot_be_renewed_shows_none_that_has_ended_and_the_log_says_why() {
     let asked = AtomicU32::new(0);
-    // Not ready at first; then it looks at the token again, which has ended meanwhile.
+    // Not ready at first. When it is to be asked again the token has ended, and is shown to nobody any more.
     let stage = Stage::new(move |_| if asked.fetch_add(1, Ordering::SeqCst) == 0 { 202 } else { 401 });
     stage.issuer.exchange(Exchange::Grant { seconds: 4, refreshable: false });
     let copying = stage.copying("/vo/one").start();
@@ -223,7 +223,12 @@ fn a_copy_whose_token_cannot_be_renewed_goes_on_with_what_it_has_and_the_log_say
 
     let answer = copying.wait().expect(202);
 
-    assert!(answer.text().contains("failure: rejected GET: 401"), "{}", answer.text());
+    assert!(
+        answer.text().contains("failure: no GET: the token for this copy ended at "),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(stage.far.requests().len(), 1);
     let log = stage.site.door.stderr();
     assert!(log.contains("the token of a copy was not renewed") && log.contains("invalid_grant"), "{log}");
     assert_eq!(stage.issuer.questions().len(), 2, "asked for the copy, and once for a later one");
