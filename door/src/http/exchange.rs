@@ -203,7 +203,6 @@ impl Exchange {
             user_agent: header("user-agent"),
             client_info: header("clientinfo"),
             secure,
-            ..Default::default()
         }
     }
 }

@@ -33,6 +33,11 @@ struct Stage {
 impl Stage {
     /// `script`: the status with which the far side answers whoever shows it that `Authorization`.
     fn new(script: impl Fn(&str) -> u16 + Send + Sync + 'static) -> Stage {
+        Self::with("", script)
+    }
+
+    /// With more lines in the pool's configuration.
+    fn with(pool: &str, script: impl Fn(&str) -> u16 + Send + Sync + 'static) -> Stage {
         let issuer = Issuer::start();
         let room = Room::new();
         let (policy, client) = (room.join("policy.toml"), room.join("client"));
@@ -48,7 +53,8 @@ impl Stage {
             client.display(),
             url = issuer.url(),
         );
-        let site = Plan::new().tables(&tables).pool("tpc.allow_loopback = true\n").start_in(room);
+        let site =
+            Plan::new().tables(&tables).pool(&format!("tpc.allow_loopback = true\n{pool}")).start_in(room);
         let original = files::bytes(FILE_BYTES, 9);
         let bytes = original.clone();
         let far = Scripted::start(move |request, line| {
@@ -209,6 +215,28 @@ fn a_copy_that_is_longer_than_its_token_shows_a_later_one() {
         assert_eq!(shown, [true, false], "the first token, then a later one");
         stage.tells_no_token();
     }
+}
+
+#[test]
+fn a_copy_that_waits_for_its_turn_for_longer_than_its_token_lives_begins_with_a_later_one() {
+    let asked = AtomicU32::new(0);
+    let one_place = "queues = [{ name = \"default\", max_running = 1, max_waiting = 10 }]\n";
+    let stage = Stage::with(one_place, move |shown| match shown {
+        // The copy in front is not ready for five seconds.
+        "Bearer front" if asked.fetch_add(1, Ordering::SeqCst) == 0 => 202,
+        "Bearer granted-1" => 401,
+        _ => 200,
+    });
+    stage.issuer.exchange(Exchange::Grant { seconds: 4, refreshable: false });
+    let front = stage.copying("/vo/front").header("TransferHeaderAuthorization", "Bearer front").start();
+    eventually("the copy in front runs", || (!stage.far.requests().is_empty()).then_some(()));
+
+    stage.copies("/vo/behind");
+
+    assert!(front.wait().expect(202).text().contains("success: Created"));
+    assert!(stage.issuer.questions().len() >= 2, "{:?}", stage.issuer.questions());
+    assert!(stage.far.requests().iter().all(|request| !request.head.contains("Bearer granted-1\r\n")));
+    stage.tells_no_token();
 }
 
 #[test]
