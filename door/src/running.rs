@@ -30,8 +30,8 @@ use crate::http::threads::ConnectionThreads;
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, NamespaceError};
 use crate::pools::{ConnectError, Pools};
-use crate::tls::SecurePort;
 use crate::tls::port::LOOK_PERIOD;
+use crate::tls::{DataPorts, SecurePort};
 use crate::transfers::{TransferRules, Transfers};
 
 /// What a start waits for pools that are silent.
@@ -93,6 +93,9 @@ pub enum ReloadError {
     /// The pools' certificates.
     #[error(transparent)]
     Pools(#[from] ConnectError),
+    /// The authorities of the pools' data ports.
+    #[error(transparent)]
+    DataPorts(#[from] penstock_trust::CertificateError),
 }
 
 /// Listeners that somebody has opened for a door and that do not block. Where there is none of a kind, the door opens
@@ -108,6 +111,7 @@ pub struct Sockets {
 /// What a configuration's files hold.
 struct Prepared {
     authenticator: Authenticator,
+    data_ports: Option<DataPorts>,
     exchanges: Arc<Exchanges>,
     pools: Pools,
     metrics: Metrics,
@@ -137,7 +141,7 @@ impl Door {
         sockets: Sockets,
         threads: ConnectionThreads,
     ) -> Result<RunningDoor, StartError> {
-        let Prepared { authenticator, exchanges, pools, metrics, secure, passwords } =
+        let Prepared { authenticator, data_ports, exchanges, pools, metrics, secure, passwords } =
             Self::prepare(&config)?;
         let namespace = Namespace::open(&config.namespace, config.namespace_files(), &config.name).await?;
         namespace.be_the_only_door_of_its_name().await?;
@@ -195,6 +199,7 @@ impl Door {
             namespace: namespace.clone(),
             transfers: Arc::clone(&transfers),
             redirect: config.redirect.clone(),
+            data_ports,
             copy: config.copy.clone(),
             delegation: config.delegation.clone(),
             delegations,
@@ -277,6 +282,7 @@ impl Door {
         authenticator.warn_of_gaps(config);
         Ok(Prepared {
             authenticator,
+            data_ports: read_data_ports(config)?,
             exchanges: read_exchanges(config)?,
             pools: Pools::new(&config.pools)?,
             metrics,
@@ -284,6 +290,11 @@ impl Door {
             passwords,
         })
     }
+}
+
+/// Whom the door believes to be a pool, when it speaks https with their data ports. Blocks.
+fn read_data_ports(config: &Config) -> Result<Option<DataPorts>, penstock_trust::CertificateError> {
+    config.redirect.pool_authorities.as_deref().map(DataPorts::believing).transpose()
 }
 
 /// With which issuers tokens are exchanged. Blocks.
@@ -481,12 +492,12 @@ impl RunningDoor {
         let (reading, before) = (new.clone(), self.current.get().authenticator.clone());
         let read = move || {
             let authenticator = Authenticator::read(&reading, before.passwords.clone(), Some(&before))?;
-            Ok::<_, ReloadError>((authenticator, read_exchanges(&reading)?))
+            Ok::<_, ReloadError>((authenticator, read_data_ports(&reading)?, read_exchanges(&reading)?))
         };
         let read = tokio::task::spawn_blocking(read).await;
         // Only the end of the runtime interrupts it.
         let Ok(read) = read else { return Ok(()) };
-        let (authenticator, exchanges) = read?;
+        let (authenticator, data_ports, exchanges) = read?;
         let other_pools = self.transfers.pools().renew(&new.pools)?;
         let old = self.config().clone();
         let running = Config {
@@ -522,6 +533,7 @@ impl RunningDoor {
             authenticator,
             lifetimes: running.authentication.lifetimes(),
             redirect: running.redirect.clone(),
+            data_ports,
             copy: running.copy.clone(),
             delegation: running.delegation.clone(),
             exchanges,

@@ -6,24 +6,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
-/// The connection, as hyper's client uses it.
+/// The connection, encrypted or not, as hyper's client uses it.
 #[derive(Debug)]
-pub struct PoolStream {
-    stream: TcpStream,
+pub struct PoolStream<S> {
+    stream: S,
     /// The other side takes nothing any more. What it has said before, or the error, is there to be read.
     is_deaf: bool,
 }
 
-impl PoolStream {
-    /// Over a socket.
-    pub fn new(stream: TcpStream) -> Self {
+impl<S> PoolStream<S> {
+    /// Over a socket, or TLS over one.
+    pub fn new(stream: S) -> Self {
         Self { stream, is_deaf: false }
     }
 
     /// Lets whoever sends wait for ever where the other side has gone: reading tells how the connection has ended.
-    fn unless_deaf(&mut self, sent: io::Result<usize>) -> Poll<io::Result<usize>> {
+    fn unless_deaf<T>(&mut self, sent: io::Result<T>) -> Poll<io::Result<T>> {
         match sent {
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
@@ -36,7 +35,7 @@ impl PoolStream {
     }
 }
 
-impl AsyncRead for PoolStream {
+impl<S: AsyncRead + Unpin> AsyncRead for PoolStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -46,7 +45,7 @@ impl AsyncRead for PoolStream {
     }
 }
 
-impl AsyncWrite for PoolStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for PoolStream<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(context, &[IoSlice::new(bytes)])
     }
@@ -68,7 +67,11 @@ impl AsyncWrite for PoolStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        if self.is_deaf {
+            return Poll::Pending;
+        }
+        let sent = ready!(Pin::new(&mut self.stream).poll_flush(context));
+        self.unless_deaf(sent)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -81,7 +84,7 @@ mod tests {
     use std::time::Duration;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 

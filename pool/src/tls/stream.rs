@@ -23,8 +23,6 @@ use crate::engine::buffer::{Source, Target};
 use crate::engine::core::Core;
 use crate::engine::net::{Connection, Received};
 
-/// What is encrypted at once for a socket that was full lately: what it does not take has to be kept.
-const SLOW_BATCH_BYTES: usize = 32 << 10;
 /// One receive during the handshake.
 const HANDSHAKE_RECEIVE_BYTES: usize = 4 << 10;
 /// Least plaintext that a receive asks for: what a record can hold comes in one call.
@@ -312,7 +310,7 @@ impl TlsStream {
                 if state.sending {
                     return Err(given_up());
                 }
-                let chunk = (part.end - at).min(state.batch_bytes);
+                let chunk = (part.end - at).min(state.batch.bytes());
                 let (ciphertext, length) = state.encrypt(&buffer.bytes()[at..at + chunk])?;
                 state.sending = true;
                 (chunk, ciphertext, length)
@@ -342,14 +340,12 @@ impl TlsStream {
             let state = &mut *self.state.borrow_mut();
             state.sending = false;
             if paused {
-                state.keep(&ciphertext[done..length]);
-                state.ahead = chunk;
-                state.batch_bytes = SLOW_BATCH_BYTES;
+                state.paused(&ciphertext[done..length], chunk);
                 spare::give_back(ciphertext);
                 return Ok((at - part.start, true));
             }
             spare::give_back(ciphertext);
-            state.batch_bytes = (state.batch_bytes * 2).min(BATCH_BYTES);
+            state.batch.took(chunk);
             at += chunk;
         }
         Ok((part.len(), false))
