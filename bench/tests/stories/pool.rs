@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use penstock_pool::marking::Ports;
+use penstock_pool::marking::settings::Ports;
 
 use crate::program::{bench, bench_as_nobody, start, text, within};
 use crate::site::Site;
