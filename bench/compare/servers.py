@@ -1,4 +1,5 @@
 """The servers that are compared: how each is set up, started, asked and stopped."""
+import contextlib
 import glob
 import http.client
 import os
@@ -247,8 +248,10 @@ socket = "{self.root}/pool/grpc.sock"
     def file(self, name):
         """The replica's file: the one of that size."""
         for path in glob.glob(f"{self.root}/pool/data/*/*/*"):
-            if os.path.getsize(path) == self.sizes[name]:
-                return path
+            # What was replaced just now may go meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.getsize(path) == self.sizes[name]:
+                    return path
         raise RuntimeError(f"no replica of {self.sizes[name]} bytes")
 
     def clear_uploads(self):

@@ -16,6 +16,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::connect::Client;
 use super::limits::Limits;
+use super::route::own_address_towards;
 use crate::http::Location;
 
 /// What the ids of all that is made begin with.
@@ -43,6 +44,10 @@ struct Inner {
     client: Client,
     /// Of this run of the program.
     tag: String,
+    /// Where our clients come from: decides which family of addresses the pool sends them to.
+    client_address: String,
+    /// Where the pool's data port answers. A port with a flow label is another one.
+    data_urls: Vec<String>,
     next: AtomicU64,
     estate: Mutex<Estate>,
 }
@@ -54,6 +59,8 @@ struct Estate {
     transfers: HashSet<String>,
     /// What held ended transfers back.
     limits: Limits,
+    /// Whether a transfer was sent to a port with a flow label.
+    labelled: bool,
 }
 
 /// A transfer whose client may come.
@@ -65,12 +72,24 @@ pub struct Ready {
 }
 
 impl Door {
-    /// Over a connection to a pool.
-    pub fn new(client: Client) -> Self {
+    /// Over a connection to a pool. Gives the pool's state, too.
+    pub async fn meet(mut client: Client) -> anyhow::Result<(Self, proto::PoolStatus)> {
+        let ask = async {
+            let request = proto::WatchStatusRequest { door: Some(identity()), ..Default::default() };
+            client.watch_status(request).await?.into_inner().message().await
+        };
+        let status = tokio::time::timeout(CALL_LIMIT, ask).await.context("the pool does not answer")?;
+        let status = status.map_err(told)?.context("the pool tells nothing of itself")?;
         let nanoseconds = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
-        let tag = format!("{PREFIX}{:x}-{nanoseconds:x}", std::process::id());
-        let inner = Inner { client, tag, next: AtomicU64::new(0), estate: Mutex::default() };
-        Self { inner: Arc::new(inner), marking: None }
+        let inner = Inner {
+            client,
+            tag: format!("{PREFIX}{:x}-{nanoseconds:x}", std::process::id()),
+            client_address: client_address(&status.data_urls),
+            data_urls: status.data_urls.clone(),
+            next: AtomicU64::new(0),
+            estate: Mutex::default(),
+        };
+        Ok((Self { inner: Arc::new(inner), marking: None }, status))
     }
 
     /// The same door, whose transfers from here on are marked.
@@ -91,15 +110,9 @@ impl Door {
         self.estate().replicas.values().sum()
     }
 
-    /// The pool's state.
-    pub async fn status(&self) -> anyhow::Result<proto::PoolStatus> {
-        let ask = async {
-            let door = Some(identity());
-            let request = proto::WatchStatusRequest { door, ..Default::default() };
-            self.client().watch_status(request).await?.into_inner().message().await
-        };
-        let status = tokio::time::timeout(CALL_LIMIT, ask).await.context("the pool does not answer")?;
-        status.map_err(told)?.context("the pool tells nothing of itself")
+    /// Whether a transfer was sent to a port of the pool's that has a flow label.
+    pub fn is_labelled(&self) -> bool {
+        self.estate().labelled
     }
 
     /// Orders an upload of so many bytes. Gives the new replica's id, too.
@@ -141,7 +154,7 @@ impl Door {
             replica_id: replica.to_owned(),
             transfer_path: format!("/{NAME}/{replica}"),
             client: Some(proto::Client {
-                address: "127.0.0.1".to_owned(),
+                address: self.inner.client_address.clone(),
                 user_agent: NAME.to_owned(),
                 ..Default::default()
             }),
@@ -171,6 +184,9 @@ impl Door {
         let ready = tokio::time::timeout(TURN_LIMIT, ready).await.context("no turn came for the transfer")?;
         let (ready, events) = ready.map_err(told).context("the pool refuses a transfer")?;
         let location = Location::parse(&ready.url).map_err(|reason| anyhow::anyhow!("{reason}"))?;
+        if !self.inner.data_urls.iter().any(|url| ready.url.starts_with(&format!("{url}/"))) {
+            self.estate().labelled = true;
+        }
         let (say, end) = oneshot::channel();
         let door = self.clone();
         tokio::spawn(async move {
@@ -335,6 +351,14 @@ impl Door {
         }
         Ok(found.len())
     }
+}
+
+/// Where clients of the pool's data port on this host come from; empty if there is no way to it that is known.
+fn client_address(data_urls: &[String]) -> String {
+    // Those that are measured are plain ones.
+    let data_port = data_urls.iter().find_map(|url| Location::parse(url).ok());
+    let own = data_port.and_then(|data_port| own_address_towards(&data_port.authority).ok());
+    own.map_or_else(String::new, |own| own.to_string())
 }
 
 fn identity() -> proto::DoorIdentity {

@@ -7,6 +7,7 @@ mod copy;
 mod door;
 mod health;
 mod limits;
+mod route;
 mod space;
 
 pub use access::Access;
@@ -15,4 +16,5 @@ pub use copy::{Copied, Refused};
 pub use door::Door;
 pub use health::must_take_files;
 pub use limits::Limits;
+pub use route::own_address_towards;
 pub use space::space_bytes;

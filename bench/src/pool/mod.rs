@@ -28,6 +28,9 @@ use crate::terminal::{Interrupt, Progress};
 const LEAST_GAIN: f64 = 0.05;
 /// What is sent over and over.
 const PAYLOAD_BYTES: usize = 1 << 20;
+/// What was not measured where no transfer had a label.
+const NO_LABELS: &str = "Marked transfers had fireflies and no flow label: labels need a data port on IPv6, and free ports for \
+                         them (marking.ports of the pool).";
 
 /// Measures and reports.
 pub fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()> {
@@ -37,7 +40,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()> {
         .build()
         .context("cannot start threads")?;
     let (client, pid) = runtime.block_on(orders::connect(&options.access))?;
-    let door = Door::new(client);
+    let (door, status) = runtime.block_on(Door::meet(client))?;
     if options.remove_leftovers {
         let removed = runtime.block_on(door.remove_leftovers())?;
         println!("{removed} replicas removed");
@@ -45,11 +48,13 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()> {
     }
     let output = Output::prepare(&options.common)?;
     let mut report = Making::begin("pool");
-    let status = runtime.block_on(door.status())?;
     orders::must_take_files(&status)?;
     let bench = Bench::new(options, interrupt, &runtime, door, &status, pid, &mut report)?;
     for case in Case::all(options) {
         report.sections.push(bench.ramp(case).with_context(|| case.title())?);
+    }
+    if options.scitag.is_some() && !bench.door.is_labelled() {
+        report.notes.push(NO_LABELS.to_owned());
     }
     bench.clean()?;
     output.write(&report.finish())

@@ -41,8 +41,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> anyhow::Result<()> {
         None => pid.and_then(|pid| CpuTime::of(pid).ok()),
     };
     let mut report = Making::begin("tpc");
-    let door = Door::new(client);
-    let status = runtime.block_on(door.status())?;
+    let (door, status) = runtime.block_on(Door::meet(client))?;
     orders::must_take_files(&status)?;
     let space_bytes = orders::space_bytes(options.space, &status)?;
     report.setting("pool", &status.pool_name);

@@ -1,6 +1,6 @@
 //! What the pool copies from and to: the server of this program, or a URL.
 
-use std::net::{SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -12,7 +12,7 @@ use super::case::{Direction, Scheme};
 use super::far::Server;
 use super::options::Options;
 use crate::arguments::read_token;
-use crate::orders::Refused;
+use crate::orders::{Refused, own_address_towards};
 
 /// What the pool copies from and to.
 pub enum FarSide {
@@ -166,11 +166,6 @@ fn bearer(path: &Path) -> anyhow::Result<proto::Header> {
 /// The address of this host on the way to the pool.
 fn nearest(options: &Options) -> anyhow::Result<SocketAddr> {
     let Some(pool) = &options.access.address else { return Ok(SocketAddr::from(([127, 0, 0, 1], 0))) };
-    let failed = || format!("cannot find this host's address on the way to {pool}; give it with --listen");
-    let there = pool.to_socket_addrs().with_context(failed)?.next().with_context(failed)?;
-    let any = if there.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
-    // Connecting a datagram socket sends nothing, and tells the route.
-    let socket = UdpSocket::bind(any).with_context(failed)?;
-    socket.connect(there).with_context(failed)?;
-    Ok(SocketAddr::new(socket.local_addr().with_context(failed)?.ip(), 0))
+    let own = own_address_towards(pool).context("give it with --listen")?;
+    Ok(SocketAddr::new(own, 0))
 }

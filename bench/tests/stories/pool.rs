@@ -2,6 +2,8 @@
 
 use std::net::TcpListener;
 
+use penstock_pool::marking::Ports;
+
 use crate::program::{bench, bench_as_nobody, start, text, within};
 use crate::site::Site;
 
@@ -51,8 +53,28 @@ fn marked_transfers_are_measured_beside_unmarked_ones() {
         let marked: Vec<&str> = rows.iter().map(|row| row["case"]["marked"].as_str().unwrap()).collect();
         assert_eq!(marked, ["no", "yes"], "{section}");
     }
+    assert!(has_no_labels(&json), "{}", json["notes"]);
     let refused = bench(&short(text(&socket), &["--scitag", "64"]));
     assert!(refused.err.contains("64 is no SciTag"), "{}", refused.err);
+}
+
+#[test]
+fn marked_transfers_over_ipv6_have_flow_labels() {
+    let site = Site::with(|config, _| {
+        config.data_listen = "[::1]:0".parse().unwrap();
+        config.marking.ports = Ports::Any(2);
+    });
+    let socket = site.socket();
+    let more = ["--cases", "put", "--seconds", "0.1", "--runs", "1", "--no-warm-up", "--parallel", "1"];
+
+    let json = bench(&short(text(&socket), &[&more[..], &["--scitag", "130", "--json"]].concat())).json();
+
+    assert!(!has_no_labels(&json), "{}", json["notes"]);
+}
+
+/// Whether the report warns that labels were not measured.
+fn has_no_labels(json: &serde_json::Value) -> bool {
+    json["notes"].as_array().unwrap().iter().any(|note| note.as_str().unwrap().contains("no flow label"))
 }
 
 #[test]

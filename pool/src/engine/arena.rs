@@ -20,7 +20,7 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 /// Size of a slot in bytes: one O_DIRECT write or read, and one checksum block.
 pub const SLOT_BYTES: usize = 1 << 20;
 /// Huge pages are that large on x86-64 and, with 4 KiB base pages, on arm64.
-const HUGE_PAGE_BYTES: usize = 2 << 20;
+pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// A shard's buffers.
 #[derive(Clone)]

@@ -6,9 +6,6 @@ use super::incoming::Incoming;
 use super::machine::{Machine, Plaintext, Reached, Run, encrypted_room};
 use super::spare;
 
-/// The first batches, before the socket has shown that it takes more.
-const FIRST_BATCH_BYTES: usize = 64 << 10;
-
 /// What a TLS connection keeps between calls.
 pub(super) struct State {
     pub machine: Machine,
@@ -24,8 +21,6 @@ pub(super) struct State {
     pub ahead: usize,
     /// Bytes at the start of `outgoing` that may wait for the first data: tickets.
     pub may_wait: usize,
-    /// Plaintext that is encrypted at once.
-    pub batch_bytes: usize,
     /// See [`Machine::overhead_bytes`].
     pub overhead_bytes: usize,
     /// The other side has said that nothing more will come.
@@ -75,7 +70,6 @@ impl State {
             outgoing: Vec::new(),
             ahead: 0,
             may_wait: 0,
-            batch_bytes: FIRST_BATCH_BYTES,
             overhead_bytes: 0,
             closed: false,
             receiving: false,

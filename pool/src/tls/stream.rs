@@ -16,15 +16,13 @@ use std::time::Duration;
 
 use rustls::{HandshakeKind, ProtocolVersion};
 
-use super::machine::{Machine, Plaintext, certain_to_come};
+use super::machine::{Machine, Plaintext, RECORD_PLAINTEXT_BYTES, certain_to_come};
 use super::spare::{self, BATCH_BYTES};
 use super::state::{Failure, State, given_up};
 use crate::engine::buffer::{Source, Target};
 use crate::engine::core::Core;
 use crate::engine::net::{Connection, Received};
 
-/// What is encrypted at once for a socket that was full lately: what it does not take has to be kept.
-const SLOW_BATCH_BYTES: usize = 32 << 10;
 /// One receive during the handshake.
 const HANDSHAKE_RECEIVE_BYTES: usize = 4 << 10;
 /// Least plaintext that a receive asks for: what a record can hold comes in one call.
@@ -312,7 +310,9 @@ impl TlsStream {
                 if state.sending {
                     return Err(given_up());
                 }
-                let chunk = (part.end - at).min(state.batch_bytes);
+                // No more than the socket takes, as the rest would have to be kept; but a record, to wait for room with.
+                let room = self.tcp.send_room().clamp(RECORD_PLAINTEXT_BYTES, BATCH_BYTES);
+                let chunk = (part.end - at).min(room);
                 let (ciphertext, length) = state.encrypt(&buffer.bytes()[at..at + chunk])?;
                 state.sending = true;
                 (chunk, ciphertext, length)
@@ -344,12 +344,10 @@ impl TlsStream {
             if paused {
                 state.keep(&ciphertext[done..length]);
                 state.ahead = chunk;
-                state.batch_bytes = SLOW_BATCH_BYTES;
                 spare::give_back(ciphertext);
                 return Ok((at - part.start, true));
             }
             spare::give_back(ciphertext);
-            state.batch_bytes = (state.batch_bytes * 2).min(BATCH_BYTES);
             at += chunk;
         }
         Ok((part.len(), false))

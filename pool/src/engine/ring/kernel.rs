@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
+use super::fixed::Fixed;
 use super::{CANCEL_TOKEN, Completion, FIRST_INTERNAL_TOKEN, Job, Memory, Op, Ring, Stage};
 use crate::engine::arena::Arena;
 use crate::engine::blocking::Blocking;
@@ -24,8 +25,6 @@ const SUBMISSIONS: u32 = 256;
 const COMPLETIONS: u32 = 4096;
 /// The token of the wake-up read.
 const WAKE_TOKEN: u64 = FIRST_INTERNAL_TOKEN;
-/// The one buffer that is registered is the whole arena.
-const ARENA_BUFFER: u16 = 0;
 /// `IORING_SEND_ZC_REPORT_USAGE`: tell at the end whether the memory was copied (io_uring_enter(2)).
 const REPORT_USAGE: u16 = 1 << 3;
 /// `IORING_NOTIF_USAGE_ZC_COPIED`: it was.
@@ -35,6 +34,7 @@ const USAGE_COPIED: u32 = 1 << 31;
 pub struct KernelRing {
     ring: IoUring,
     abilities: Abilities,
+    fixed: Fixed,
     wake: Arc<OwnedFd>,
     /// Where the kernel writes the wake-up counter. Boxed: its address must not change.
     wake_counter: Box<u64>,
@@ -50,6 +50,7 @@ impl KernelRing {
         Ok(KernelRing {
             ring,
             abilities,
+            fixed: Fixed::default(),
             wake,
             wake_counter: Box::new(0),
             wake_armed: false,
@@ -66,10 +67,7 @@ impl KernelRing {
     /// Registers the arena, so that the kernel need not look up its pages at every operation. Fails where the
     /// memlock limit is too small; operations then do without.
     pub fn register(&mut self, arena: &Arena) -> io::Result<()> {
-        let region = arena.region();
-        let iovec = libc::iovec { iov_base: region.0.cast(), iov_len: region.1 };
-        // SAFETY: the arena's mapping outlives the ring: the shard drops its ring before its arena.
-        unsafe { self.ring.submitter().register_buffers(&[iovec]) }
+        self.fixed.register(&self.ring.submitter(), arena)
     }
 
     fn arm_wake(&mut self) -> io::Result<()> {
@@ -129,7 +127,8 @@ fn stage(flags: u32, result: i32) -> Stage {
     }
 }
 
-fn entry(op: Op, abilities: Abilities) -> squeue::Entry {
+/// `buffer`: under which number the kernel knows the operation's memory, if it does.
+fn entry(op: Op, buffer: Option<u16>, abilities: Abilities) -> squeue::Entry {
     match op {
         Op::Accept { listener } => {
             opcode::Accept::new(types::Fd(listener), std::ptr::null_mut(), std::ptr::null_mut())
@@ -156,31 +155,29 @@ fn entry(op: Op, abilities: Abilities) -> squeue::Entry {
         Op::SendZeroCopy { socket, memory } => {
             let all = if abilities.keeps_partial { libc::MSG_WAITALL } else { 0 };
             opcode::SendZc::new(types::Fd(socket), memory.pointer, memory.length)
-                .buf_index(memory.registered.then_some(ARENA_BUFFER))
+                .buf_index(buffer)
                 .flags(libc::MSG_NOSIGNAL | all)
                 .zc_flags(REPORT_USAGE)
                 .build()
         }
-        Op::Read { file, memory: Memory { pointer, length, registered }, offset, uncached } => {
+        Op::Read { file, memory: Memory { pointer, length, .. }, offset, uncached } => {
             let (file, flags) = (types::Fd(file), rw_flags(uncached));
-            if registered {
-                opcode::ReadFixed::new(file, pointer, length, ARENA_BUFFER)
+            match buffer {
+                Some(buffer) => opcode::ReadFixed::new(file, pointer, length, buffer)
                     .offset(offset)
                     .rw_flags(flags)
-                    .build()
-            } else {
-                opcode::Read::new(file, pointer, length).offset(offset).rw_flags(flags).build()
+                    .build(),
+                None => opcode::Read::new(file, pointer, length).offset(offset).rw_flags(flags).build(),
             }
         }
-        Op::Write { file, memory: Memory { pointer, length, registered }, offset, uncached } => {
+        Op::Write { file, memory: Memory { pointer, length, .. }, offset, uncached } => {
             let (file, flags) = (types::Fd(file), rw_flags(uncached));
-            if registered {
-                opcode::WriteFixed::new(file, pointer, length, ARENA_BUFFER)
+            match buffer {
+                Some(buffer) => opcode::WriteFixed::new(file, pointer, length, buffer)
                     .offset(offset)
                     .rw_flags(flags)
-                    .build()
-            } else {
-                opcode::Write::new(file, pointer, length).offset(offset).rw_flags(flags).build()
+                    .build(),
+                None => opcode::Write::new(file, pointer, length).offset(offset).rw_flags(flags).build(),
             }
         }
         Op::Poll { fd, writable } => {
@@ -197,7 +194,13 @@ fn rw_flags(uncached: bool) -> i32 {
 
 impl Ring for KernelRing {
     unsafe fn push(&mut self, token: u64, op: Op) -> io::Result<()> {
-        let entry = entry(op, self.abilities).user_data(token);
+        let buffer = match op {
+            Op::Read { memory, .. } | Op::Write { memory, .. } | Op::SendZeroCopy { memory, .. } => {
+                self.fixed.number_of(&self.ring.submitter(), memory)
+            }
+            _ => None,
+        };
+        let entry = entry(op, buffer, self.abilities).user_data(token);
         // SAFETY: passed on to the caller.
         unsafe { self.push_entry(&entry) }
     }

@@ -1,5 +1,6 @@
 //! What a shard asks its ring to do, and the interface that the kernel's ring and the simulated one share.
 
+mod fixed;
 pub mod kernel;
 pub mod probe;
 
@@ -18,7 +19,7 @@ pub struct Memory {
     pub pointer: *mut u8,
     /// Length in bytes.
     pub length: u32,
-    /// It lies in the arena that is registered with the ring.
+    /// It lies in the arena, which is registered with the ring.
     pub registered: bool,
 }
 

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use penstock_door_proto::v1;
 use v1::credential::Kind as Given;
 
-use super::{Kind, RequestError, expected, wanted, wrong};
+use super::decode::{expected, wanted};
+use super::{Kind, RequestError, wrong};
 use crate::checksum::{AlgorithmSet, Checksum};
 use crate::remote::{DoorToken, Headers, RemoteUrl};
 use crate::tls::Credential;
