@@ -31,7 +31,7 @@ boot() {
     mkdir -p "$root/opt/test"
     cp "$1" "$root/opt/test/penstock.deb"
     cp "${BASH_SOURCE[0]}" "$root/opt/test/test.sh"
-    cat >"$root/etc/systemd/system/penstock-test.service" <<-'END'
+    cat >"$root/etc/systemd/system/test-of-penstock.service" <<-'END'
 		[Unit]
 		Requires=basic.target
 		After=basic.target
@@ -46,7 +46,7 @@ boot() {
 	END
     # A real file system for what is stored: overlays have no direct writes.
     timeout 360 systemd-nspawn --quiet --register=no --keep-unit --private-network --directory "$root" \
-        --bind "$room/data:/var/lib/penstock" --boot systemd.unit=penstock-test.service >"$room/console" 2>&1 </dev/null ||
+        --bind "$room/data:/var/lib/penstock" --boot systemd.unit=test-of-penstock.service >"$room/console" 2>&1 </dev/null ||
         true
     if [[ ! -f $root/opt/test/out ]]; then
         # Before anything of ours was tried: within another container, or without control groups.
@@ -201,10 +201,12 @@ pages_for_a_pool_that_runs() {
     curl -s -o /dev/null -X POST -d x "$door/one"
     journalctl -u penstock-door.service --since -1h | grep -m 1 ' status=' || fail "no line for a request"
     journalctl -u 'penstock-pool*' --since -1h | grep -m 1 "$id" || fail "the log does not name the transfer $id"
-    is_ penstock-pool.service MainPID "$(systemctl show -P MainPID penstock-pool.service)" || fail "no process"
+    [[ $(systemctl show -p MainPID penstock-pool.service) == MainPID=[1-9]* ]] || fail "no process is told"
     runuser -u penstock -- penstock-pool --config /etc/penstock/pool.toml --check >/dev/null || fail "--check"
     runuser -u penstock -- penstock-pool status
-    runuser -u penstock -- penstock-door check || true
+    # Of all that it looks at, only the example's name is known to no DNS here.
+    { runuser -u penstock -- penstock-door check || true; } | tee /dev/stderr | grep -q '^ok  *pool  *pool01: well' ||
+        fail "check does not find the pool"
 
     step "docs/upgrade.md: drain, look, restart"
     runuser -u penstock -- penstock-pool drain
@@ -216,7 +218,9 @@ pages_for_a_pool_that_runs() {
     eventually "after a drain and a restart nothing is served" fetched one
 
     step "logrotate: reload of whatever runs"
-    logrotate --force /etc/logrotate.d/penstock 2>&1 || true
+    if command -v logrotate >/dev/null; then
+        logrotate --force /etc/logrotate.d/penstock || fail "logrotate"
+    fi
     systemctl reload 'penstock*.service' || fail "some unit does not reload"
 
     step "docs/install.md, docs/tuning.md: drop-ins"
