@@ -4,6 +4,8 @@
 //! make of them. Door and pool meet only here.
 #![forbid(unsafe_code)]
 
+mod codec;
+
 /// Messages, client and server of `penstock.pool.v1`.
 pub mod v1 {
     #![allow(missing_docs, clippy::all, clippy::pedantic)]

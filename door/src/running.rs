@@ -29,8 +29,8 @@ use crate::http::tape::Staged;
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, NamespaceError};
 use crate::pools::{ConnectError, Pools};
-use crate::tls::SecurePort;
 use crate::tls::port::LOOK_PERIOD;
+use crate::tls::{DataPorts, SecurePort};
 use crate::transfers::{TransferRules, Transfers};
 
 /// What a start waits for pools that are silent.
@@ -92,6 +92,9 @@ pub enum ReloadError {
     /// The pools' certificates.
     #[error(transparent)]
     Pools(#[from] ConnectError),
+    /// The authorities of the pools' data ports.
+    #[error(transparent)]
+    DataPorts(#[from] penstock_trust::CertificateError),
 }
 
 /// Listeners that somebody has opened for a door and that do not block. Where there is none of a kind, the door opens
@@ -107,6 +110,7 @@ pub struct Sockets {
 /// What a configuration's files hold.
 struct Prepared {
     authenticator: Authenticator,
+    data_ports: Option<DataPorts>,
     exchanges: Arc<Exchanges>,
     pools: Pools,
     metrics: Metrics,
@@ -132,7 +136,7 @@ impl Door {
 
     /// The same on sockets that are open already.
     pub async fn start_on(config: Config, sockets: Sockets) -> Result<RunningDoor, StartError> {
-        let Prepared { authenticator, exchanges, pools, metrics, secure, passwords } =
+        let Prepared { authenticator, data_ports, exchanges, pools, metrics, secure, passwords } =
             Self::prepare(&config)?;
         let password_file = config.namespace_password_file.as_deref();
         let namespace = Namespace::open(&config.namespace, password_file, &config.name).await?;
@@ -191,6 +195,7 @@ impl Door {
             namespace: namespace.clone(),
             transfers: Arc::clone(&transfers),
             redirect: config.redirect.clone(),
+            data_ports,
             copy: config.copy.clone(),
             delegation: config.delegation.clone(),
             delegations,
@@ -271,6 +276,7 @@ impl Door {
         authenticator.warn_of_gaps(config);
         Ok(Prepared {
             authenticator,
+            data_ports: read_data_ports(config)?,
             exchanges: read_exchanges(config)?,
             pools: Pools::new(&config.pools)?,
             metrics,
@@ -278,6 +284,11 @@ impl Door {
             passwords,
         })
     }
+}
+
+/// Whom the door believes to be a pool, when it speaks https with their data ports. Blocks.
+fn read_data_ports(config: &Config) -> Result<Option<DataPorts>, penstock_trust::CertificateError> {
+    config.redirect.pool_authorities.as_deref().map(DataPorts::believing).transpose()
 }
 
 /// With which issuers tokens are exchanged. Blocks.
@@ -471,12 +482,12 @@ impl RunningDoor {
         let (reading, before) = (new.clone(), self.current.get().authenticator.clone());
         let read = move || {
             let authenticator = Authenticator::read(&reading, before.passwords.clone(), Some(&before))?;
-            Ok::<_, ReloadError>((authenticator, read_exchanges(&reading)?))
+            Ok::<_, ReloadError>((authenticator, read_data_ports(&reading)?, read_exchanges(&reading)?))
         };
         let read = tokio::task::spawn_blocking(read).await;
         // Only the end of the runtime interrupts it.
         let Ok(read) = read else { return Ok(()) };
-        let (authenticator, exchanges) = read?;
+        let (authenticator, data_ports, exchanges) = read?;
         let other_pools = self.transfers.pools().renew(&new.pools)?;
         let old = self.config().clone();
         let running = Config {
@@ -512,6 +523,7 @@ impl RunningDoor {
             authenticator,
             lifetimes: running.authentication.lifetimes(),
             redirect: running.redirect.clone(),
+            data_ports,
             copy: running.copy.clone(),
             delegation: running.delegation.clone(),
             exchanges,

@@ -181,7 +181,8 @@ impl Grid {
     /// Runs a grid's tool that makes a proxy of a user: `grid-proxy-init` or `voms-proxy-init`, with more words.
     #[must_use]
     pub fn tool(&self, tool: &str, of: &Credential, words: &[&str]) -> Credential {
-        let file = self.path(&format!("{}.{tool}{}", of.name, words.join("")));
+        // Some words are paths, and a colon would be the beginning of a passphrase to curl.
+        let file = self.path(&format!("{}.{tool}{}", of.name, words.join("").replace(['/', ':'], "_")));
         let (certificate, key) =
             (self.path(&format!("{}.cert", of.name)), self.path(&format!("{}.key", of.name)));
         let output = Command::new(tool)

@@ -23,6 +23,7 @@ pub struct Plan {
     pool: String,
     environment: Vec<(&'static str, PathBuf)>,
     plain: bool,
+    joined_by_plain_http: bool,
 }
 
 /// Both, as two processes.
@@ -41,6 +42,8 @@ pub struct SecureSite {
     pub identity: Identity,
     tls_address: SocketAddr,
     plain_address: SocketAddr,
+    environment: Vec<(&'static str, PathBuf)>,
+    joined_by_plain_http: bool,
     room: Room,
 }
 
@@ -55,6 +58,13 @@ impl Plan {
     #[must_use]
     pub fn plain(mut self) -> Plan {
         self.plain = true;
+        self
+    }
+
+    /// Whether the door has found the pool is found out by plain HTTP, where bytes by https would not get through yet.
+    #[must_use]
+    pub fn joined_by_plain_http(mut self) -> Plan {
+        self.joined_by_plain_http = true;
         self
     }
 
@@ -133,9 +143,20 @@ impl Plan {
         let token = room.join("token");
         make_keys(&config, &token);
         let token = fs::read_to_string(token).expect("a token was made").trim().to_owned();
-        let door = start_door_in(&config, self.environment);
-        let site =
-            SecureSite { door, pool, pool_tls, token, authority, identity, tls_address, plain_address, room };
+        let door = start_door_in(&config, self.environment.clone());
+        let site = SecureSite {
+            door,
+            pool,
+            pool_tls,
+            token,
+            authority,
+            identity,
+            tls_address,
+            plain_address,
+            environment: self.environment,
+            joined_by_plain_http: self.joined_by_plain_http,
+            room,
+        };
         site.wait_until_joined();
         site
     }
@@ -190,11 +211,26 @@ impl SecureSite {
         self.stranger(path).token(Some(&self.token))
     }
 
+    /// Ends the door, whatever it still waits for, and starts it again with what is on the disk now.
+    pub fn restart_door(&mut self) {
+        self.door.terminate();
+        eventually("the door drains", || self.door.stderr().contains("draining").then_some(()));
+        self.door.terminate();
+        let _ = self.door.ended();
+        self.door = start_door_in(&self.config(), self.environment.clone());
+        self.wait_until_joined();
+    }
+
     /// Waits until the door has found the pool: an upload goes through. It is deleted again.
     fn wait_until_joined(&self) {
         let probe = self.config();
+        let plain = format!("http://{}/.probe", self.plain_address);
+        let curl = || {
+            let by_plain_http = self.joined_by_plain_http;
+            if by_plain_http { Curl::new(&plain).token(Some(&self.token)) } else { self.curl("/.probe") }
+        };
         eventually("the door has found the pool", || {
-            (self.curl("/.probe").follow().upload(&probe).run().status / 100 == 2).then_some(())
+            (curl().follow().upload(&probe).run().status / 100 == 2).then_some(())
         });
         let _ = self.curl("/.probe").method("DELETE").run().expect(204);
     }

@@ -8,8 +8,9 @@ use super::kerberos::{Kerberos, KerberosSetupError};
 use super::keys::{KeyError, KeyRing};
 use super::password::Passwords;
 use super::policy::Policy;
-use super::token::fetch::{Fetcher, TrustError};
-use super::token::issuer::Issuers;
+use super::token::fetch::Fetcher;
+use super::token::issuer::{Issuers, IssuersError};
+use super::token::stored::KeyStore;
 use super::{Anonymous, Authenticator};
 use crate::config::Config;
 
@@ -22,9 +23,9 @@ pub enum SetupError {
     /// The policy.
     #[error(transparent)]
     Policy(#[from] ConfigError),
-    /// The authorities of the issuers' servers.
+    /// The authorities of the issuers' servers, or where their keys are kept.
     #[error(transparent)]
-    Trust(#[from] TrustError),
+    Issuers(#[from] IssuersError),
     /// The keys of Kerberos.
     #[error(transparent)]
     Kerberos(#[from] KerberosSetupError),
@@ -43,8 +44,10 @@ impl Authenticator {
         let issuers = if trusted.is_empty() {
             Arc::new(Issuers::none())
         } else {
-            let fetcher = Fetcher::new(table.issuer_authorities.as_deref())?;
-            Issuers::new(&trusted, fetcher, before.map(|before| before.issuers.as_ref()))
+            let fetcher = Fetcher::new(table.issuer_authorities.as_deref()).map_err(IssuersError::from)?;
+            let store = table.issuer_keys.as_deref().map(KeyStore::open).transpose();
+            let store = store.map_err(IssuersError::from)?;
+            Issuers::new(&trusted, fetcher, before.map(|before| before.issuers.as_ref()), store.as_ref())
         };
         Ok(Self {
             keys: KeyRing::load(&config.macaroon_keys)?,

@@ -34,6 +34,9 @@ pub struct Authentication {
     pub issuers: Vec<TrustedIssuer>,
     /// The authorities that the issuers' own servers are checked with, a PEM file. Default: the system's.
     pub issuer_authorities: Option<PathBuf>,
+    /// A directory of the door's own where issuers' keys are kept, so that a door that starts while an issuer is away takes
+    /// its tokens, for no longer than it would have without a start. Default: in memory only.
+    pub issuer_keys: Option<PathBuf>,
     /// How long a macaroon lives whose client asks for no time. Default 24 h.
     pub macaroon_lifetime: Period,
     /// How long a macaroon lives at most that a client asks for. Default, and at most, 168 h: 7 days.
@@ -53,6 +56,7 @@ impl Default for Authentication {
             policy: None,
             issuers: Vec::new(),
             issuer_authorities: None,
+            issuer_keys: None,
             macaroon_lifetime: Period(Duration::from_secs(24 * 3600)),
             macaroon_longest: Period(LONGEST_MACAROON),
             audit: None,

@@ -105,6 +105,9 @@ pub struct Redirect {
     /// How the User-Agent of clients begins that do not follow redirects: never them. Default: WebDAV clients of which
     /// that is known.
     pub not_for: Vec<String>,
+    /// The authorities of the pools' https data ports, a PEM file or a directory: with it, bytes of https clients that go
+    /// through the door go on by https to every pool that speaks it. Default: by plain HTTP.
+    pub pool_authorities: Option<PathBuf>,
 }
 
 /// Clients that take a redirect for an error. (davix, too, names neon in its User-Agent, and follows.)
@@ -113,7 +116,12 @@ const NOT_REDIRECTED: [&str; 6] =
 
 impl Default for Redirect {
     fn default() -> Self {
-        Self { read: true, write: true, not_for: NOT_REDIRECTED.map(str::to_owned).to_vec() }
+        Self {
+            read: true,
+            write: true,
+            not_for: NOT_REDIRECTED.map(str::to_owned).to_vec(),
+            pool_authorities: None,
+        }
     }
 }
 

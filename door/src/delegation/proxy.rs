@@ -3,6 +3,11 @@
 //! Whoever brings it has just shown, by TLS, a chain of certificates that the door believes; the proxy must be signed by
 //! the very certificate at the head of that chain. So nothing else of the chain is looked at again here, and what the
 //! client sends behind the proxy is not used: the chain that TLS has verified is.
+//!
+//! So the proxy's own signature proves nothing that the handshake has not: who makes the connection has the key that it
+//! is by, and could sign any other proxy as well. That is why SHA-1, and the older kind of proxies (`/CN=proxy`), which
+//! gridsite-clients make, are good enough here and nowhere else; whether the other site takes them is the other site's
+//! affair. All rules of RFC 3820 that can apply to the older kind do.
 
 use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::CertificateDer;
@@ -10,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 
 use super::request::ProxyRequest;
 use crate::auth::certificate::facts::Certificate;
-use crate::auth::certificate::proxy::{self as rules, Kind};
+use crate::auth::certificate::proxy as rules;
 use crate::auth::certificate::signature::SignatureProblem;
 use crate::auth::secret::Secret;
 
@@ -38,17 +43,24 @@ pub enum ProxyError {
     /// It is not made by who is here.
     #[error("the proxy is not signed by the certificate with which this connection was made")]
     OtherSigner,
-    /// It is signed in a way that can be forged.
+    /// It is signed in a way that nobody takes.
     #[error(
-        "the proxy is signed with {0}, which is not accepted: use a program that signs with SHA-256 (davix, voms-proxy-init)"
+        "the proxy is signed with {0}, which no server accepts: use a program that signs with SHA-256 (davix, voms-proxy-init)"
     )]
     Algorithm(String),
     /// It breaks a rule.
     #[error("the proxy is refused: {0}")]
     Rule(&'static str),
     /// It is a certificate, but no proxy.
-    #[error("the certificate is no proxy as RFC 3820 has it (older forms of proxies are not accepted)")]
+    #[error(
+        "the certificate is no proxy: it has no proxyCertInfo (RFC 3820), and its name is not its issuer's with /CN=proxy; htproxyput makes such ones below a proxy of RFC 3820: give it the certificate itself, or a proxy by grid-proxy-init -old"
+    )]
     NotAProxy,
+    /// It is of another kind than the proxy that has signed it.
+    #[error(
+        "a proxy of the older kind (/CN=proxy) and one of RFC 3820 are in one chain, which servers refuse: delegate with the certificate itself, or with a program that makes proxies of the same kind (davix for RFC 3820; for gridsite-clients: grid-proxy-init -old)"
+    )]
+    MixedKinds,
     /// It allows less than all, in a way that servers would refuse or not understand.
     #[error(
         "the proxy, or who has signed it, is limited: a delegated one has to have all rights of its owner"
@@ -116,7 +128,7 @@ pub fn accept(
     if proxy.issuer != signer.subject {
         return Err(ProxyError::OtherSigner);
     }
-    signer.key.verify(&proxy.signed).map_err(|problem| match problem {
+    signer.key.verify_unrelied(&proxy.signed).map_err(|problem| match problem {
         SignatureProblem::Algorithm => ProxyError::Algorithm(proxy.signed.algorithm_name.clone()),
         SignatureProblem::Wrong => ProxyError::OtherSigner,
     })?;
@@ -133,10 +145,7 @@ fn check_rules(proxy: &Certificate, signer: &Certificate) -> Result<(), ProxyErr
     if let Some(extension) = &proxy.unknown_critical {
         return Err(ProxyError::Critical(extension.clone()));
     }
-    let kind = match rules::kind(proxy) {
-        Some(kind @ Kind::Rfc3820(_)) => kind,
-        Some(Kind::Legacy { .. }) | None => return Err(ProxyError::NotAProxy),
-    };
+    let kind = rules::kind(proxy).ok_or(ProxyError::NotAProxy)?;
     if kind.is_limited() {
         return Err(ProxyError::Limited);
     }
@@ -144,7 +153,7 @@ fn check_rules(proxy: &Certificate, signer: &Certificate) -> Result<(), ProxyErr
     match rules::kind(signer) {
         None => Ok(()),
         Some(signers) if signers.is_limited() => Err(ProxyError::Limited),
-        Some(signers) if !signers.goes_with(kind) => Err(ProxyError::NotAProxy),
+        Some(signers) if !signers.goes_with(kind) => Err(ProxyError::MixedKinds),
         Some(signers) if signers.path_length() == Some(0) => Err(ProxyError::TooDeep),
         Some(_) => Ok(()),
     }

@@ -182,8 +182,10 @@ impl Exchange {
         proto::Client { secure: self.connection.encrypted(), ..self.client() }
     }
 
-    /// What a pool is told of the client; the bytes go through the door, which speaks plain HTTP with pools.
+    /// What a pool is told of the client; the bytes go through the door, which is to be encrypted as far as the pool as it
+    /// is as far as the door, where the door can.
     pub fn client(&self) -> proto::Client {
+        let secure = self.connection.encrypted() && self.service.data_ports.is_some();
         let peer = self.connection.peer();
         let (identity, name) = (self.access.identity(), self.access.subject().to_owned());
         let header = |name: &str| {
@@ -200,7 +202,7 @@ impl Exchange {
             protocol: format!("{:?}", self.head.version),
             user_agent: header("user-agent"),
             client_info: header("clientinfo"),
-            ..Default::default()
+            secure,
         }
     }
 }

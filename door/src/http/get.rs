@@ -52,7 +52,8 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         return redirect(&ready);
     }
     let transfers = &exchange.service.transfers;
-    match proxy::get(&ready.url, exchange.headers(), &HANDED_ON).await {
+    let data_ports = exchange.service.data_ports.as_ref();
+    match proxy::get(data_ports, &ready.url, exchange.headers(), &HANDED_ON).await {
         Ok(answer) => Ok(answer),
         Err(error) => {
             transfers.cancel(&ready, "the door cannot reach the data port").await;

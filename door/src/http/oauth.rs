@@ -52,9 +52,11 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
 
 fn description(exchange: &Exchange) -> Answer {
     let base = tape::base(exchange);
+    // RFC 8414 §3.3: the very issuer whose path the client has put behind the well-known one.
+    let path = exchange.head.uri.path().strip_prefix(DESCRIPTION).unwrap_or_default();
     let scopes: Vec<&str> = Activity::ALL.iter().map(|(_, word)| *word).collect();
     macaroon::answer(&json!({
-        "issuer": base,
+        "issuer": format!("{base}{}", path.trim_end_matches('/')),
         "token_endpoint": format!("{base}{TOKEN}"),
         "grant_types_supported": ["client_credentials"],
         "response_types_supported": [],

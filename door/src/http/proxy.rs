@@ -12,11 +12,14 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use super::answer::{Answer, BodyError, Refusal};
 use super::digest;
+use crate::tls::DataPorts;
 
-/// How long connecting to a data port may take.
+/// How long connecting to a data port may take, its handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Frames are read in pieces of up to this many bytes.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -37,9 +40,12 @@ static HANDED_BACK: [&HeaderName; 9] = [
 /// Why bytes cannot go through the door. None tells the URL, which is a capability.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
-    /// Not an http URL.
-    #[error("its data port's URL is not one that the door can proxy (only http)")]
+    /// Not a URL of http; nor of https, where the door speaks that with pools.
+    #[error("its data port's URL is not one that the door can proxy")]
     Url,
+    /// No TLS.
+    #[error("https with its data port failed: {0} (redirect.pool_authorities)")]
+    Tls(std::io::Error),
     /// No connection.
     #[error("its data port does not answer: {0}")]
     Connect(std::io::Error),
@@ -67,28 +73,35 @@ impl ProxyError {
 }
 
 /// A download.
-pub async fn get(url: &str, headers: &HeaderMap, handed_on: &[&HeaderName]) -> Result<Answer, ProxyError> {
-    send(Method::GET, url, headers, handed_on, Empty::<Bytes>::new()).await
+pub async fn get(
+    data_ports: Option<&DataPorts>,
+    url: &str,
+    headers: &HeaderMap,
+    handed_on: &[&HeaderName],
+) -> Result<Answer, ProxyError> {
+    send(data_ports, Method::GET, url, headers, handed_on, Empty::<Bytes>::new()).await
 }
 
 /// An upload.
 pub async fn put(
+    data_ports: Option<&DataPorts>,
     url: &str,
     headers: &HeaderMap,
     handed_on: &[&HeaderName],
     body: Incoming,
 ) -> Result<Answer, ProxyError> {
-    send(Method::PUT, url, headers, handed_on, body).await
+    send(data_ports, Method::PUT, url, headers, handed_on, body).await
 }
 
 /// An upload of no bytes, made by the door itself.
-pub async fn put_nothing(url: &str) -> Result<Answer, ProxyError> {
+pub async fn put_nothing(data_ports: Option<&DataPorts>, url: &str) -> Result<Answer, ProxyError> {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    send(Method::PUT, url, &headers, &[&header::CONTENT_LENGTH], Empty::<Bytes>::new()).await
+    send(data_ports, Method::PUT, url, &headers, &[&header::CONTENT_LENGTH], Empty::<Bytes>::new()).await
 }
 
 async fn send<B>(
+    data_ports: Option<&DataPorts>,
     method: Method,
     url: &str,
     headers: &HeaderMap,
@@ -101,15 +114,11 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let uri: Uri = url.parse().map_err(|_| ProxyError::Url)?;
-    let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http")).ok_or(ProxyError::Url)?;
+    let authority = uri.authority().ok_or(ProxyError::Url)?;
     let target = uri.path_and_query().ok_or(ProxyError::Url)?;
-    let address = (authority.host().trim_matches(['[', ']']), authority.port_u16().unwrap_or(80));
-    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address))
+    let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect(data_ports, &uri))
         .await
-        .map_err(|_| ProxyError::Timeout)?
-        .map_err(ProxyError::Connect)?;
-    // Heads are small and written whole; waiting for more would only delay them.
-    stream.set_nodelay(true).map_err(ProxyError::Connect)?;
+        .map_err(|_| ProxyError::Timeout)??;
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(BUFFER_BYTES)
         .handshake(TokioIo::new(stream))
@@ -127,6 +136,29 @@ where
     let request = request.body(body).map_err(|_| ProxyError::Url)?;
     let response = sender.send_request(request).await.map_err(ProxyError::Broken)?;
     hand_back(response)
+}
+
+/// Connects to a data port, as its URL says.
+async fn connect(
+    data_ports: Option<&DataPorts>,
+    uri: &Uri,
+) -> Result<Either<TcpStream, TlsStream<TcpStream>>, ProxyError> {
+    let (tls, usual_port) = match (uri.scheme_str(), data_ports) {
+        (Some("http"), _) => (None, 80),
+        (Some("https"), Some(data_ports)) => (Some(data_ports), 443),
+        _ => return Err(ProxyError::Url),
+    };
+    let host = uri.host().ok_or(ProxyError::Url)?.trim_matches(['[', ']']);
+    let address = (host, uri.port_u16().unwrap_or(usual_port));
+    let stream = TcpStream::connect(address).await.map_err(ProxyError::Connect)?;
+    // Heads are small and written whole; waiting for more would only delay them.
+    stream.set_nodelay(true).map_err(ProxyError::Connect)?;
+    match tls {
+        None => Ok(Either::Left(stream)),
+        Some(data_ports) => {
+            data_ports.handshake(host, stream).await.map(Either::Right).map_err(ProxyError::Tls)
+        }
+    }
 }
 
 fn hand_back(response: Response<Incoming>) -> Result<Answer, ProxyError> {

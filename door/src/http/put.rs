@@ -76,9 +76,10 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         exchange.note_transfer(&ready.transfer);
         return get::redirect(&ready);
     }
-    if std::mem::take(&mut request.client.secure) {
+    let data_ports = exchange.service.data_ports.clone();
+    if data_ports.is_none() && std::mem::take(&mut request.client.secure) {
         // While the pool got ready the client was tired of waiting, and sends the body here. The pool is ready for it by
-        // https, which the door does not speak with pools.
+        // https, which this door does not speak with pools.
         exchange.service.transfers.cancel(&ready, "the client sends the body to the door").await;
         ready = exchange.service.transfers.upload(&request).await?;
     }
@@ -87,7 +88,7 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     let Some(body) = exchange.body.take() else {
         return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the body was read before"));
     };
-    match proxy::put(&ready.url, exchange.headers(), &HANDED_ON, body).await {
+    match proxy::put(data_ports.as_ref(), &ready.url, exchange.headers(), &HANDED_ON, body).await {
         Ok(answer) => Ok(answer),
         Err(error) => {
             exchange.service.transfers.cancel(&ready, "the upload through the door broke").await;
@@ -114,7 +115,7 @@ pub async fn create_empty(exchange: &Exchange, shown: Shown) -> Result<(), Refus
         copy_of: None,
     };
     let ready = exchange.service.transfers.upload(&request).await?;
-    match proxy::put_nothing(&ready.url).await {
+    match proxy::put_nothing(exchange.service.data_ports.as_ref(), &ready.url).await {
         Ok(answer) if answer.status().is_success() => Ok(()),
         Ok(answer) => {
             let text = format!("pool {} did not take an empty file", ready.pool);

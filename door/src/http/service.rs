@@ -28,6 +28,7 @@ use crate::config::{CopyRules, DelegationRules, Limits, Redirect};
 use crate::delegation::{Delegations, Exchanges};
 use crate::marking::MarkingRules;
 use crate::namespace::Namespace;
+use crate::tls::DataPorts;
 use crate::transfers::Transfers;
 
 /// Longest path in a log line, in bytes.
@@ -50,6 +51,8 @@ pub struct Service {
     pub transfers: Arc<Transfers>,
     /// Which clients are sent to pools.
     pub redirect: Redirect,
+    /// How the door speaks https with pools, if it does.
+    pub data_ports: Option<DataPorts>,
     /// Third-party copies.
     pub copy: CopyRules,
     /// How users lend the door credentials for them.

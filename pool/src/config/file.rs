@@ -49,7 +49,7 @@ pub struct File {
     max_file_size: Option<ByteSize>,
     /// Threads that move bytes. Default: 0, which is one for each processor.
     shards: Option<usize>,
-    /// Memory of all I/O buffers together, pinned at the start; at least 8 MiB. Default: 32 MiB, or 8 MiB for each
+    /// Memory of all I/O buffers together, pinned when first used; at least 8 MiB. Default: 32 MiB, or 8 MiB for each
     /// shard where that is more.
     buffer_memory: Option<ByteSize>,
     /// Reads and writes of transfers that are at the disk at once, of all shards together; at least one for each shard.

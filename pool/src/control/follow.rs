@@ -40,14 +40,15 @@ pub struct Wishes {
 /// The stream of one follower's events.
 #[derive(Debug)]
 pub struct Events {
-    receiver: mpsc::Receiver<v1::TransferEvent>,
+    // Boxed: a channel takes room for 32 of what it carries from the start, and followers are many.
+    receiver: mpsc::Receiver<Box<v1::TransferEvent>>,
 }
 
 impl Stream for Events {
     type Item = Result<v1::TransferEvent, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.receiver.poll_recv(context).map(|event| event.map(Ok))
+        self.receiver.poll_recv(context).map(|event| event.map(|event| Ok(*event)))
     }
 }
 
@@ -75,7 +76,7 @@ struct Follower {
     registry: Arc<Registry>,
     following: Following,
     wishes: Wishes,
-    sender: mpsc::Sender<v1::TransferEvent>,
+    sender: mpsc::Sender<Box<v1::TransferEvent>>,
     told: Told,
 }
 
@@ -159,7 +160,7 @@ impl Follower {
     async fn tell_end(&mut self) -> Result<(), Gone> {
         self.told = Told::End;
         match self.following.entry().outcome() {
-            Some(end) => self.sender.send(end).await.map_err(|_| Gone),
+            Some(end) => self.sender.send(Box::new(end)).await.map_err(|_| Gone),
             None => Ok(()),
         }
     }
@@ -192,7 +193,7 @@ impl Follower {
 
     async fn tell(&self, transfer: &Transfer, event: Event) -> Result<(), Gone> {
         let event = wire::event(transfer, self.registry.clock().now(), event);
-        self.sender.send(event).await.map_err(|_| Gone)
+        self.sender.send(Box::new(event)).await.map_err(|_| Gone)
     }
 
     /// Progress is of the moment: what does not fit is not sent later.
@@ -200,7 +201,7 @@ impl Follower {
         let Some(transfer) = self.following.entry().transfer() else { return };
         let event =
             wire::event(transfer, self.registry.clock().now(), Event::Progress(wire::progress(transfer)));
-        match self.sender.try_send(event) {
+        match self.sender.try_send(Box::new(event)) {
             Ok(()) | Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {}
         }
     }

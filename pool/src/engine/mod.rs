@@ -7,7 +7,7 @@
 //!   op       a future of one operation; owns the operation's resources
 //!   ring     what carries operations out: the kernel's io_uring, or the simulation
 //!   remote   how other threads reach a shard
-//!   arena    the registered buffers
+//!   arena    the buffers
 //!   net      listeners and connections
 //!   lend     buffers that another thread reads for a while
 //!   file     bulk reads and writes

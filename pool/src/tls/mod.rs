@@ -6,6 +6,7 @@
 //!     state    what it keeps between calls
 //!     machine  the protocol, without input and output
 //!     incoming what came and is not used up
+//!     batch    how much is encrypted at once
 //!     spare    the buffers for ciphertext, which connections take turns with
 //! server       certificate and key of the data port
 //! client       whom the pool believes when it is the client; read again when it changes
@@ -20,6 +21,7 @@
 //! part.
 #![forbid(unsafe_code)]
 
+mod batch;
 pub mod client;
 pub mod credential;
 mod incoming;

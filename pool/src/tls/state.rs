@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::batch::Batch;
 use super::incoming::Incoming;
 use super::machine::{Machine, Plaintext, Reached, Run, encrypted_room};
 use super::spare;
@@ -21,6 +22,8 @@ pub(super) struct State {
     pub ahead: usize,
     /// Bytes at the start of `outgoing` that may wait for the first data: tickets.
     pub may_wait: usize,
+    /// How much is encrypted next.
+    pub batch: Batch,
     /// See [`Machine::overhead_bytes`].
     pub overhead_bytes: usize,
     /// The other side has said that nothing more will come.
@@ -70,6 +73,7 @@ impl State {
             outgoing: Vec::new(),
             ahead: 0,
             may_wait: 0,
+            batch: Batch::default(),
             overhead_bytes: 0,
             closed: false,
             receiving: false,
@@ -113,6 +117,13 @@ impl State {
                 None
             }
         }
+    }
+
+    /// The socket paused before it had taken a batch of so many bytes: what is left of it is kept.
+    pub fn paused(&mut self, unsent: &[u8], bytes: usize) {
+        self.keep(unsent);
+        self.ahead = bytes;
+        self.batch.paused();
     }
 
     /// Encrypts into a buffer behind what is to be sent before. Gives the buffer and the number of bytes in it.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rustls::{HandshakeKind, ProtocolVersion};
 
-use super::machine::{Machine, Plaintext, RECORD_PLAINTEXT_BYTES, certain_to_come};
+use super::machine::{Machine, Plaintext, certain_to_come};
 use super::spare::{self, BATCH_BYTES};
 use super::state::{Failure, State, given_up};
 use crate::engine::buffer::{Source, Target};
@@ -310,9 +310,7 @@ impl TlsStream {
                 if state.sending {
                     return Err(given_up());
                 }
-                // No more than the socket takes, as the rest would have to be kept; but a record, to wait for room with.
-                let room = self.tcp.send_room().clamp(RECORD_PLAINTEXT_BYTES, BATCH_BYTES);
-                let chunk = (part.end - at).min(room);
+                let chunk = (part.end - at).min(state.batch.bytes());
                 let (ciphertext, length) = state.encrypt(&buffer.bytes()[at..at + chunk])?;
                 state.sending = true;
                 (chunk, ciphertext, length)
@@ -342,12 +340,12 @@ impl TlsStream {
             let state = &mut *self.state.borrow_mut();
             state.sending = false;
             if paused {
-                state.keep(&ciphertext[done..length]);
-                state.ahead = chunk;
+                state.paused(&ciphertext[done..length], chunk);
                 spare::give_back(ciphertext);
                 return Ok((at - part.start, true));
             }
             spare::give_back(ciphertext);
+            state.batch.took(chunk);
             at += chunk;
         }
         Ok((part.len(), false))

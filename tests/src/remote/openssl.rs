@@ -23,6 +23,17 @@ impl Believing {
     /// Starts one that serves a file under a name, to clients whom this authority vouches for.
     #[must_use]
     pub fn serving(name: &str, bytes: &[u8], identity: &Identity, authority: &Path) -> Believing {
+        Self::start(name, bytes, identity, authority, &["-verify_return_error"])
+    }
+
+    /// The same to whoever has a certificate and its key: what OpenSSL thinks of it stands in what the process says, and
+    /// the story judges. For kinds of proxies that OpenSSL has never known.
+    #[must_use]
+    pub fn asking(name: &str, bytes: &[u8], identity: &Identity, authority: &Path) -> Believing {
+        Self::start(name, bytes, identity, authority, &[])
+    }
+
+    fn start(name: &str, bytes: &[u8], identity: &Identity, authority: &Path, more: &[&str]) -> Believing {
         let room = Room::new();
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", bytes.len());
         fs::write(room.join(name), [head.as_bytes(), bytes].concat()).expect("the room can be written");
@@ -30,15 +41,9 @@ impl Believing {
         let mut command = Command::new("openssl");
         command
             // -HTTP: files are whole answers, heads and all.
-            .args([
-                "s_server",
-                "-HTTP",
-                "-Verify",
-                "9",
-                "-verify_return_error",
-                "-allow_proxy_certs",
-                "-accept",
-            ])
+            .args(["s_server", "-HTTP", "-Verify", "9", "-allow_proxy_certs"])
+            .args(more)
+            .arg("-accept")
             .arg(address.to_string())
             .arg("-cert")
             .arg(&identity.certificate)

@@ -23,7 +23,7 @@ use crate::auth::secret::Secret;
 /// For one document, redirects and all.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest document.
-const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
+pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 3;
 /// Most that a connection buffers: a head has to fit.

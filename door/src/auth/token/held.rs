@@ -20,7 +20,8 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// What is known of an issuer's keys.
 #[derive(Debug, Clone, Default)]
 pub struct Held {
-    keys: Option<(Arc<Jwks>, Instant)>,
+    /// Since when they are known here, and how old they were then.
+    keys: Option<(Arc<Jwks>, Instant, Duration)>,
     asked_at: Option<Instant>,
 }
 
@@ -66,12 +67,17 @@ impl Held {
 
     /// These are the issuer's keys now; others are not any more.
     pub fn learn(&mut self, keys: Jwks, now: Instant) {
-        self.keys = Some((Arc::new(keys), now));
+        self.remember(keys, now, Duration::ZERO);
+    }
+
+    /// These were the issuer's keys some time ago: what is left of their time is theirs.
+    pub fn remember(&mut self, keys: Jwks, now: Instant, age: Duration) {
+        self.keys = Some((Arc::new(keys), now, age));
     }
 
     fn alive(&self, now: Instant) -> Option<(&Jwks, Duration)> {
-        let (keys, since) = self.keys.as_ref()?;
-        let age = now.saturating_duration_since(*since);
+        let (keys, since, age_then) = self.keys.as_ref()?;
+        let age = now.saturating_duration_since(*since).saturating_add(*age_then);
         (age < EXPIRE_AFTER).then_some((keys, age))
     }
 
@@ -111,6 +117,19 @@ mod tests {
             assert_eq!(held.judge("a", start + age), judgement, "{age:?}");
             assert_eq!(held.is_due(start + age), is_due, "{age:?}");
         }
+    }
+
+    #[test]
+    fn keys_that_were_remembered_have_what_is_left_of_their_time() {
+        let start = Instant::now();
+        let mut held = Held::default();
+        held.remember(keys("a"), start, EXPIRE_AFTER - 10 * SECOND);
+        held.asking(start);
+        assert!(matches!(held.judge("a", start + 9 * SECOND), Judgement::Use(_)));
+        assert_eq!(held.judge("a", start + 10 * SECOND), Judgement::Nothing);
+        held.remember(keys("a"), start, REFRESH_AFTER - SECOND);
+        assert!(!Held { asked_at: None, ..held.clone() }.is_due(start));
+        assert!(Held { asked_at: None, ..held }.is_due(start + SECOND), "it is asked at its time");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de};
 use tokio::sync::Mutex as AsyncMutex;
 use url::Url;
@@ -12,6 +13,7 @@ use super::fetch::{FetchError, Fetcher, TrustError};
 use super::held::{Held, Judgement};
 use super::jwks::{Jwks, JwksError};
 use super::jws::PublicKey;
+use super::stored::{KeyStore, StoreError};
 use crate::namespace::NsPath;
 
 /// Issuers that a site may trust.
@@ -84,6 +86,9 @@ pub enum IssuersError {
     /// The authorities that they are checked with.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// Where their keys are kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Why an issuer's keys cannot be had.
@@ -121,6 +126,8 @@ struct Keys {
     /// Whoever asks holds it, so that one request stands for all who wait.
     asking: AsyncMutex<()>,
     fetcher: Arc<Fetcher>,
+    /// Where they outlive the process, if anywhere.
+    store: Option<KeyStore>,
 }
 
 /// All issuers that the site trusts.
@@ -130,17 +137,25 @@ pub struct Issuers {
 }
 
 impl Issuers {
-    /// Of these issuers, whose servers are checked with `fetcher`. What is known of their keys from `before` stays.
-    pub fn new(trusted: &[TrustedIssuer], fetcher: Fetcher, before: Option<&Issuers>) -> Arc<Self> {
+    /// Of these issuers, whose servers are checked with `fetcher`. What is known of their keys from `before` stays; what
+    /// is not known is looked for in `store`. Blocks.
+    pub fn new(
+        trusted: &[TrustedIssuer],
+        fetcher: Fetcher,
+        before: Option<&Issuers>,
+        store: Option<&KeyStore>,
+    ) -> Arc<Self> {
         let fetcher = Arc::new(fetcher);
         let issuers = trusted.iter().map(|trusted| {
             let known = before.and_then(|before| before.find(&trusted.url));
-            let held = known.map(|issuer| issuer.keys.held().clone()).unwrap_or_default();
+            let held = known.map(|issuer| issuer.keys.held().clone());
+            let held = held.or_else(|| remembered(store?, &trusted.url)).unwrap_or_default();
             let keys = Keys {
                 url: trusted.url.clone(),
                 held: Mutex::new(held),
                 asking: AsyncMutex::default(),
                 fetcher: Arc::clone(&fetcher),
+                store: store.cloned(),
             };
             Issuer { trusted: trusted.clone(), keys: Arc::new(keys) }
         });
@@ -155,7 +170,7 @@ impl Issuers {
     /// An issuer whose keys are known already.
     #[cfg(test)]
     pub(super) fn knowing(trusted: TrustedIssuer, keys: Jwks, fetcher: Fetcher) -> Arc<Self> {
-        let issuers = Self::new(&[trusted], fetcher, None);
+        let issuers = Self::new(&[trusted], fetcher, None, None);
         let now = Instant::now();
         issuers.issuers[0].keys.held().asking(now);
         issuers.issuers[0].keys.held().learn(keys, now);
@@ -188,6 +203,15 @@ impl Issuers {
             }
         });
     }
+}
+
+/// What was stored of an issuer's keys before the start.
+fn remembered(store: &KeyStore, url: &str) -> Option<Held> {
+    let (keys, age) = store.load(url, Timestamp::now())?;
+    tracing::info!(issuer = url, age_seconds = age.as_secs(), "the issuer's stored keys are in use");
+    let mut held = Held::default();
+    held.remember(keys, Instant::now(), age);
+    Some(held)
 }
 
 impl Issuer {
@@ -236,9 +260,10 @@ impl Keys {
     async fn ask(&self) {
         self.held().asking(Instant::now());
         match self.fetch().await {
-            Ok(keys) => {
+            Ok((keys, document)) => {
                 self.held().learn(keys, Instant::now());
                 tracing::debug!(issuer = self.url, "the issuer's keys were read");
+                self.store(document).await;
             }
             Err(error) => {
                 tracing::warn!(issuer = self.url, %error, "the issuer's keys cannot be read; they are asked for again");
@@ -246,7 +271,17 @@ impl Keys {
         }
     }
 
-    async fn fetch(&self) -> Result<Jwks, AskError> {
+    /// So that those that the issuer has taken back are not there at the next start, either.
+    async fn store(&self, document: bytes::Bytes) {
+        let Some(store) = self.store.clone() else { return };
+        let url = self.url.clone();
+        let keeping = move || store.keep(&url, &document, Timestamp::now());
+        // It waits for a disk. Only the end of the runtime interrupts it.
+        let _ = tokio::task::spawn_blocking(keeping).await;
+    }
+
+    /// The keys, and the document that they stand in.
+    async fn fetch(&self) -> Result<(Jwks, bytes::Bytes), AskError> {
         let url = format!("{}{DISCOVERY}", self.url.trim_end_matches('/'));
         let document = self.get(&url).await?;
         let description: Description =
@@ -261,7 +296,10 @@ impl Keys {
             return Err(AskError::Description(url));
         }
         let document = self.get(&keys_url).await?;
-        Jwks::parse(&document).map_err(|source| AskError::Keys { url: keys_url, source })
+        match Jwks::parse(&document) {
+            Ok(keys) => Ok((keys, document)),
+            Err(source) => Err(AskError::Keys { url: keys_url, source }),
+        }
     }
 
     async fn get(&self, url: &str) -> Result<bytes::Bytes, AskError> {

@@ -3,7 +3,7 @@
 //! * [`jws`]: the envelope, its signature and what may sign. [`jwks`]: an issuer's public keys.
 //! * [`claims`]: what a token says, and whether it is for this door, now. [`scope`]: what it may be used for.
 //! * [`issuer`]: whom the site trusts. [`held`]: which keys of an issuer are at hand, and when to ask for them.
-//!   [`fetch`]: asking, over https.
+//!   [`fetch`]: asking, over https. [`stored`]: keys on a disk, for the next start.
 //!
 //! Order: the issuer that a token names is looked up in the configuration; then its signature is checked with a key that
 //! this issuer publishes; only then anything else that it says counts.
@@ -18,6 +18,7 @@ pub mod issuer;
 pub mod jwks;
 pub mod jws;
 pub mod scope;
+pub mod stored;
 
 pub use issuer::{Issuers, IssuersError, Profile, TrustedIssuer};
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use penstock_door::auth::certificate::Authorities;
 use penstock_door::auth::password::file::Users;
 use penstock_door::auth::policy::Policy;
+use penstock_door::auth::token::stored::KeyStore;
 use penstock_door::config::{Authentication, TlsConfig};
 use penstock_door::{Config, PoolAccess};
 use penstock_service::check::Finding;
@@ -51,8 +52,16 @@ fn https(tls: &TlsConfig) -> Vec<Finding> {
 
 /// Certificates, passwords, the policy, the audit: those that are asked for.
 fn clients(authentication: &Authentication) -> Vec<Finding> {
-    let Authentication { authorities, passwords, policy, issuers, audit, issuer_authorities, .. } =
-        authentication;
+    let Authentication {
+        authorities,
+        passwords,
+        policy,
+        issuers,
+        audit,
+        issuer_authorities,
+        issuer_keys,
+        ..
+    } = authentication;
     let mut findings = Vec::new();
     findings.extend(authorities.as_deref().map(trusted));
     findings.extend(passwords.as_deref().map(|path| match Users::read(path) {
@@ -77,6 +86,12 @@ fn clients(authentication: &Authentication) -> Vec<Finding> {
         ));
     }
     findings.extend(issuer_authorities.as_deref().map(|path| dated("issuers, CA", path)));
+    findings.extend(issuer_keys.as_deref().map(|place| match KeyStore::open(place) {
+        Ok(_) => Finding::ok("issuers, keys", place.display().to_string()),
+        Err(error) => {
+            Finding::failed("issuers, keys", error.to_string(), "correct authentication.issuer_keys")
+        }
+    }));
     findings.extend(audit.as_ref().map(|target| files::target("audit", target)));
     findings
 }

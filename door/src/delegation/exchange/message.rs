@@ -98,6 +98,11 @@ pub struct Got {
 }
 
 impl Got {
+    /// Whether it is another than what was there before, if anything was.
+    pub fn is_later_than(&self, before: Option<&Got>) -> bool {
+        before.is_none_or(|before| before.fresh.access_token.expose() != self.fresh.access_token.expose())
+    }
+
     /// RFC 6749 §6: without a new refresh token the old one stays.
     pub fn or_refresh_token(self, old: Option<Secret>) -> Self {
         Self { refresh_token: self.refresh_token.or(old), ..self }

@@ -2,7 +2,7 @@
 //! server that the user's token does not name, has one that is good there and then.
 //!
 //! * [`message`]: what is sent to an issuer, and what it answers.
-//! * [`kept`]: tokens that were got, until they end.
+//! * [`kept`]: tokens that were got, until they end. [`turn`]: one question for all who want the same.
 //!
 //! The door speaks to those issuers only that the configuration names, as the client whose id and secret it has in a
 //! file. Nothing of a token is in a log or an error text, nor are words of the issuer but its error code.
@@ -21,11 +21,13 @@ use crate::config::ExchangeRules;
 
 pub mod kept;
 pub mod message;
+pub mod turn;
 
 pub use message::Fresh;
 
 use kept::{Kept, Key};
 use message::MessageError;
+use turn::Turns;
 
 /// Where issuers describe themselves (OpenID Connect Discovery 1.0 §4).
 const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -90,6 +92,9 @@ pub enum ExchangeError {
     /// The door stops.
     #[error("the door stops")]
     Stopping,
+    /// One of these, of an attempt that stood for all who waited for it.
+    #[error("{0}")]
+    Shared(Arc<ExchangeError>),
 }
 
 /// An issuer, and what the door is to it.
@@ -106,6 +111,7 @@ pub struct Exchanges {
     /// None without partners: a machine may have no authorities.
     fetcher: Option<Fetcher>,
     asking: Semaphore,
+    same: Turns,
     kept: Mutex<Kept>,
 }
 
@@ -140,6 +146,7 @@ impl Exchanges {
             partners: rules.iter().map(partner).collect::<Result<_, _>>()?,
             fetcher,
             asking: Semaphore::new(MAX_ASKING),
+            same: Turns::default(),
             kept: Mutex::default(),
         }))
     }
@@ -159,12 +166,49 @@ impl Exchanges {
         let (partner, fetcher) =
             self.partner(issuer).zip(self.fetcher.as_ref()).ok_or(ExchangeError::Unknown)?;
         let key = Key::of(issuer, token);
-        let held = self.kept().find(&key, now);
-        let refresh_token = match held {
+        let before = match self.kept().find(&key, now) {
             Some(held) if held.fresh.is_good_until(now, LEAST_LEFT) => return Ok(held.fresh),
+            other => other,
+        };
+        // Whoever asks for a token asks for all who wait for the same: a user may begin a thousand copies at once.
+        let turn = self.same.turn(key);
+        let failed_before = turn.failed();
+        let mut last_failure = turn.wait().await;
+        let now = now.max(Timestamp::now());
+        let refresh_token = match self.kept().find(&key, now) {
+            Some(held) if held.fresh.is_good_until(now, LEAST_LEFT) => return Ok(held.fresh),
+            // However short it lives, it has come since.
+            Some(held)
+                if held.is_later_than(before.as_ref())
+                    && held.fresh.is_good_until(now, SignedDuration::ZERO) =>
+            {
+                return Ok(held.fresh);
+            }
             Some(held) => held.refresh_token,
             None => None,
         };
+        if let Some(error) = last_failure.later_than(failed_before) {
+            return Err(ExchangeError::Shared(error));
+        }
+        match self.get(partner, fetcher, token, refresh_token, now).await {
+            Ok(got) => {
+                let fresh = got.fresh.clone();
+                self.kept().keep(key, got, now);
+                Ok(fresh)
+            }
+            Err(error) => Err(ExchangeError::Shared(turn.fails(&mut last_failure, error))),
+        }
+    }
+
+    /// Asks the issuer: by a refresh token if there is one.
+    async fn get(
+        &self,
+        partner: &Partner,
+        fetcher: &Fetcher,
+        token: &Secret,
+        refresh_token: Option<Secret>,
+        now: Timestamp,
+    ) -> Result<message::Got, ExchangeError> {
         let _turn = self.asking.acquire().await.map_err(|_| ExchangeError::Stopping)?;
         let refreshed = match &refresh_token {
             Some(refresh_token) => {
@@ -172,14 +216,11 @@ impl Exchanges {
             }
             None => None,
         };
-        let got = match refreshed {
-            Some(got) => got.or_refresh_token(refresh_token),
+        match refreshed {
+            Some(got) => Ok(got.or_refresh_token(refresh_token)),
             // A refresh token may have been taken back, or be good once only.
-            None => self.ask(partner, fetcher, &message::exchange(&partner.rules, token), now).await?,
-        };
-        let fresh = got.fresh.clone();
-        self.kept().keep(key, got, now);
-        Ok(fresh)
+            None => self.ask(partner, fetcher, &message::exchange(&partner.rules, token), now).await,
+        }
     }
 
     async fn ask(

@@ -216,7 +216,8 @@ async fn an_issuer_that_cannot_be_believed_is_told_nothing() {
     let rules = vec![idp.exchanges.partners[0].rules.clone()];
     let suspicious = Exchanges::load(&rules, Some(&authorities)).unwrap();
     let error = suspicious.fresh(&idp.url, &token(), Timestamp::now()).await.unwrap_err();
-    assert!(matches!(error, ExchangeError::Unreachable { .. }), "{error}");
+    let ExchangeError::Shared(error) = error else { panic!("{error}") };
+    assert!(matches!(*error, ExchangeError::Unreachable { .. }), "{error}");
     assert!(idp.questions.lock().unwrap().is_empty());
 }
 
@@ -236,4 +237,30 @@ async fn a_file_that_is_open_to_others_or_has_no_secret_is_refused() {
     }
     std::fs::remove_file(&path).unwrap();
     assert!(read_client(&path).unwrap_err().to_string().starts_with("delegation.exchange: cannot read "));
+}
+
+#[tokio::test]
+async fn those_who_ask_for_one_token_at_once_ask_the_issuer_once() {
+    // However short it lives: what came while they waited is theirs, too.
+    for seconds in [3600, 60] {
+        let idp = Idp::start(true, &[(200, &answer("granted", seconds, None))]).await;
+        let now = Timestamp::now();
+        let asking = (0..50).map(|_| idp.fresh(now));
+        let got = futures_util::future::join_all(asking).await;
+        assert!(got.into_iter().all(|token| token.is_ok_and(|token| token == "granted")), "{seconds}");
+        assert_eq!(idp.grants().len(), 1, "{seconds}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_issuer_refuses_is_refused_to_all_who_waited_and_not_to_who_comes_later() {
+    let good = answer("granted", 3600, None);
+    let idp = Idp::start(true, &[(400, "{\"error\":\"invalid_grant\"}"), (200, &good)]).await;
+    let now = Timestamp::now();
+    let got = futures_util::future::join_all((0..50).map(|_| idp.fresh(now))).await;
+    assert!(
+        got.into_iter().all(|token| token.is_err_and(|error| error.to_string().contains("invalid_grant")))
+    );
+    assert_eq!(idp.grants().len(), 1);
+    assert_eq!(idp.fresh(now).await.unwrap(), "granted");
 }

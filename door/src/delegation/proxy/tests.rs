@@ -62,9 +62,13 @@ fn what_is_not_a_proxy_with_all_rights_of_who_is_here_is_refused_with_its_own_te
     let mut unknown = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
     unknown.set_criticality(true);
     let usual = Proxied::default;
-    let table: [(Proxied, &str); 11] = [
-        (Proxied { is_proxy: false, ..usual() }, "no proxy as RFC 3820"),
-        (Proxied { is_proxy: false, names: vec!["proxy"], ..usual() }, "no proxy as RFC 3820"),
+    let old = |names: Vec<&'static str>| Proxied { is_proxy: false, names, ..usual() };
+    let table: [(Proxied, &str); 14] = [
+        (old(vec!["1234567"]), "the certificate is no proxy"),
+        (old(vec!["Proxy"]), "the certificate is no proxy"),
+        (old(vec!["proxy", "proxy"]), "the certificate is no proxy"),
+        (old(vec!["limited proxy"]), "is limited: "),
+        (Proxied { until: DAY + minutes(6), ..old(vec!["proxy"]) }, "takes none that is good for more than"),
         (Proxied { policy: LIMITED, ..usual() }, "is limited: "),
         (Proxied { policy: INDEPENDENT, ..usual() }, "independent proxy"),
         (Proxied { names: vec![], ..usual() }, "its name is not its issuer's"),
@@ -79,6 +83,28 @@ fn what_is_not_a_proxy_with_all_rights_of_who_is_here_is_refused_with_its_own_te
         let text = answer(&alice, how).unwrap_err().to_string();
         assert!(text.contains(expected), "{text:?} does not contain {expected:?}");
     }
+}
+
+#[test]
+fn a_proxy_of_the_older_kind_is_taken_for_this_doors_key_and_below_its_own_kind_only() {
+    let (alice, now) = (user("alice"), now());
+    let old = || Proxied { is_proxy: false, names: vec!["proxy"], ..Proxied::default() };
+    let proxy = answer(&alice, old()).unwrap();
+    assert_eq!(proxy.ends_at, now + SignedDuration::from_hours(12));
+    let request = ProxyRequest::new().unwrap();
+    let for_another = alice.sign(&ProxyRequest::new().unwrap(), &old(), now);
+    assert_eq!(accept(&for_another, &request, &alice.chain, DAY, now).unwrap_err(), ProxyError::OtherKey);
+    let by_another = user("alice").sign(&request, &old(), now);
+    assert_eq!(accept(&by_another, &request, &alice.chain, DAY, now).unwrap_err(), ProxyError::OtherSigner);
+
+    let first = alice.proxy(&old(), now);
+    let second = Proxied { names: vec!["proxy"], ..old() };
+    assert!(answer(&first, second).is_ok(), "old below old");
+    assert_eq!(answer(&first, Proxied::default()).unwrap_err(), ProxyError::MixedKinds);
+    let new = alice.proxy(&Proxied::default(), now);
+    assert_eq!(answer(&new, old()).unwrap_err(), ProxyError::MixedKinds);
+    let limited = alice.proxy(&Proxied { names: vec!["limited proxy"], ..old() }, now);
+    assert_eq!(answer(&limited, old()).unwrap_err(), ProxyError::Limited);
 }
 
 #[test]

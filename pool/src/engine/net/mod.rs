@@ -92,11 +92,6 @@ impl Connection {
         Watched(Rc::downgrade(&self.socket))
     }
 
-    /// How many bytes a send would take about now; 0 also where the kernel does not tell.
-    pub fn send_room(&self) -> usize {
-        self.socket.send_room()
-    }
-
     /// Limits how fast the kernel sends (SO_MAX_PACING_RATE).
     pub fn limit_send_rate(&self, bytes_per_second: u64) -> io::Result<()> {
         self.socket.limit_send_rate(bytes_per_second)

@@ -12,9 +12,6 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use super::connect::ConnectOptions;
 use super::flow_label;
 
-/// How many figures `SO_MEMINFO` tells, at most (linux/sock_diag.h).
-const MEMINFO_FIGURES: usize = 16;
-
 /// What `TCP_INFO` tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TcpFacts {
@@ -48,8 +45,6 @@ pub trait SocketHandle {
     fn local(&self) -> SocketAddr;
     /// See [`TcpFacts`]; `None` where the kernel does not tell.
     fn tcp_facts(&self) -> Option<TcpFacts>;
-    /// How many bytes a send would take about now; 0 also where the kernel does not tell.
-    fn send_room(&self) -> usize;
     /// SO_MAX_PACING_RATE.
     fn limit_send_rate(&self, bytes_per_second: u64) -> io::Result<()>;
     /// Half close.
@@ -171,24 +166,6 @@ impl SocketHandle for KernelSocket {
             rtt_variance: Duration::from_micros(info.tcpi_rttvar.into()),
             least_rtt: Duration::from_micros(info.tcpi_min_rtt.into()),
         })
-    }
-
-    fn send_room(&self) -> usize {
-        let mut figures = [0u32; MEMINFO_FIGURES];
-        let mut length = size_of_val(&figures) as libc::socklen_t;
-        // SAFETY: the pointers are to the figures and to their size, which the kernel does not exceed.
-        let result = unsafe {
-            libc::getsockopt(
-                self.descriptor.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_MEMINFO,
-                (&raw mut figures).cast(),
-                &raw mut length,
-            )
-        };
-        let room = figures[libc::SK_MEMINFO_SNDBUF as usize]
-            .saturating_sub(figures[libc::SK_MEMINFO_WMEM_QUEUED as usize]);
-        if result == 0 { room as usize } else { 0 }
     }
 
     fn limit_send_rate(&self, bytes_per_second: u64) -> io::Result<()> {

@@ -67,8 +67,16 @@ impl Fixed {
         }
         let number = (address - self.region.start) / self.piece_bytes;
         if self.pieces[number] == Piece::Untouched {
+            let is_first = !self.pieces.contains(&Piece::Refused);
             // One that is refused costs speed and nothing else.
-            let _ = self.make_known(submitter, number);
+            if let Err(error) = self.make_known(submitter, number)
+                && is_first
+            {
+                tracing::warn!(
+                    %error,
+                    "buffers are not registered, which costs speed: raise the memlock limit (LimitMEMLOCK=infinity)"
+                );
+            }
         }
         match self.pieces[number] {
             Piece::Known => u16::try_from(number).ok(),

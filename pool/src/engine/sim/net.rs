@@ -135,14 +135,6 @@ impl SimNet {
         Ok(count)
     }
 
-    /// What can be sent while the other end takes nothing. Often more than there is room for, as no promise of a socket's
-    /// is to be relied on.
-    fn capacity(&self, fd: i32) -> usize {
-        let sockets = self.0.borrow();
-        let other = sockets.ends.get(&fd).and_then(|end| sockets.ends.get(&end.other));
-        other.map_or(0, |other| other.capacity)
-    }
-
     /// Whether a poll would end at once.
     pub(super) fn is_ready(&self, fd: i32, writable: bool) -> bool {
         let sockets = self.0.borrow();
@@ -206,10 +198,6 @@ impl SocketHandle for SimSocket {
 
     fn tcp_facts(&self) -> Option<TcpFacts> {
         None
-    }
-
-    fn send_room(&self) -> usize {
-        self.net.capacity(self.fd)
     }
 
     fn limit_send_rate(&self, _bytes_per_second: u64) -> io::Result<()> {

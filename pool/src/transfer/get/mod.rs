@@ -28,6 +28,8 @@ use crate::http1::{self, Condition, HttpDate, Method, Ranges, ResponseHead, Vali
 use crate::marking::Supplier;
 use crate::store::Replica;
 
+/// An answer that long takes its time: meanwhile the connection needs no buffer for requests.
+const LONG_BYTES: u64 = 1 << 20;
 /// The rate of a connection that no transfer limits (SO_MAX_PACING_RATE: no limit).
 const UNLIMITED: u64 = u64::MAX;
 
@@ -64,6 +66,9 @@ pub async fn answer(exchange: &mut Exchange<'_>) -> After {
     let limit = claim.transfer().request().rate_limit_bytes_per_second;
     if let Some(limit) = limit {
         let _ = exchange.input.connection().limit_send_rate(limit.get());
+    }
+    if reply.payload() >= LONG_BYTES {
+        exchange.input.release();
     }
     let sent = reply.send(exchange, &claim, &replica).await;
     if limit.is_some() {

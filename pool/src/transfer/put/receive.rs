@@ -131,6 +131,7 @@ impl<'a> Receiving<'a> {
         if !self.input.unread().is_empty() {
             return Ok(());
         }
+        self.input.release();
         let connection = self.input.connection();
         match core.within(self.idle_limit, connection.readable()).await {
             Some(Ok(())) => {}

@@ -70,6 +70,40 @@ fn a_user_stores_with_a_certificate_and_fetches_with_proxies_of_the_grids_own_to
 }
 
 #[test]
+fn a_proxy_with_attributes_of_a_voms_is_its_owners_and_the_attributes_say_nothing() {
+    let room = Room::new();
+    let grid = Grid::new(room.path());
+    let policy = room.join("policy.toml");
+    let rules = "[[rules]]\ndn = \"/C=XX/O=Grid/CN=paul\"\nprefix = \"/paul\"\nrights = [\"modify\", \"read\"]\n\
+                 [[rules]]\ngroup = \"/vo*\"\nprefix = \"/vo\"\nrights = [\"modify\", \"read\"]\n";
+    std::fs::write(&policy, rules).unwrap();
+    let tables = format!(
+        "[authentication]\nauthorities = \"{}\"\npolicy = \"{}\"\n",
+        grid.trust().display(),
+        policy.display()
+    );
+    let (paul, server) = (grid.user("paul"), grid.user("voms.example.org"));
+    // Nobody but its own server could vouch for them; this door believes none.
+    let host = server.file.to_str().unwrap().to_owned();
+    let words = ["-rfc", "-bits", "2048", "-hostcert", &host, "-hostkey", &host, "-voms", "vo"];
+    let more = ["-fqan", "/vo/Role=production", "-uri", "voms.example.org:15000"];
+    let proxy = grid.tool("voms-proxy-fake", &paul, &[&words[..], &more[..]].concat());
+    let text = std::process::Command::new("openssl")
+        .args(["x509", "-noout", "-text", "-in"])
+        .arg(&proxy.file)
+        .output();
+    let text = String::from_utf8_lossy(&text.unwrap().stdout).into_owned();
+    assert!(text.contains("1.3.6.1.4.1.8005.100.100.5"), "the proxy has attributes: {text}");
+    let site = Plan::new().tables(&tables).start_in(room);
+    let file = files::file(site.room(), "in", 1000, 1);
+    let put =
+        |path: &str| site.stranger(path).arg("--cert").arg(&proxy.file).follow().upload(&file).run().status;
+
+    assert_eq!(put("/paul/file"), 201);
+    assert_eq!(put("/vo/file"), 403);
+}
+
+#[test]
 fn a_certificate_opens_what_the_policy_says_and_a_token_goes_before_it() {
     let here = Site::start();
     let paul = here.grid.user("paul");

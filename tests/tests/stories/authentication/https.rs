@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use penstock_tests::certificates::Authority;
 use penstock_tests::curl::Curl;
 use penstock_tests::files::{self, MIB};
 use penstock_tests::manager::start_named_on;
@@ -12,6 +13,7 @@ use penstock_tests::metrics::Metrics;
 use penstock_tests::patience::eventually;
 use penstock_tests::ports;
 use penstock_tests::python;
+use penstock_tests::room::Room;
 use penstock_tests::secure_site::{Plan, SecureSite};
 use rustix::process::Signal;
 
@@ -109,6 +111,49 @@ fn bytes_go_through_the_door_by_https() {
         assert_eq!(fetched.redirects, 0);
         assert!(fetched.body == std::fs::read(&file).unwrap(), "{size}");
     }
+}
+
+#[test]
+fn bytes_that_came_by_https_go_on_by_https_to_a_pool_that_the_door_believes_and_to_no_other() {
+    let room = Room::new();
+    let stranger = Authority::new(&room.path().join("elsewhere"), "elsewhere").certificate();
+    let place = room.join("pool-authorities.pem");
+    std::fs::copy(&stranger, &place).unwrap();
+    let tables = format!("[redirect]\nread = false\npool_authorities = \"{}\"\n", place.display());
+    let site = Plan::new().plain().tables(&tables).joined_by_plain_http().start_in(room);
+    let file = files::file(site.room(), "in", MIB + 7, 1);
+    let put = || site.curl("/f").header("Expect", "").upload(&file).run();
+
+    let refused = put().expect(502);
+
+    assert!(refused.text().contains("pool01: https with its data port failed"), "{}", refused.text());
+    assert_eq!(site.curl("/f").head().run().status, 404);
+    // Who has come by plain HTTP is served by plain HTTP, as everywhere.
+    let plain = Curl::new(format!("http://{}/plain", site.plain_address())).token(Some(&site.token));
+    assert_eq!(plain.header("Expect", "").upload(&file).run().status, 201);
+
+    std::fs::copy(site.authority.certificate(), &place).unwrap();
+    site.door.signal(Signal::HUP);
+    eventually("the door believes its pool", || (put().status == 201).then_some(()));
+    let fetched = site.curl("/f").run().expect(200);
+    assert_eq!(fetched.redirects, 0);
+    assert!(fetched.body == std::fs::read(&file).unwrap());
+    // An empty file that a LOCK makes takes the same way.
+    let lock =
+        "<lockinfo xmlns='DAV:'><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>";
+    let locked =
+        site.curl("/empty").method("LOCK").arg("--data").arg(lock).header("Content-Type", "text/xml");
+    assert_eq!(locked.run().status, 201);
+    // So does a body that comes before the client has been sent to the pool.
+    site.pool.daemon.signal(Signal::STOP);
+    let status = std::thread::scope(|scope| {
+        let client = scope.spawn(|| run(IMPATIENT, &site, &site.token));
+        std::thread::sleep(Duration::from_secs(2));
+        site.pool.daemon.signal(Signal::CONT);
+        client.join().unwrap()
+    });
+    assert_eq!(status, "201");
+    assert_eq!(site.curl("/impatient").follow().run().expect(200).body, b"hello");
 }
 
 #[test]

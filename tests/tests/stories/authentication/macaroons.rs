@@ -181,10 +181,18 @@ fn gfal_finds_the_token_endpoint_and_gets_a_macaroon_there() {
     let issuer = Issuer::start();
     let site = trusting(&issuer, WHOLE_VO, "");
     let _ = site.curl("/vo/a/f").follow().upload(&site.config()).run().expect(201);
-    for path in ["/.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server/vo/a"] {
-        let found: Value = serde_json::from_slice(&site.stranger(path).run().expect(200).body).unwrap();
+    let described = |place: &str| -> Value {
+        let path = format!("/.well-known/oauth-authorization-server{place}");
+        serde_json::from_slice(&site.stranger(&path).run().expect(200).body).unwrap()
+    };
+    for (place, issuer) in [("", ""), ("/", ""), ("/vo/a", "/vo/a"), ("/vo/a%20b/", "/vo/a%20b")] {
+        let found = described(place);
         assert!(found["token_endpoint"].as_str().unwrap().ends_with("/.oauth2/token"), "{found}");
+        let issuer = site.url(issuer);
+        assert_eq!(found["issuer"], issuer, "RFC 8414 §3.3: the one that was asked for");
     }
+    // That is no name of the namespace, and no prefix of one, either.
+    assert_eq!(site.stranger("/.well-known/oauth-authorization-server-not").run().status, 401);
     let token = issuer.scoped("storage.read:/a");
     let ask = |form: &str| {
         let curl = site.stranger("/.oauth2/token").token(Some(&token));
@@ -198,6 +206,45 @@ fn gfal_finds_the_token_endpoint_and_gets_a_macaroon_there() {
     assert_eq!(ask("grant_type=client_credentials&scope=DOWNLOAD:/vo/b").status, 403);
     let wrong = ask("grant_type=password").expect(400);
     assert!(wrong.text().contains("\"unsupported_grant_type\""), "{}", wrong.text());
+}
+
+#[test]
+fn a_client_of_fts_walks_from_the_description_to_the_macaroon_and_stores_with_it_and_no_more() {
+    let issuer = Issuer::start();
+    let site = trusting(&issuer, WHOLE_VO, "");
+    let token = issuer.scoped("storage.read:/in storage.create:/in");
+    for directory in ["/vo", "/vo/in"] {
+        assert_eq!(site.curl(directory).method("MKCOL").run().status, 201);
+    }
+    // 1. Where are tokens given for this file?
+    let about = site.stranger("/.well-known/oauth-authorization-server/vo/in/file").run().expect(200);
+    assert_eq!(about.header("Content-Type"), Some("application/json"));
+    let about: Value = serde_json::from_slice(&about.body).unwrap();
+    assert_eq!(about["issuer"], site.url("/vo/in/file"));
+    assert_eq!(about["grant_types_supported"], json!(["client_credentials"]));
+    let endpoint = about["token_endpoint"].as_str().unwrap();
+
+    // 2. One for it, from those who show who they are.
+    let form = "grant_type=client_credentials&expire_in=600&scopes=UPLOAD%3A%2Fvo%2Fin%2Ffile%20DOWNLOAD%3A%2Fvo%2Fin%2Ffile";
+    let ask = |curl: Curl| curl.arg("--data").arg(form).header("Accept", "application/json").run();
+    let at_endpoint = || Curl::new(endpoint).arg("--cacert").arg(site.authority.certificate());
+    assert_eq!(ask(at_endpoint()).status, 401);
+    let given = ask(at_endpoint().token(Some(&token))).expect(200);
+    assert_eq!(given.header("Cache-Control"), Some("no-store"));
+    let given: Value = serde_json::from_slice(&given.body).unwrap();
+    let macaroon = given["access_token"].as_str().unwrap();
+
+    // 3. The bytes, with it and nothing else.
+    let file = penstock_tests::files::file(site.room(), "in", 300_000, 3);
+    let put = |path: &str| site.stranger(path).token(Some(macaroon)).follow().upload(&file).run().status;
+    assert_eq!(put("/vo/in/file"), 201);
+    let back = site.stranger("/vo/in/file").token(Some(macaroon)).follow().run().expect(200);
+    assert!(back.body == fs::read(&file).unwrap());
+
+    // 4. And no more: not beside it, not again, not away with it.
+    assert_eq!(put("/vo/in/other"), 403);
+    assert_eq!(put("/vo/in/file"), 403, "who may create may not replace");
+    assert_eq!(status(&site, macaroon, "DELETE", "/vo/in/file"), 403);
 }
 
 #[test]

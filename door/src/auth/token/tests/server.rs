@@ -129,7 +129,7 @@ impl LiveIssuer {
     async fn start() -> Self {
         let server = Server::start().await;
         let trusted = TrustedIssuer { url: server.url(""), ..trusted(Profile::Wlcg) };
-        let issuers = Issuers::new(&[trusted], server.fetcher(), None);
+        let issuers = Issuers::new(&[trusted], server.fetcher(), None, None);
         Self { server, signer: Signer::new(), issuers }
     }
 
@@ -156,7 +156,7 @@ async fn keys_that_are_known_outlive_a_reload_and_the_issuers_absence() {
     assert_eq!(issuer.verify().await, Ok(()));
     let trusted = TrustedIssuer { url: issuer.server.url(""), ..trusted(Profile::Wlcg) };
     issuer.server.put("/.well-known/openid-configuration", Page::Silence);
-    issuer.issuers = Issuers::new(&[trusted], issuer.server.fetcher(), Some(&issuer.issuers));
+    issuer.issuers = Issuers::new(&[trusted], issuer.server.fetcher(), Some(&issuer.issuers), None);
     assert_eq!(issuer.verify().await, Ok(()));
     assert_eq!(issuer.server.requests(), 2);
 }

@@ -1,7 +1,7 @@
 //! What becomes of requests: redirects, bounds, times.
 
-use penstock_service::reference::Default::Value;
-use penstock_service::reference::Form::{Count, Flag, List, Size, Time};
+use penstock_service::reference::Default::{Otherwise, Value};
+use penstock_service::reference::Form::{Count, Flag, List, Path, Size, Time};
 use penstock_service::reference::Key;
 
 /// In the order in which a reader wants to know of them.
@@ -29,6 +29,14 @@ pub const KEYS: &[Key] = &[
         "[\"cadaver/\", \"davfs2/\", \"litmus/\", \"Microsoft-WebDAV-MiniRedir/\", \"WebDAVFS/\", \"WebDAVLib/\"]",
         "How the User-Agent of clients begins that take a redirect for an error: their bytes go through the door.",
         "These are known to.",
+    ),
+    Key::new(
+        "redirect.pool_authorities",
+        Path,
+        Otherwise("plain HTTP to the pools"),
+        "\"/etc/grid-security/certificates\"",
+        "The authorities of the pools' https data ports, a PEM file or a directory: bytes of https clients that go through the door go on by https.",
+        "Where the network between door and pools is not to be trusted.",
     ),
     Key::new(
         "limits.head_bytes",

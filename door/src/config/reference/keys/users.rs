@@ -55,6 +55,14 @@ pub const KEYS: &[Key] = &[
         "For issuers with a certificate of a grid.",
     ),
     Key::new(
+        "authentication.issuer_keys",
+        Path,
+        Otherwise("in memory only"),
+        "\"/var/lib/penstock/issuer-keys\"",
+        "A directory of the door's own for issuers' public keys: after a start they are good for the rest of their 2 days, though the issuer be away.",
+        "Whoever can write there can sign tokens, so that it has to be the door's alone. The directory above must be there.",
+    ),
+    Key::new(
         "authentication.macaroon_lifetime",
         Time,
         Value,

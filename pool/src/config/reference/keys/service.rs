@@ -61,7 +61,7 @@ pub const KEYS: &[Key] = &[
         Size,
         Otherwise("32 MiB, or 8 MiB for each shard if that is more"),
         "\"128 MiB\"",
-        "Memory of all I/O buffers together, pinned at the start; at least 8 MiB.",
+        "Memory of all I/O buffers together, pinned when first used; at least 8 MiB.",
         "An upload keeps 4 to 8 buffers of 1 MiB busy; more help where disks need a deep queue (many spindles). When they \
          run out, transfers wait for each other (limited by: queue).",
     ),
