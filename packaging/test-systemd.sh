@@ -31,7 +31,7 @@ boot() {
     mkdir -p "$root/opt/test"
     cp "$1" "$root/opt/test/penstock.deb"
     cp "${BASH_SOURCE[0]}" "$root/opt/test/test.sh"
-    cat >"$root/etc/systemd/system/penstock-test.service" <<-'END'
+    cat >"$root/etc/systemd/system/test-of-penstock.service" <<-'END'
 		[Unit]
 		Requires=basic.target
 		After=basic.target
@@ -41,12 +41,12 @@ boot() {
 		Type=oneshot
 		StandardOutput=file:/opt/test/out
 		StandardError=file:/opt/test/out
-		TimeoutStartSec=180
+		TimeoutStartSec=300
 		ExecStart=/bin/bash -c 'source /opt/test/test.sh; on_the_machine && echo well >/opt/test/ended'
 	END
     # A real file system for what is stored: overlays have no direct writes.
-    timeout 240 systemd-nspawn --quiet --register=no --keep-unit --private-network --directory "$root" \
-        --bind "$room/data:/var/lib/penstock" --boot systemd.unit=penstock-test.service >"$room/console" 2>&1 </dev/null ||
+    timeout 360 systemd-nspawn --quiet --register=no --keep-unit --private-network --directory "$root" \
+        --bind "$room/data:/var/lib/penstock" --boot systemd.unit=test-of-penstock.service >"$room/console" 2>&1 </dev/null ||
         true
     if [[ ! -f $root/opt/test/out ]]; then
         # Before anything of ours was tried: within another container, or without control groups.
@@ -154,6 +154,8 @@ on_the_machine() {
         fail "the second pool does not start: $(journalctl --unit penstock-pool@second.service --no-pager --lines 5)"
     is_ penstock-pool@second.service ActiveState active || fail "the second pool does not run"
 
+    pages_for_a_pool_that_runs
+
     step "stop: all end by themselves"
     systemctl stop penstock-door.socket penstock-door.service penstock-pool@second.service penstock-pool.service
     for unit in penstock-door penstock-pool@second penstock-pool; do
@@ -164,7 +166,106 @@ on_the_machine() {
     echo 'colour = "blue"' >>/etc/penstock/pool.toml
     systemctl start penstock-pool.service 2>/dev/null && fail "it was started"
     journalctl --unit penstock-pool.service --no-pager --lines 20 | grep -m 1 colour || fail "nobody says why"
+
+    pages_for_a_machine_of_its_own
     step "all good"
+}
+
+# What an admin types into the editor of `systemctl edit UNIT`.
+edit() {
+    cat >/opt/test/typed
+    # Only on a terminal.
+    script --quiet --return --command "SYSTEMD_EDITOR='cp /opt/test/typed' systemctl edit $1" /dev/null </dev/null ||
+        fail "systemctl edit $1"
+}
+
+# The commands that the pages in docs/ name, as they stand there. The pool runs, and has moved files.
+pages_for_a_pool_that_runs() {
+    local id
+    export SYSTEMD_PAGER=
+    step "docs/records.md: records in the journal"
+    sed -i '1i records = "journal"' /etc/penstock/pool.toml
+    systemctl restart penstock-pool.service
+    eventually "after a restart nothing is served" fetched one
+    record() { journalctl -t penstock-pool PENSTOCK_RECORD=1 -o cat | grep '"state":"done"'; }
+    eventually "the journal has no record" record
+    id=$(journalctl -t penstock-pool PENSTOCK_RECORD=1 -o json --lines 1 |
+        python3 -c 'import json, sys; print(json.load(sys.stdin)["PENSTOCK_TRANSFER"])')
+    [[ -n $(journalctl "PENSTOCK_TRANSFER=$id" -o cat) ]] || fail "the journal does not find a transfer by its id"
+
+    step "docs/troubleshooting.md: where to look"
+    systemctl status penstock-pool.service | grep 'Status: "' || fail "no words of its own in the status"
+    journalctl -u penstock-pool.service -p warning -n 50
+    journalctl -p warning -n 1
+    curl -fsS http://127.0.0.1:2882/healthz >/dev/null || fail "it is not well"
+    curl -s -o /dev/null -X POST -d x "$door/one"
+    journalctl -u penstock-door.service --since -1h | grep -m 1 ' status=' || fail "no line for a request"
+    journalctl -u 'penstock-pool*' --since -1h | grep -m 1 "$id" || fail "the log does not name the transfer $id"
+    [[ $(systemctl show -p MainPID penstock-pool.service) == MainPID=[1-9]* ]] || fail "no process is told"
+    runuser -u penstock -- penstock-pool --config /etc/penstock/pool.toml --check >/dev/null || fail "--check"
+    runuser -u penstock -- penstock-pool status
+    # Of all that it looks at, only the example's name is known to no DNS here.
+    { runuser -u penstock -- penstock-door check || true; } | tee /dev/stderr | grep -q '^ok  *pool  *pool01: well' ||
+        fail "check does not find the pool"
+
+    step "docs/upgrade.md: drain, look, restart"
+    runuser -u penstock -- penstock-pool drain
+    draining() { systemctl status penstock-pool.service | grep draining; }
+    eventually "the status does not say that the pool drains" draining
+    systemctl restart penstock-pool.service
+    eventually "after a restart the pool drains still" runuser -u penstock -- penstock-pool status
+    curl -fsS --retry 30 --retry-delay 1 --retry-all-errors http://127.0.0.1:2882/healthz >/dev/null
+    eventually "after a drain and a restart nothing is served" fetched one
+
+    step "logrotate: reload of whatever runs"
+    if command -v logrotate >/dev/null; then
+        logrotate --force /etc/logrotate.d/penstock || fail "logrotate"
+    fi
+    systemctl reload 'penstock*.service' || fail "some unit does not reload"
+
+    step "docs/install.md, docs/tuning.md: drop-ins"
+    edit penstock-pool@second.service <<<$'[Service]\nCPUAffinity=0\nNUMAPolicy=bind\nNUMAMask=0'
+    systemctl restart penstock-pool@second.service || fail "a pool with processors of its own does not start"
+    install -d -o penstock -g penstock -m 750 /srv/pool01
+    edit penstock-pool.service <<<$'[Unit]\nRequiresMountsFor=/srv/pool01\n[Service]\nReadWritePaths=/srv/pool01'
+    systemctl restart penstock-pool.service || fail "a pool with a drop-in for its disk does not start"
+    systemctl cat penstock-pool.service | grep -q '^ReadWritePaths=/srv/pool01$' || fail "the drop-in is not there"
+    edit penstock-pool.service <<<$'[Service]\nSystemCallFilter=\nSystemCallFilter=~@clock @cpu-emulation @debug @keyring @module @mount @obsolete @privileged @raw-io @reboot @swap'
+    systemctl restart penstock-pool.service || fail "a pool with the other list of system calls does not start"
+    eventually "with the other list of system calls nothing is served" fetched one
+    edit penstock-door.socket <<<$'[Socket]\nListenStream=\nListenStream=127.0.0.1:80'
+    systemctl stop penstock-door.service
+    systemctl restart penstock-door.socket || fail "a port below 1024"
+    eventually "nobody answers at port 80" curl -fsSL -H "$auth" -o /dev/null http://127.0.0.1/one
+}
+
+# A site in one process, as docs/install.md has it.
+pages_for_a_machine_of_its_own() {
+    step "docs/troubleshooting.md: after five failures, reset-failed"
+    for _ in 1 2 3 4 5 6; do systemctl start penstock-pool.service 2>/dev/null || true; done
+    systemctl reset-failed penstock-pool.service
+
+    step "docs/install.md: one machine"
+    rm -rf /var/lib/penstock/*
+    systemctl enable --now penstock.service || fail "the site in one process does not start"
+    systemctl status penstock.service | grep 'Status: "' || fail "no words of its own in the status"
+    [[ -s /var/lib/penstock/token ]] || fail "there is no first token"
+    install -m 640 -g penstock /usr/share/doc/penstock/examples/penstock.toml /etc/penstock/penstock.toml
+    edit penstock.service <<'TYPED'
+[Service]
+ExecStart=
+ExecStart=/usr/bin/penstock serve --config /etc/penstock/penstock.toml
+Environment=PENSTOCK_SITE_POOL_ADVERTISE=127.0.0.1:2881
+TYPED
+    penstock config --config /etc/penstock/penstock.toml | grep '^listen .*/etc/penstock/penstock.toml' ||
+        fail "the configuration is not told"
+    systemctl restart penstock.service || fail "the site does not start with its file"
+    auth="Authorization: Bearer $(cat /var/lib/penstock/token)"
+    eventually "an upload does not go through" stored two
+    fetched two || fail "what came back is not what was stored"
+    systemctl reload penstock.service || fail "the site does not reload"
+    systemctl stop penstock.service
+    is_ penstock.service Result success || fail "the site did not end well"
 }
 
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then

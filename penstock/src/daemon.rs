@@ -1,28 +1,28 @@
-//! The site as its service manager sees it: started from options and a file, reloaded from them, drained, ended.
+//! The site as its service manager sees it: started from its settings, reloaded from where they came from, drained, ended.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use penstock_service::settings::Sources;
 use penstock_service::{Daemon, Log};
 
 use crate::announce;
-use crate::options::ServeOptions;
 use crate::settings::Settings;
 use crate::site::Site;
 
 /// A running site, and where its settings came from.
 pub struct SiteDaemon {
     site: Site,
-    options: ServeOptions,
+    sources: Sources,
     drain_time: Mutex<Duration>,
     log: Log,
 }
 
 impl SiteDaemon {
     /// Starts it. When this returns, all its ports answer.
-    pub async fn start(options: ServeOptions, settings: Settings, log: Log) -> anyhow::Result<Self> {
+    pub async fn start(sources: Sources, settings: Settings, log: Log) -> anyhow::Result<Self> {
         let drain_time = Mutex::new(settings.drain);
-        Ok(Self { site: Site::start(settings).await?, options, drain_time, log })
+        Ok(Self { site: Site::start(settings).await?, sources, drain_time, log })
     }
 
     /// Says so on standard output.
@@ -44,7 +44,7 @@ impl Daemon for SiteDaemon {
 
     async fn reload(&self) {
         let reloaded = async {
-            let settings = Settings::from_options(self.options.clone())?;
+            let settings = self.sources.load::<Settings>()?.config;
             self.site.reload(&settings).await?;
             anyhow::Ok(settings)
         };

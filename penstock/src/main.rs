@@ -5,6 +5,7 @@ mod announce;
 mod daemon;
 mod marking;
 mod options;
+mod reference;
 mod settings;
 mod site;
 
@@ -12,10 +13,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
+use penstock_service::settings::Sources;
 use penstock_service::{Log, complaint};
 
 use crate::daemon::SiteDaemon;
-use crate::options::{CommandLine, ServeOptions, Task};
+use crate::options::{CommandLine, ConfigOptions, Task};
 use crate::settings::Settings;
 
 /// Unless told otherwise. rustls warns of whatever strange clients send, which is theirs to worry about.
@@ -25,15 +27,16 @@ fn main() -> ExitCode {
     let task = CommandLine::parse().task();
     let log = Log::to_stderr(DEFAULT_LOG);
     let done = match task {
-        Task::Serve(options) => run(options, &log),
+        Task::Serve(options) => serve(options.sources(), &log),
+        Task::Config(ConfigOptions { wish, json, serve }) => wish.run::<Settings>(&serve.sources(), json),
         Task::Manual(wish) => wish.run(CommandLine::command()),
     };
     complaint::end("penstock", &log, done.map(|()| ExitCode::SUCCESS))
 }
 
-fn run(options: ServeOptions, log: &Log) -> anyhow::Result<()> {
+fn serve(sources: Sources, log: &Log) -> anyhow::Result<()> {
     // Everything is read and validated before anything is made or bound.
-    let settings = Settings::from_options(options.clone())?;
+    let settings = sources.load::<Settings>()?.config;
     log.follow(settings.log.as_ref());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("penstock")
@@ -42,7 +45,7 @@ fn run(options: ServeOptions, log: &Log) -> anyhow::Result<()> {
         .build()
         .context("cannot start threads")?;
     runtime.block_on(penstock_service::live(
-        SiteDaemon::start(options, settings, log.clone()),
+        SiteDaemon::start(sources, settings, log.clone()),
         SiteDaemon::say_ready,
     ))
 }

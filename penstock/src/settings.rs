@@ -1,7 +1,8 @@
-//! What the site runs with: command line over configuration file over defaults, validated as a whole.
+//! What the site runs with: put together from its file, the environment and the command line by
+//! [`penstock_service::settings`], validated as a whole.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,19 +12,23 @@ use penstock_pool::config::DEFAULT_RESERVE_BYTES;
 use penstock_pool::config::file::{ChecksumName, is_authority};
 use penstock_pool::config::units::{ByteSize, Period};
 use penstock_service::LogFilter;
-use penstock_service::settings::{ConfigError, Wrong, parse_toml, read_text};
+use penstock_service::reference::Reference;
+use penstock_service::settings::{Configuration, Wrong};
 use serde::Deserialize;
 
 use crate::marking::Marking;
-use crate::options::ServeOptions;
+use crate::reference::REFERENCE;
 
 /// Where everything is kept unless told otherwise.
 const DEFAULT_DATA: &str = "penstock-data";
 
-/// The configuration file, key by key. Command-line options of the same name go first.
+/// From SIGTERM to the end unless told otherwise.
+const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
+
+/// The configuration, key by key, as TOML has it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub struct File {
     /// Where files, names, keys and the first token are kept. Default: `"penstock-data"`, in the current directory.
     data: Option<PathBuf>,
     /// Where users come to. Default: `"127.0.0.1:2880"`.
@@ -60,7 +65,7 @@ struct File {
 }
 
 /// What the site runs with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// As it was given, for the ready line.
     pub data: PathBuf,
@@ -94,74 +99,67 @@ pub struct Settings {
     pub marking: Marking,
 }
 
-impl Settings {
-    /// Reads the file, if there is one, and puts the options over it.
-    pub fn from_options(options: ServeOptions) -> anyhow::Result<Self> {
-        match options.config.clone() {
-            Some(path) => {
-                let text = read_text(&path)?;
-                Self::merge(options, &text, &path)
-            }
-            None => Self::merge(options, "", Path::new("(no file)")),
-        }
-    }
+impl Configuration for Settings {
+    type File = File;
+    const REFERENCE: Reference = REFERENCE;
 
-    fn merge(options: ServeOptions, text: &str, path: &Path) -> anyhow::Result<Self> {
-        let file: File = parse_toml(text, path)?;
+    fn validate(file: File) -> Result<Self, Wrong> {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let settings = Self {
-            data: options.data.or(file.data).unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)),
-            listen: options.listen.or(file.listen).unwrap_or(loopback(2880)),
+            data: file.data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)),
+            listen: file.listen.unwrap_or(loopback(2880)),
             url: file.url,
-            pool_listen: options.pool_listen.or(file.pool_listen).unwrap_or(loopback(2881)),
+            pool_listen: file.pool_listen.unwrap_or(loopback(2881)),
             pool_advertise: file.pool_advertise,
-            admin_listen: options.admin_listen.or(file.admin_listen).unwrap_or(loopback(2882)),
-            anonymous: options.anonymous.map(Into::into).or(file.anonymous).unwrap_or_default(),
+            admin_listen: file.admin_listen.unwrap_or(loopback(2882)),
+            anonymous: file.anonymous.unwrap_or_default(),
             create_parents: file.create_parents.unwrap_or(true),
             capacity: file.capacity.map(|size| size.0),
             reserve_bytes: file.reserve.map_or(DEFAULT_RESERVE_BYTES, |size| size.0),
             max_file_size: file.max_file_size.map(|size| size.0),
             checksums: file.checksums,
             log: file.log,
-            drain: file.drain.map_or(Duration::from_secs(30), |period| period.0),
+            drain: file.drain.map_or(DEFAULT_DRAIN, |period| period.0),
             marking: file.marking,
         };
-        if let Some(advertise) = &settings.pool_advertise
-            && !is_authority(advertise)
-        {
-            let problem = "must be \"host:port\" or \"[IPv6]:port\", without a scheme or path";
-            return Err(ConfigError::at(path, text, Wrong::new("pool_advertise", problem)).into());
-        }
-        settings.check()?;
-        Ok(settings)
+        settings.contradiction().map_or(Ok(settings), Err)
     }
+}
 
-    /// What holds between settings, wherever they came from.
-    fn check(&self) -> anyhow::Result<()> {
-        if self.pool_advertise.is_none() && self.pool_listen.ip().is_unspecified() {
-            anyhow::bail!(
-                "--pool-listen {}: users cannot be sent to every address; give one address, or set \
-                 pool_advertise = \"host:port\" in the file of --config",
-                self.pool_listen
-            );
+impl Settings {
+    /// What holds between keys. `None` when all is well, else what to change.
+    fn contradiction(&self) -> Option<Wrong> {
+        match &self.pool_advertise {
+            Some(advertise) if !is_authority(advertise) => {
+                let problem = "must be \"host:port\" or \"[IPv6]:port\", without a scheme or path";
+                return Some(Wrong::new("pool_advertise", problem));
+            }
+            None if self.pool_listen.ip().is_unspecified() => {
+                let problem = format!(
+                    "users cannot be sent to every address ({}): give one address, or set pool_advertise to the \
+                     \"host:port\" that they reach",
+                    self.pool_listen
+                );
+                return Some(Wrong::new("pool_listen", problem));
+            }
+            _ => {}
         }
         if let Some(wrong) = self.marking.rules.contradiction() {
-            anyhow::bail!("{wrong}");
+            return Some(wrong);
         }
-        let ports = [
-            ("--listen", self.listen),
-            ("--pool-listen", self.pool_listen),
-            ("--admin-listen", self.admin_listen),
-        ];
-        for (index, (name, address)) in ports.iter().enumerate() {
+        let ports =
+            [("listen", self.listen), ("pool_listen", self.pool_listen), ("admin_listen", self.admin_listen)];
+        for (index, (key, address)) in ports.iter().enumerate() {
             if self.marking.pool.ports.contains(address.port()) {
-                anyhow::bail!("{name} {address}: is among marking.ports; each needs its own port");
+                let problem = format!("{address} is among marking.ports; each needs its own port");
+                return Some(Wrong::new(*key, problem));
             }
             if let Some((other, _)) = ports[..index].iter().find(|(_, a)| a == address && a.port() != 0) {
-                anyhow::bail!("{name} {address}: is the same as {other}; each needs its own port");
+                let problem = format!("{address} is the same as {other}; each needs its own port");
+                return Some(Wrong::new(*key, problem));
             }
         }
-        Ok(())
+        None
     }
 
     /// The directory as an absolute path.
@@ -172,15 +170,17 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
-    fn merge(options: ServeOptions, text: &str) -> anyhow::Result<Settings> {
-        Settings::merge(options, text, Path::new("penstock.toml"))
+    fn parse(text: &str) -> Result<Settings, String> {
+        Settings::parse(text, Path::new("penstock.toml")).map_err(|error| error.to_string())
     }
 
     #[test]
     fn without_anything_said_all_is_on_loopback_and_nothing_is_open() {
-        let settings = merge(ServeOptions::default(), "").unwrap();
+        let settings = parse("").unwrap();
         assert_eq!(settings.data, Path::new("penstock-data"));
         assert_eq!(settings.listen.to_string(), "127.0.0.1:2880");
         assert_eq!(settings.pool_listen.to_string(), "127.0.0.1:2881");
@@ -189,65 +189,33 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_goes_before_the_file() {
-        let text = "data = \"/from/file\"\nlisten = \"127.0.0.1:1\"\nanonymous = \"read\"\ndrain = \"5 s\"\n";
-        let options = ServeOptions { data: Some("/from/options".into()), ..Default::default() };
-        let settings = merge(options, text).unwrap();
-        assert_eq!(settings.data, Path::new("/from/options"));
-        assert_eq!(settings.listen.to_string(), "127.0.0.1:1");
-        assert_eq!(settings.anonymous, Anonymous::Read);
-        assert_eq!(settings.drain, Duration::from_secs(5));
-    }
-
-    #[test]
     fn what_is_wrong_is_named() {
-        let every = "0.0.0.0:2881".parse().ok();
         let cases = [
+            ("lisen = 1", "penstock.toml:1: lisen: there is no such key; did you mean \"listen\"?"),
+            ("\nlisten = 1", "penstock.toml:2: listen: "),
+            ("capacity = \"much\"", "penstock.toml:1: capacity: \"much\" is not a size"),
+            ("pool_advertise = \"x\"", "penstock.toml:1: pool_advertise: must be \"host:port\""),
+            ("anonymous = \"all\"", "penstock.toml:1: anonymous: "),
             (
-                ServeOptions::default(),
-                "lisen = 1",
-                "penstock.toml:1: lisen: there is no such key; did you mean \"listen\"?",
-            ),
-            (ServeOptions::default(), "\nlisten = 1", "penstock.toml:2: listen: "),
-            (
-                ServeOptions::default(),
-                "capacity = \"much\"",
-                "penstock.toml:1: capacity: \"much\" is not a size",
-            ),
-            (
-                ServeOptions::default(),
-                "pool_advertise = \"x\"",
-                "penstock.toml:1: pool_advertise: must be \"host:port\"",
-            ),
-            (ServeOptions::default(), "anonymous = \"all\"", "penstock.toml:1: anonymous: "),
-            (
-                ServeOptions::default(),
                 "[marking]\npolcy = \"off\"",
                 "penstock.toml:1: marking.polcy: there is no such key; did you mean \"policy\"?",
             ),
             (
-                ServeOptions::default(),
                 "[marking]\nports = \"2800-2899\"",
-                "--listen 127.0.0.1:2880: is among marking.ports",
+                "penstock.toml: listen: 127.0.0.1:2880 is among marking.ports",
             ),
             (
-                ServeOptions::default(),
                 "[[marking.experiments]]\nexperiment = 2",
-                "marking.experiments: one has neither vo nor issuer nor path",
+                "penstock.toml:1: marking.experiments: one has neither vo nor issuer nor path",
             ),
+            ("pool_listen = \"0.0.0.0:2881\"", "penstock.toml:1: pool_listen: users cannot"),
             (
-                ServeOptions { pool_listen: every, ..Default::default() },
-                "",
-                "--pool-listen 0.0.0.0:2881: users cannot",
-            ),
-            (
-                ServeOptions { admin_listen: "127.0.0.1:2880".parse().ok(), ..Default::default() },
-                "",
-                "--admin-listen 127.0.0.1:2880: is the same as --listen",
+                "\nadmin_listen = \"127.0.0.1:2880\"",
+                "penstock.toml:2: admin_listen: 127.0.0.1:2880 is the same as listen",
             ),
         ];
-        for (options, text, expected) in cases {
-            let error = merge(options, text).unwrap_err().to_string();
+        for (text, expected) in cases {
+            let error = parse(text).unwrap_err();
             assert!(error.starts_with(expected), "{error:?} does not start with {expected:?}");
         }
     }

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options, log: &Log) -> anyhow::Result<()> {
-    let sources = options.sources(options.config.clone());
+    let sources = options.sources();
     if sources.are_empty() {
         Options::command()
             .error(clap::error::ErrorKind::MissingRequiredArgument, "the daemon needs --config FILE")

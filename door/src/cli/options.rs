@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use penstock_door::config::reference::REFERENCE;
 use penstock_service::manual::Manual;
 use penstock_service::settings::Sources;
+use penstock_service::settings::options::SettingsOptions;
 use penstock_service::settings::wish::ConfigWish;
 
 /// Where a configuration is looked for when nothing is said: as the service has it.
@@ -20,12 +21,9 @@ pub struct Options {
     /// What to do; nothing: be the daemon.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// The configuration. Commands look for it at /etc/penstock/door.toml when nothing is said.
-    #[arg(long, value_name = "FILE", global = true)]
-    pub config: Option<PathBuf>,
-    /// Sets a key of the configuration, whatever the file and the environment say: "tls.listen=[::]:2443".
-    #[arg(long, value_name = "KEY=VALUE", global = true)]
-    pub set: Vec<String>,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsOptions,
     /// JSON instead of text from commands: an object on each line.
     #[arg(long, global = true)]
     pub json: bool,
@@ -49,18 +47,13 @@ impl Options {
     /// What the file, the environment and the command line say.
     #[must_use]
     pub fn sources(&self) -> Sources {
-        self.sources_of(self.config.clone())
+        self.settings.sources(&REFERENCE)
     }
 
     /// The same for commands, with the file that the service has where none is named.
     #[must_use]
     pub fn usual_sources(&self) -> Sources {
-        let usual = || Some(PathBuf::from(USUAL_CONFIG)).filter(|path| path.exists());
-        self.sources_of(self.config.clone().or_else(usual))
-    }
-
-    fn sources_of(&self, file: Option<PathBuf>) -> Sources {
-        Sources::of_process(&REFERENCE, file, self.set.clone())
+        self.settings.usual_sources(&REFERENCE, USUAL_CONFIG)
     }
 }
 
@@ -94,12 +87,12 @@ mod tests {
         let parse = |words: &[&str]| Options::try_parse_from(words);
         let options = parse(&["penstock-door", "check", "--json", "--config", "/x"]).unwrap();
         assert!(matches!(options.command, Some(Command::Check)) && options.json);
-        assert_eq!(options.config, Some("/x".into()));
+        assert_eq!(options.settings.config, Some("/x".into()));
         for words in [
             ["penstock-door", "--set", "log=debug", "config"],
             ["penstock-door", "config", "--set", "log=debug"],
         ] {
-            assert_eq!(parse(&words).unwrap().set, ["log=debug"], "{words:?}");
+            assert_eq!(parse(&words).unwrap().settings.set, ["log=debug"], "{words:?}");
         }
     }
 }

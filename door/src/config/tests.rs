@@ -127,7 +127,8 @@ fn every_kind_of_key_can_be_set_from_outside() {
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let flags = ["macaroon_keys=/k", "limits.connections=5", "copy.marker_period=9s"];
-    let sources = Sources { file: None, environment, flags: flags.map(str::to_owned).to_vec() };
+    let sources =
+        Sources { file: None, environment, flags: flags.map(str::to_owned).to_vec(), ..Sources::default() };
     let config = sources.load::<Config>().unwrap().config;
     assert_eq!((config.pools[0].name.as_str(), config.create_parents), ("p", false));
     assert_eq!(config.tls.unwrap().listen.port(), 2443);

@@ -12,6 +12,7 @@ use penstock_pool::config::units::{ByteSize, Period};
 use penstock_pool::store::import::DEFAULT_SAMPLE_EVERY;
 use penstock_service::manual::Manual;
 use penstock_service::settings::Sources;
+use penstock_service::settings::options::SettingsOptions;
 use penstock_service::settings::wish::ConfigWish;
 
 use super::reach::USUAL_CONFIG;
@@ -29,12 +30,9 @@ pub struct Options {
     /// What to do; nothing: be the daemon.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// The pool's configuration.
-    #[arg(long, value_name = "FILE", global = true)]
-    pub config: Option<PathBuf>,
-    /// Sets a key of the configuration, whatever the file and the environment say: "data.listen=[::]:2881".
-    #[arg(long, value_name = "KEY=VALUE", global = true)]
-    pub set: Vec<String>,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsOptions,
     /// Validates the configuration, prints it and ends. The command "check" looks at the machine too.
     #[arg(long)]
     pub check: bool,
@@ -49,15 +47,14 @@ pub struct Options {
 impl Options {
     /// What the file, the environment and the command line say.
     #[must_use]
-    pub fn sources(&self, file: Option<PathBuf>) -> Sources {
-        Sources::of_process(&REFERENCE, file, self.set.clone())
+    pub fn sources(&self) -> Sources {
+        self.settings.sources(&REFERENCE)
     }
 
     /// The same for commands, with the file that the service has where none is named.
     #[must_use]
     pub fn usual_sources(&self) -> Sources {
-        let usual = || Some(PathBuf::from(USUAL_CONFIG)).filter(|path| path.exists());
-        self.sources(self.config.clone().or_else(usual))
+        self.settings.usual_sources(&REFERENCE, USUAL_CONFIG)
     }
 }
 
@@ -463,7 +460,7 @@ mod tests {
     fn the_daemon_is_what_there_is_without_a_command() {
         let options = parse(&["--config", "/etc/p.toml", "--check"]).unwrap();
         assert!(options.command.is_none() && options.check);
-        assert_eq!(options.config, Some("/etc/p.toml".into()));
+        assert_eq!(options.settings.config, Some("/etc/p.toml".into()));
     }
 
     #[test]

@@ -24,73 +24,36 @@ pub const REFERENCE: Reference = Reference {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-    use std::path::Path;
+    use penstock_service::reference::proof;
 
     use super::*;
-    use crate::config::{Config, file};
+    use crate::config::Config;
 
     const LEAST: &str = "name = \"p\"\nroot = \"/r\"\ndata.listen = \"127.0.0.1:1\"\n";
 
-    /// The keys that the file takes in a table: what serde says that there are, to one that there is not.
-    fn taken(header: &str) -> BTreeSet<String> {
-        let error = toml::from_str::<file::File>(&format!("{header}\nzzzzzz = 1\n")).unwrap_err();
-        error.message().split('`').skip(3).step_by(2).map(str::to_owned).collect()
-    }
-
     #[test]
     fn the_reference_has_every_key_of_the_file_and_no_other() {
-        let tables: BTreeSet<&str> = REFERENCE.keys().map(Key::table).collect();
-        let mut keys = BTreeSet::new();
-        for table in &tables {
-            let header = match *table {
-                "" => String::new(),
-                "queues" => "[[queues]]\nname = \"x\"".to_owned(),
-                "marking.override" => "[[marking.override]]".to_owned(),
-                table => format!("[{table}]"),
-            };
-            let taken = taken(&header);
-            assert!(!taken.is_empty(), "{table}");
-            keys.extend(taken.into_iter().map(|key| match *table {
-                "" => key,
-                table => format!("{table}.{key}"),
-            }));
-        }
-        // Tables are named at the top, too; here they stand for their keys, but for those that have none of their own.
-        for table in tables.iter().filter(|table| !REFERENCE.lists.contains(*table)) {
-            keys.remove(*table);
-        }
-        let documented: BTreeSet<String> = REFERENCE.keys().map(|key| key.name.to_owned()).collect();
-        assert_eq!(keys, documented, "on the left what the file takes, on the right the reference");
+        proof::every_key_is_told::<Config>();
     }
 
     #[test]
     fn every_default_is_what_the_daemon_does_without_the_key() {
-        let plain = Config::parse(LEAST, Path::new("pool.toml")).unwrap();
-        for key in REFERENCE.keys().filter(|key| key.default == Default::Value && key.name != "data.listen") {
-            let text = match key.table() {
-                // A queue's keys need their queue.
-                table if REFERENCE.lists.contains(&table) => continue,
-                _ => format!("{} = {}\n{LEAST}", key.name, key.example),
-            };
-            match Config::parse(&text, Path::new("pool.toml")) {
-                Ok(config) => assert_eq!(config, plain, "{}", key.name),
-                Err(error) => panic!("{}: {error}", key.name),
-            }
-        }
+        proof::every_default_holds::<Config>(LEAST);
     }
 
     #[test]
-    fn names_in_the_environment_are_unique() {
-        let names: BTreeSet<String> = REFERENCE.settable().map(|(_, name)| name).collect();
-        assert_eq!(names.len(), REFERENCE.settable().count());
-        assert!(names.contains("PENSTOCK_POOL_DATA_TLS_LISTEN"));
+    fn every_example_of_a_single_key_is_taken() {
+        proof::every_example_is_taken::<Config>(LEAST);
     }
 
     #[test]
     fn every_key_says_what_it_does_and_why() {
-        for key in REFERENCE.keys() {
-            assert!(key.what.ends_with('.') && key.why.ends_with('.'), "{}", key.name);
-        }
+        proof::every_key_speaks(&REFERENCE);
+    }
+
+    #[test]
+    fn the_name_in_the_environment_begins_with_the_daemons() {
+        let key = REFERENCE.find("data.tls_listen").unwrap();
+        assert_eq!(REFERENCE.environment_name(key), "PENSTOCK_POOL_DATA_TLS_LISTEN");
     }
 }

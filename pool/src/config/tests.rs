@@ -321,7 +321,8 @@ fn every_kind_of_key_can_be_set_from_outside() {
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let flags = ["name=2024", "root=/r", "data.listen=127.0.0.1:1", "doors.door1=https://door1:2880"];
-    let sources = Sources { file: None, environment, flags: flags.map(str::to_owned).to_vec() };
+    let sources =
+        Sources { file: None, environment, flags: flags.map(str::to_owned).to_vec(), ..Sources::default() };
     let config = sources.load::<Config>().unwrap().config;
     assert_eq!((config.name.as_str(), config.checksums.len(), config.queues[0].max_running), ("2024", 1, 7));
     assert_eq!((config.timeouts.idle.as_secs(), config.doors["door1"].as_str()), (120, "https://door1:2880"));

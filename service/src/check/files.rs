@@ -38,6 +38,11 @@ pub fn writable(place: &Path) -> std::io::Result<()> {
     Ok(rustix::fs::accessat(CWD, place, Access::WRITE_OK, AtFlags::EACCESS)?)
 }
 
+/// Whether this process may read a file.
+pub fn readable(file: &Path) -> std::io::Result<()> {
+    Ok(rustix::fs::accessat(CWD, file, Access::READ_OK, AtFlags::EACCESS)?)
+}
+
 /// Whether records can go where they are to go.
 #[must_use]
 pub fn target(what: &'static str, target: &RecordTarget) -> Finding {

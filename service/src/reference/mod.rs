@@ -1,9 +1,13 @@
 //! A reference of configuration keys in words: form, default, what a key does, and why the default is what it is.
 //!
 //! Each daemon has one [`Reference`], from which come its `config --default`, its page in docs/, and what may be set in the
-//! environment. A key is one entry of a list; a test of the daemon holds the list against what its file takes.
+//! environment. A key is one entry of a list; [`proof`] is what tests of the daemon hold the list against.
 
 mod page;
+pub mod proof;
+
+#[cfg(test)]
+pub(crate) use page::tests::EXAMPLE;
 
 /// Everything that can be configured of a daemon.
 #[derive(Debug, Clone, Copy)]
@@ -199,7 +203,7 @@ impl Reference {
 
 #[cfg(test)]
 mod tests {
-    use super::page::tests::EXAMPLE;
+    use super::EXAMPLE;
 
     #[test]
     fn a_table_in_a_list_of_tables_cannot_be_set_from_outside() {

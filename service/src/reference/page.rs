@@ -102,7 +102,7 @@ pub(super) mod tests {
     use super::super::Form::{Count, Path, Table, Text};
     use super::*;
 
-    pub(in crate::reference) const EXAMPLE: Reference = Reference {
+    pub(crate) const EXAMPLE: Reference = Reference {
         keys: &[&[
             Key::new("name", Text, Default::Required, "\"a\"", "Its name.", "It has one."),
             Key::new("pools", Table, Default::Required, "[]", "Pools.", "For files."),

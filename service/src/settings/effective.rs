@@ -20,8 +20,10 @@ pub enum Origin {
     File,
     /// A variable of the environment, by its name.
     Environment(String),
-    /// The command line.
+    /// The command line, by the name of the key.
     Flag,
+    /// An option of its own on the command line: `--listen`.
+    Option(&'static str),
 }
 
 impl fmt::Display for Origin {
@@ -31,6 +33,7 @@ impl fmt::Display for Origin {
             Origin::File => f.write_str("file"),
             Origin::Environment(name) => f.write_str(name),
             Origin::Flag => f.write_str(FLAG),
+            Origin::Option(option) => f.write_str(option),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The settings of a daemon: read from a file, the environment and the command line, checked, and told with their origins.
 //!
 //! * [`sources`]: the three places, and which goes before which. [`error`]: what is wrong, and where.
-//! * [`effective`]: what is in effect. [`wish`]: the command `config`, which prints it.
+//! * [`effective`]: what is in effect. [`wish`]: the command `config`, which prints it. [`options`]: `--config` and `--set`.
 //!
 //! What the keys are is the daemon's own: its type is a [`Configuration`], which names the keys in words
 //! ([`Reference`]) and as serde reads them, and says what holds between them.
@@ -9,6 +9,7 @@
 
 pub mod effective;
 pub mod error;
+pub mod options;
 pub mod sources;
 pub mod wish;
 

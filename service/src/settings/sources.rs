@@ -32,6 +32,19 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
     /// "key=value", as on the command line.
     pub flags: Vec<String>,
+    /// Keys that have an option of their own on the command line. They go before all else.
+    pub options: Vec<Given>,
+}
+
+/// A key's value from an option of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// As on the command line: `--listen`.
+    pub option: &'static str,
+    /// The key that it sets, which the reference has.
+    pub key: &'static str,
+    /// As text.
+    pub value: String,
 }
 
 /// A value from outside the file.
@@ -52,13 +65,13 @@ impl Sources {
             .map(|(name, value)| (text(name), text(value)))
             .filter(|(name, _)| name.starts_with(reference.environment_prefix))
             .collect();
-        Self { file, environment, flags }
+        Self { file, environment, flags, options: Vec::new() }
     }
 
     /// Nobody says anything.
     #[must_use]
     pub fn are_empty(&self) -> bool {
-        self.file.is_none() && self.environment.is_empty() && self.flags.is_empty()
+        self.file.is_none() && self.environment.is_empty() && self.flags.is_empty() && self.options.is_empty()
     }
 
     /// What errors and people call the file.
@@ -146,6 +159,13 @@ impl Sources {
             let value = value_of(form, text);
             overrides.push(Override { key: key.to_owned(), form, value, origin: Origin::Flag });
         }
+        overrides.extend(self.options.iter().map(|Given { option, key, value }| Override {
+            key: (*key).to_owned(),
+            form: reference.find(key).map_or(Form::Text, |key| key.form),
+            // The shell has taken the quotes away: nothing but text can be meant.
+            value: Value::String(value.clone()).to_string(),
+            origin: Origin::Option(option),
+        }));
         Ok(overrides)
     }
 }
@@ -156,6 +176,7 @@ fn place(origin: &Origin) -> String {
         Origin::Default | Origin::File => NO_FILE.to_owned(),
         Origin::Environment(name) => format!("environment {name}"),
         Origin::Flag => FLAG.to_owned(),
+        Origin::Option(option) => (*option).to_owned(),
     }
 }
 

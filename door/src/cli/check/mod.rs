@@ -1,11 +1,12 @@
 //! `check`: whether a door can run here with this configuration. Nothing is bound, and nothing is left behind.
 //!
 //! * [`namespace`]: the file, or the database.
-//! * [`secrets`]: macaroon keys, keytab, secrets towards issuers. [`files`]: certificates, and what says who clients are.
+//! * [`secrets`]: macaroon keys, secrets towards issuers. [`keytab`]: those of Kerberos. [`files`]: certificates, and what says who clients are.
 //! * [`network`]: names, ports, IPv6.
 //! * [`pools`]: whether they answer, and how they are.
 
 mod files;
+mod keytab;
 mod namespace;
 mod network;
 mod pools;

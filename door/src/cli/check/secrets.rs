@@ -1,30 +1,24 @@
-//! Files of secrets: the macaroon keys, the keytab, what the door is known by to issuers. Who can read them, whose they are,
-//! and how old.
+//! Files of secrets: the macaroon keys, what the door is known by to issuers. Who can read them, whose they are, and how old.
+//! The keytab of Kerberos is looked at by [`super::keytab`].
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use penstock_door::Config;
-use penstock_door::auth::kerberos::Kerberos;
 use penstock_door::auth::keys::KeyRing;
 use penstock_door::delegation::Exchanges;
 use penstock_service::check::Finding;
-use penstock_service::check::files::private;
+
+use super::keytab;
 
 const DAY_SECONDS: u64 = 86_400;
-/// Where MIT's libraries find the keytab unless told otherwise.
-const USUAL_KEYTAB: &str = "/etc/krb5.keytab";
-/// What tells them otherwise.
-const KEYTAB_VARIABLE: &str = "KRB5_KTNAME";
 
 /// Looks at them.
 pub fn look(config: &Config) -> Vec<Finding> {
     let mut findings = keys(&config.macaroon_keys);
-    if let Some(service) = &config.authentication.kerberos {
-        findings.extend(kerberos(service));
-    }
+    findings.extend(config.authentication.kerberos.iter().flat_map(|service| keytab::look(service)));
     let rules = &config.delegation.exchange;
     if !rules.is_empty() {
         const WHAT: &str = "token exchange";
@@ -58,36 +52,15 @@ fn keys(path: &Path) -> Vec<Finding> {
     }
 }
 
-fn kerberos(service: &str) -> Vec<Finding> {
-    const WHAT: &str = "kerberos";
-    match Kerberos::load(service) {
-        Err(error) => {
-            vec![Finding::failed(WHAT, error.to_string(), "correct authentication.kerberos, or the keytab")]
-        }
-        Ok(_) => {
-            let path = keytab(std::env::var(KEYTAB_VARIABLE).ok().as_deref());
-            let found = format!("{}: keys for {service}{}", path.display(), age(&path));
-            let own = [Some(Finding::ok(WHAT, found)), private("kerberos, keytab", &path)];
-            own.into_iter().flatten().collect()
-        }
-    }
-}
-
-/// The name may have its kind before it: `FILE:/etc/krb5.keytab`.
-fn keytab(named: Option<&str>) -> PathBuf {
-    let named = named.filter(|name| !name.is_empty()).unwrap_or(USUAL_KEYTAB);
-    PathBuf::from(named.strip_prefix("FILE:").unwrap_or(named))
-}
-
 /// When it was last written; nothing where that cannot be told.
-fn age(path: &Path) -> String {
+pub(super) fn age(path: &Path) -> String {
     let written = fs::metadata(path).and_then(|metadata| metadata.modified());
     let age = written.ok().and_then(|written| SystemTime::now().duration_since(written).ok());
     age.map_or_else(String::new, |age| format!(", written {} d ago", age.as_secs() / DAY_SECONDS))
 }
 
 /// A file that only its owner can read, and that is not of who asks: whoever may read everything sees no harm in it.
-fn foreign(what: &'static str, path: &Path) -> Option<Finding> {
+pub(super) fn foreign(what: &'static str, path: &Path) -> Option<Finding> {
     let owner = fs::metadata(path).ok()?.uid();
     (owner != rustix::process::geteuid().as_raw()).then(|| {
         let found = format!("{} belongs to user {owner}", path.display());
@@ -133,18 +106,6 @@ mod tests {
     }
 
     #[test]
-    fn a_keytab_is_where_the_environment_says_or_where_it_always_is() {
-        for (named, expected) in [
-            (None, USUAL_KEYTAB),
-            (Some(""), USUAL_KEYTAB),
-            (Some("/etc/door.keytab"), "/etc/door.keytab"),
-            (Some("FILE:/etc/door.keytab"), "/etc/door.keytab"),
-        ] {
-            assert_eq!(keytab(named), Path::new(expected), "{named:?}");
-        }
-    }
-
-    #[test]
     fn what_the_door_is_known_by_to_issuers_must_be_there() {
         let text = "namespace = \"/n\"\nmacaroon_keys = \"/nonexistent/k\"\n[[delegation.exchange]]\n\
                     issuer = \"https://idp.example.org/\"\nclient = \"/nonexistent/client\"\n\
@@ -153,11 +114,5 @@ mod tests {
         let last = look(&config).pop().unwrap();
         assert_eq!((last.what, last.level), ("token exchange", Level::Failed));
         assert!(last.found.contains("/nonexistent/client"), "{last:?}");
-    }
-
-    #[test]
-    fn kerberos_that_is_asked_for_and_cannot_be_is_a_failure() {
-        let findings = kerberos("HTTP@no-such-host.invalid");
-        assert_eq!((findings[0].what, findings[0].level), ("kerberos", Level::Failed), "{findings:?}");
     }
 }

@@ -16,7 +16,8 @@ pub const KEYS: &[&[Key]] = &[
     users::KEYS,
     requests::KEYS,
     copy::KEYS,
-    marking::KEYS,
+    &[marking::DEFAULT_TAG],
+    marking::RULES,
     &[
         trace::ENDPOINT_KEY,
         trace::sample_key(

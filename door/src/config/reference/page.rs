@@ -38,6 +38,8 @@ Nothing in it is secret but what the page says: keys, tokens and certificates ar
 mod tests {
     use std::path::Path;
 
+    use penstock_service::reference::proof;
+
     use super::super::{Default, REFERENCE};
     use crate::config::Config;
 
@@ -63,12 +65,7 @@ mod tests {
 
     #[test]
     fn the_page_of_the_documentation_is_this_one() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/door-configuration.md");
-        let page = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            page == REFERENCE.markdown(),
-            "docs/door-configuration.md is not as the code has it; make it again: penstock-door config --markdown > \
-             docs/door-configuration.md"
-        );
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/door-configuration.md");
+        proof::page_is_made_of(&REFERENCE, &page, "penstock-door");
     }
 }

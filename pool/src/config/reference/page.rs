@@ -35,6 +35,8 @@ Nothing in it is secret: keys and certificates are files, of which it holds the 
 mod tests {
     use std::path::Path;
 
+    use penstock_service::reference::proof;
+
     use super::super::{Default, REFERENCE};
     use crate::config::Config;
 
@@ -91,12 +93,7 @@ mod tests {
 
     #[test]
     fn the_page_of_the_documentation_is_this_one() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
-        let page = std::fs::read_to_string(&path).unwrap();
-        assert!(
-            page == REFERENCE.markdown(),
-            "docs/configuration.md is not as the code has it; make it again: penstock-pool config --markdown > \
-             docs/configuration.md"
-        );
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+        proof::page_is_made_of(&REFERENCE, &page, "penstock-pool");
     }
 }

@@ -70,7 +70,7 @@ fn sources(file: &str, environment: Said, flags: &[&str]) -> (tempfile::TempDir,
     std::fs::write(&path, file).unwrap();
     let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let flags = flags.iter().map(|flag| (*flag).into()).collect();
-    (dir, Sources { file: Some(path), environment, flags })
+    (dir, Sources { file: Some(path), environment, flags, ..Sources::default() })
 }
 
 fn load(file: &str, environment: Said, flags: &[&str]) -> Result<Effective<Example>, String> {

@@ -1,15 +1,17 @@
 //! `penstock-pool transfers`, `transfer`, `completions`, `man`, against a pool that works.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use penstock_tests::admin::Outcome;
+use penstock_tests::admin::{self, Outcome};
 use penstock_tests::binaries::binary;
+use penstock_tests::files::{self, MIB};
 use penstock_tests::lone_pool::LonePool;
 use penstock_tests::patience::eventually;
 use penstock_tests::pool_client::{Client, ready_url, start, upload};
 use penstock_tests::raw::Raw;
 use penstock_tests::room::Room;
-use penstock_tests::site::target;
+use penstock_tests::site::{Site, target};
 use serde_json::Value;
 
 /// One object on each line.
@@ -60,6 +62,43 @@ fn an_admin_sees_who_moves_what_and_ends_it() {
         let again = pool.command(&["transfer", "cancel", "t1"]);
         assert_eq!(again.status, 1, "{}", again.stdout);
     });
+}
+
+#[test]
+fn a_pool_that_is_busy_answers_its_admin() {
+    let site = Site::start();
+    let socket = site.data().join("grpc.sock");
+    let file = files::file(site.room(), "in", 4 * MIB, 3);
+    let bytes = std::fs::read(&file).unwrap();
+    let busy = &|number: usize| {
+        for round in 0..12 {
+            let path = format!("/{number}/{round}");
+            let _ = site.put(&path, &file).expect(201);
+            assert!(site.get(&path).expect(200).body == bytes, "{path}");
+        }
+    };
+    let (mut slowest, mut most) = (Duration::ZERO, 0);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|number| scope.spawn(move || busy(number))).collect();
+        while !clients.iter().all(|client| client.is_finished()) {
+            for words in [
+                &["transfers", "--json", "--sort", "rate"][..],
+                &["status"],
+                &["replicas", "list", "--limit", "10"],
+                &["scrub", "start", "--restart"],
+                &["scrub", "status"],
+            ] {
+                let asked = Instant::now();
+                let outcome = admin::at_socket(&socket, words).expect_good();
+                slowest = slowest.max(asked.elapsed());
+                if words[0] == "transfers" {
+                    most = most.max(rows(&outcome).len());
+                }
+            }
+        }
+    });
+    assert!(most > 0, "never saw a transfer");
+    assert!(slowest < Duration::from_secs(10), "an answer took {slowest:?}");
 }
 
 #[test]

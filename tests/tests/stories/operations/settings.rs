@@ -1,9 +1,11 @@
-//! `penstock-pool config` and `check`, and settings from the environment and the command line.
+//! `config` and `check`, and settings from the environment and the command line.
 
 use std::process::Command;
 
 use penstock_tests::admin;
 use penstock_tests::binaries::binary;
+use penstock_tests::curl::Curl;
+use penstock_tests::daemon::Daemon;
 use penstock_tests::room::Room;
 use serde_json::Value;
 
@@ -107,4 +109,60 @@ fn check_of_a_wrong_file_says_the_same_line_as_the_daemon() {
     let outcome = admin::with_config(&path, &["check"]);
     assert_eq!(outcome.status, 1);
     assert!(outcome.stdout.contains("wrong.toml:1: nmae: there is no such key; did you mean \"name\"?"));
+}
+
+#[test]
+fn the_one_process_site_is_set_from_all_places_and_prints_what_is_in_effect() {
+    let room = Room::new();
+    let path = room.join("penstock.toml");
+    std::fs::write(&path, "url = \"https://storage.example.org\"\ncapacity = \"1 TiB\"\ndrain = 7\n")
+        .unwrap();
+    let output = Command::new(binary("penstock"))
+        .args(["config", "--json", "--set", "drain=9", "--listen", "127.0.0.1:1", "--config"])
+        .arg(&path)
+        .env("PENSTOCK_SITE_CAPACITY", "5 TiB")
+        .env("PENSTOCK_SITE_DRAIN", "8")
+        .env("PENSTOCK_SITE_MARKING_PORTS", "24000-24063")
+        .output()
+        .unwrap();
+    let rows = String::from_utf8(output.stdout).unwrap();
+    for (key, value, origin) in [
+        ("url", "\"https://storage.example.org\"", path.to_str().unwrap()),
+        ("capacity", "5 TiB", "PENSTOCK_SITE_CAPACITY"),
+        ("marking.ports", "\"24000-24063\"", "PENSTOCK_SITE_MARKING_PORTS"),
+        ("drain", "9", "--set"),
+        ("listen", "\"127.0.0.1:1\"", "--listen"),
+        ("anonymous", "\"none\"", "default"),
+    ] {
+        let row = row(&rows, "key", key);
+        let told = row["value"].as_str().unwrap_or_default();
+        assert_eq!(
+            (told.trim_matches('"'), row["origin"].as_str()),
+            (value.trim_matches('"'), Some(origin)),
+            "{key}"
+        );
+    }
+}
+
+#[test]
+fn the_one_process_site_serves_as_its_environment_says() {
+    let room = Room::new();
+    let start = |environment: &[(&str, &str)]| {
+        let mut command = Command::new(binary("penstock"));
+        command.args(["serve", "--pool-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.args(["--set", "anonymous=read"]).current_dir(room.path());
+        Daemon::spawn("penstock", command.envs(environment.iter().copied()))
+    };
+    let mut wrong = start(&[("PENSTOCK_SITE_LISTNE", "127.0.0.1:0")]);
+    assert!(!wrong.ended().success());
+    assert!(wrong.stderr().contains("did you mean \"PENSTOCK_SITE_LISTEN\"?"), "{}", wrong.stderr());
+
+    let data = room.join("from-environment");
+    let mut site =
+        start(&[("PENSTOCK_SITE_LISTEN", "127.0.0.1:0"), ("PENSTOCK_SITE_DATA", data.to_str().unwrap())]);
+    let ready = site.line("penstock ready:");
+    let door = ready.split_once("door=").unwrap().1.split(' ').next().unwrap();
+    assert!(data.join("token").is_file());
+    // Who shows no token may look, as --set says, and is not asked who they are.
+    let _ = Curl::new(format!("{door}/nothing")).run().expect(404);
 }

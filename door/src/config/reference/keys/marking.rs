@@ -4,16 +4,18 @@ use penstock_service::reference::Default::{Otherwise, Required};
 use penstock_service::reference::Form::{Count, Path, Table, Text};
 use penstock_service::reference::Key;
 
-/// In the order in which a reader wants to know of them.
-pub const KEYS: &[Key] = &[
-    Key::new(
-        "marking.default_tag",
-        Count,
-        Otherwise("the pool decides"),
-        "65",
-        "The SciTag of transfers of which neither the request nor a rule says anything: 65 to 65535.",
-        "Experiment times 64, and activity: docs/packet-marking.md.",
-    ),
+/// What is left when nothing else says anything.
+pub const DEFAULT_TAG: Key = Key::new(
+    "marking.default_tag",
+    Count,
+    Otherwise("the pool decides"),
+    "65",
+    "The SciTag of transfers of which neither the request nor a rule says anything: 65 to 65535.",
+    "Experiment times 64, and activity: docs/packet-marking.md.",
+);
+
+/// The door's rules, in the order in which a reader wants to know of them.
+pub const RULES: &[Key] = &[
     Key::new(
         "marking.experiments",
         Table,
