@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,7 +27,22 @@ fn config(options: &Options) -> anyhow::Result<Config> {
     if sources.are_empty() {
         bail!("which pool? Give --config FILE ({USUAL_CONFIG} is not there)");
     }
-    Ok(sources.load::<Config>()?.config)
+    let config = sources.load::<Config>()?.config;
+    if let Ok(metadata) = config.root.metadata() {
+        must_not_take_over(&config.root, rustix::process::geteuid().as_raw(), metadata.uid())?;
+    }
+    Ok(config)
+}
+
+/// What root makes in another user's directory, that user's daemon could not change.
+fn must_not_take_over(root: &Path, we: u32, owner: u32) -> anyhow::Result<()> {
+    let root = root.display();
+    anyhow::ensure!(
+        we != 0 || owner == 0,
+        "{root} belongs to user {owner}, and this runs as root: the pool could not change what is made here; run it as \
+         that user (sudo runuser -u $(stat -c %U {root}) -- penstock-pool ...)"
+    );
+    Ok(())
 }
 
 /// Makes the index anew from the files.
@@ -175,5 +191,15 @@ mod tests {
         let report = ImportReport { imported: 3, bytes: 2048, ..Default::default() };
         assert!(import_text(&report, true).starts_with("would be imported  3 files, 2.0 KiB\n"));
         assert!(import_text(&report, false).starts_with("imported       3 files, 2.0 KiB\n"));
+    }
+
+    #[test]
+    fn root_leaves_nothing_in_the_directory_of_another_user() {
+        let root = Path::new("/srv/pool");
+        assert!(must_not_take_over(root, 995, 995).is_ok());
+        assert!(must_not_take_over(root, 0, 0).is_ok());
+        assert!(must_not_take_over(root, 1000, 995).is_ok(), "the kernel says what it may");
+        let refused = must_not_take_over(root, 0, 995).unwrap_err().to_string();
+        assert!(refused.contains("belongs to user 995") && refused.contains("runuser"), "{refused}");
     }
 }
