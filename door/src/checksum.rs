@@ -196,9 +196,8 @@ pub fn parse_want_repr_digest(value: &str) -> Vec<Algorithm> {
 
 /// Reads `Digest` (RFC 3230 §4.3.2); algorithms that are not known are left out. `None` when a value is none.
 pub fn parse_digest(value: &str) -> Option<Vec<Checksum>> {
-    let elements = value.split(',').map(str::trim).filter(|element| !element.is_empty()).take(MAX_WANTED);
     let mut stated = Vec::new();
-    for element in elements {
+    for element in elements(value) {
         let (name, value) = element.split_once('=')?;
         let Some(algorithm) = Algorithm::from_digest_name(name.trim()) else { continue };
         let value = value.trim();
@@ -208,22 +207,47 @@ pub fn parse_digest(value: &str) -> Option<Vec<Checksum>> {
         } else {
             STANDARD.decode(value).ok()?
         };
-        stated.push(Checksum::new(algorithm, raw)?);
+        state(&mut stated, Checksum::new(algorithm, raw)?)?;
     }
     Some(stated)
 }
 
 /// Reads `Repr-Digest` (RFC 9530 §3), likewise.
 pub fn parse_repr_digest(value: &str) -> Option<Vec<Checksum>> {
-    let elements = value.split(',').map(str::trim).filter(|element| !element.is_empty()).take(MAX_WANTED);
     let mut stated = Vec::new();
-    for element in elements {
+    for element in elements(value) {
         let (name, value) = element.split_once('=')?;
         let Some(algorithm) = Algorithm::from_repr_digest_name(name.trim()) else { continue };
         let coded = value.split(';').next()?.trim().strip_prefix(':')?.strip_suffix(':')?;
-        stated.push(Checksum::new(algorithm, STANDARD.decode(coded).ok()?)?);
+        state(&mut stated, Checksum::new(algorithm, STANDARD.decode(coded).ok()?)?)?;
     }
     Some(stated)
+}
+
+/// Adds a checksum that a client states. `None`: it contradicts another one.
+pub fn state(stated: &mut Vec<Checksum>, checksum: Checksum) -> Option<()> {
+    match stated.iter().find(|other| other.algorithm == checksum.algorithm) {
+        None => stated.push(checksum),
+        Some(same) if *same == checksum => {}
+        Some(_) => return None,
+    }
+    Some(())
+}
+
+/// The elements of a list: a comma within quotation marks belongs to its element (RFC 9110 §5.6.4), as the pool reads it.
+fn elements(value: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    let parts = value.split(move |character| {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            ',' => return !quoted,
+            _ => {}
+        }
+        false
+    });
+    parts.map(str::trim).filter(|element| !element.is_empty())
 }
 
 fn by_preference(wishes: impl Iterator<Item = (Algorithm, f32)>) -> Vec<Algorithm> {
@@ -320,5 +344,20 @@ mod tests {
             parse_digest("adler32=1").map(|stated| to_record(&stated)).as_deref(),
             Some("adler32=00000001")
         );
+    }
+
+    #[test]
+    fn each_algorithm_is_stated_once_and_contradictions_are_malformed() {
+        let record = |value: &str| parse_digest(value).map(|stated| to_record(&stated));
+        assert_eq!(record("adler32=1, ADLER32=00000001").as_deref(), Some("adler32=00000001"));
+        assert_eq!(record("adler32=1,adler32=2"), None);
+        assert_eq!(parse_repr_digest("adler=:AAAAAQ==:,adler=:AAAAAg==:"), None);
+    }
+
+    #[test]
+    fn a_comma_within_quotation_marks_separates_nothing() {
+        let record = |value: &str| parse_digest(value).map(|stated| to_record(&stated));
+        assert_eq!(record("adler32=1,other=\"a,adler32=2\"").as_deref(), Some("adler32=00000001"));
+        assert_eq!(record("other=\"\\\",adler32=2\",adler32=1").as_deref(), Some("adler32=00000001"));
     }
 }

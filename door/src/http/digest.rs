@@ -63,10 +63,14 @@ pub fn stated(headers: &HeaderMap) -> Result<Vec<Checksum>, Refusal> {
         Refusal::new(StatusCode::BAD_REQUEST, format!("the header {name} holds a value that is no checksum"))
     };
     let mut stated = checksum::parse_digest(&joined(headers, &DIGEST)).ok_or_else(|| bad(&DIGEST))?;
-    stated.extend(
-        checksum::parse_repr_digest(&joined(headers, &REPR_DIGEST)).ok_or_else(|| bad(&REPR_DIGEST))?,
-    );
-    stated.dedup();
+    for also in
+        checksum::parse_repr_digest(&joined(headers, &REPR_DIGEST)).ok_or_else(|| bad(&REPR_DIGEST))?
+    {
+        checksum::state(&mut stated, also).ok_or_else(|| {
+            let text = format!("the headers {DIGEST} and {REPR_DIGEST} contradict each other");
+            Refusal::new(StatusCode::BAD_REQUEST, text)
+        })?;
+    }
     Ok(stated)
 }
 
