@@ -77,9 +77,12 @@ fn sending_without_a_copy_says_what_became_of_it() {
     assert_eq!(rows.len(), 2, "both directions");
     for row in rows {
         assert_eq!(row["case"]["method"], "zero-copy");
-        // Loopback always copies; a kernel that cannot send so has nothing to tell.
+        // Loopback always copies, or the machine is too busy to find that out; a kernel that cannot send so has nothing
+        // to tell.
         let remark = row["remark"].as_str().unwrap_or("connections: 2 copied by the kernel after all");
-        assert_eq!(remark, "connections: 2 copied by the kernel after all");
+        let counts = remark.split_whitespace().filter_map(|word| word.parse::<u32>().ok());
+        assert_eq!(counts.sum::<u32>(), 2, "{remark}");
+        assert!(remark.contains("copied by the kernel") || remark.contains("given up"), "{remark}");
     }
 }
 
