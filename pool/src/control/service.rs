@@ -146,7 +146,14 @@ impl PoolService {
                 let original = readable(&source, known, false)?;
                 self.check_room(&id, Some(original.size()), None).await.map(|()| Some(original))
             }
-            (Kind::Put(_) | Kind::Pull(_) | Kind::LocalCopy(_), Err(error)) => Err(store_status(&error)),
+            (Kind::Put(_) | Kind::Pull(_) | Kind::LocalCopy(_), Err(error)) => {
+                // A disk that cannot say whether a name is free is as ill as one that does not take it.
+                let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
+                if let Some(cause) = cause {
+                    self.shared.store.note_write_error(cause);
+                }
+                Err(store_status(&error))
+            }
         }
     }
 

@@ -208,7 +208,10 @@ impl Store {
         match self.inner.disk.stat(&self.inner.layout.replica(replica)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Ok(_) => return unclaim(exists()),
-            Err(source) => return unclaim(io_error(replica, "look for the file", source)),
+            Err(source) => {
+                self.inner.writes.failed(&source);
+                return unclaim(io_error(replica, "look for the file", source));
+            }
         }
         let intent = Intent::Upload(spec.transfer.clone());
         let ticket = self.inner.index.submit_soon([
