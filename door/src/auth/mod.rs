@@ -82,6 +82,9 @@ pub enum AuthError {
         "a password was sent unencrypted, where everybody on the way can read it: use https, and change the password"
     )]
     InTheClear,
+    /// A Kerberos ticket without TLS: 403.
+    #[error("a Kerberos ticket was sent unencrypted, where everybody on the way can take it: use https")]
+    TicketInTheClear,
     /// The Kerberos ticket is no good: 401.
     #[error(transparent)]
     Kerberos(#[from] KerberosError),
@@ -96,7 +99,7 @@ impl AuthError {
         match self {
             AuthError::Request(_) => StatusCode::BAD_REQUEST,
             AuthError::Kerberos(error) if error.is_of_form() => StatusCode::BAD_REQUEST,
-            AuthError::InTheClear => StatusCode::FORBIDDEN,
+            AuthError::InTheClear | AuthError::TicketInTheClear => StatusCode::FORBIDDEN,
             AuthError::Password(PasswordError::Busy) => StatusCode::SERVICE_UNAVAILABLE,
             AuthError::Password(PasswordError::Wrong)
             | AuthError::Scheme
@@ -198,7 +201,7 @@ impl Authenticator {
                 let kerberos = self.kerberos.as_ref().ok_or(AuthError::Scheme)?;
                 // A token that is overheard could be used again until the library has seen it.
                 if !credentials.encrypted {
-                    return Err(AuthError::InTheClear);
+                    return Err(AuthError::TicketInTheClear);
                 }
                 let (identity, proof) = kerberos.verify(&ticket, now).await?;
                 Ok(self.known(identity, proof))
