@@ -21,17 +21,17 @@ use penstock_tests::secure_site::{Plan, SecureSite};
 
 /// A site that trusts an issuer with `/vo`, as this policy says. `more`: further lines of `[authentication]`.
 fn trusting(issuer: &Issuer, rules: &str, more: &str) -> SecureSite {
-    trusting_as(issuer, rules, more, "wlcg")
+    trusting_as(issuer, rules, more, "profile = \"wlcg\"")
 }
 
-/// The same for tokens of that profile.
-fn trusting_as(issuer: &Issuer, rules: &str, more: &str, profile: &str) -> SecureSite {
+/// The same with these lines about the issuer: its profile, and what that needs.
+fn trusting_as(issuer: &Issuer, rules: &str, more: &str, lines: &str) -> SecureSite {
     let room = Room::new();
     let policy = room.join("policy.toml");
     fs::write(&policy, rules.replace("ISSUER", issuer.url())).unwrap();
     let tables = format!(
         "[authentication]\npolicy = \"{}\"\nissuer_authorities = \"{}\"\n{}\
-         [[authentication.issuers]]\nurl = \"{}\"\nprefix = \"/vo\"\nprofile = \"{profile}\"\n",
+         [[authentication.issuers]]\nurl = \"{}\"\nprefix = \"/vo\"\n{lines}\n",
         policy.display(),
         issuer.authority().display(),
         more.replace("ROOM", &room.path().display().to_string()),

@@ -123,3 +123,66 @@ fn many_requests_of_one_user_cost_one_check() {
     }
     assert!(began.elapsed() < cost * 6 + Duration::from_secs(1), "{:?}, the first {cost:?}", began.elapsed());
 }
+
+#[test]
+fn a_thousand_wrong_passwords_open_nothing_and_keep_nobody_out() {
+    const GUESSES: usize = 1000;
+    const AT_ONCE: &str = "50";
+    let room = Room::new();
+    let (passwords, audit) = (room.join("passwords"), room.join("audit.jsonl"));
+    htpasswd(&passwords, "paul", "hunter2", &["-c", "-B"]);
+    let tables = format!(
+        "[authentication]\npasswords = \"{}\"\naudit = \"{}\"\n",
+        passwords.display(),
+        audit.display()
+    );
+    let site = Plan::new().tables(&tables).start_in(room);
+
+    // Each with a name or a password of its own, so that nothing remembered answers for it.
+    let mut guesses = String::new();
+    for guess in 0..GUESSES {
+        let user = if guess % 2 == 0 { format!("paul:guess{guess}") } else { format!("user{guess}:hunter2") };
+        guesses += &format!(
+            "next\nurl = \"{}\"\nuser = \"{user}\"\noutput = \"/dev/null\"\nwrite-out = \"%{{http_code}}\\n\"\n\
+             silent\ninsecure\nipv4\ninterface = \"127.0.0.2\"\n",
+            site.url("/x"),
+        );
+    }
+    let list = site.room().join("guesses");
+    std::fs::write(&list, guesses.trim_start_matches("next\n")).unwrap();
+    let mut attacker = Command::new("curl")
+        .args(["--parallel", "--parallel-immediate", "--parallel-max", AT_ONCE, "--config"])
+        .arg(list)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("curl is installed");
+
+    let mut entered = 0;
+    while attacker.try_wait().unwrap().is_none() {
+        assert_eq!(as_user(&site, "paul:hunter2", "/x").run().status, 403, "paul, from another address");
+        entered += 1;
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(entered > 0, "paul came while the guessing went on");
+    let mut answers = String::new();
+    std::io::Read::read_to_string(attacker.stdout.as_mut().unwrap(), &mut answers).unwrap();
+    let count = |status: &str| answers.lines().filter(|line| *line == status).count();
+    let (refused, unheard) = (count("401"), count("429"));
+    assert_eq!(refused + unheard, GUESSES, "{answers:.2000}");
+    assert!(unheard > refused, "most were not even looked at: {refused} were");
+
+    eventually("the address is heard again", || {
+        (as_user(&site, "paul:hunter2", "/x").arg("--ipv4").arg("--interface").arg("127.0.0.2").run().status
+            == 403)
+            .then_some(())
+    });
+    let audit = std::fs::read_to_string(audit).unwrap();
+    let records = audit.lines().count();
+    assert!((1..GUESSES / 2).contains(&records), "{records} records of {GUESSES} guesses");
+    for place in [audit, site.door.stderr()] {
+        assert!(
+            !place.contains("guess1") && !place.contains("hunter2"),
+            "a password is told:\n{place:.2000}"
+        );
+    }
+}

@@ -76,7 +76,7 @@ fn the_compliance_list_of_the_wlcg_profile() {
 #[test]
 fn the_same_list_for_scitokens() {
     let issuer = Issuer::start();
-    let site = trusting_as(&issuer, WHOLE_VO, "", "scitokens");
+    let site = trusting_as(&issuer, WHOLE_VO, "", "profile = \"scitokens\"");
     for name in ["/vo/foo/f", "/vo/foo/h", "/vo/foobar/f", "/vo/f"] {
         let _ = site.curl(name).follow().upload(&site.config()).run().expect(201);
     }
@@ -115,6 +115,48 @@ fn the_same_list_for_scitokens() {
     for (token, (changes, method, path, expected)) in issuer.tokens(&changes).iter().zip(table) {
         assert_eq!(ask(&site, token, method, path), expected, "{changes} {method} {path}");
     }
+}
+
+#[test]
+fn access_tokens_of_an_openid_provider_open_what_their_groups_may() {
+    let issuer = Issuer::start();
+    let site =
+        trusting_as(&issuer, WHOLE_VO, "", "profile = \"oidc\"\naudiences = [\"https://storage.example\"]");
+    let _ = site.curl("/vo/foo/f").follow().upload(&site.config()).run().expect(201);
+    // As RFC 9068 §2.2 has it: nothing of the grids' profiles in it.
+    let access_token = |changes: Value| {
+        let mut all = json!({
+            "wlcg.ver": null, "nbf": null, "aud": ["https://portal.example", "https://storage.example"], "client_id": "portal",
+            "scope": "openid profile",
+        });
+        all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        all
+    };
+    let member = json!({ "entitlements": ["/vo"] });
+    let narrowed = json!({ "groups": ["/vo"], "scope": "openid storage.read:/foo" });
+    let table = [
+        (member.clone(), "GET", "/vo/foo/f", 307),
+        (member.clone(), "PROPFIND", "/vo/foo/", 207),
+        (member.clone(), "PUT", "/vo/foo/new", 201),
+        (member, "GET", "/elsewhere", 403),
+        (json!({ "groups": ["/other"] }), "GET", "/vo/foo/f", 403),
+        (json!({}), "GET", "/vo/foo/f", 403),
+        // Scopes that speak of storage bound what groups give.
+        (narrowed.clone(), "GET", "/vo/foo/f", 307),
+        (narrowed, "PUT", "/vo/foo/other", 403),
+        // A claim of another profile is none of this one, nor is its word for every audience.
+        (json!({ "wlcg.groups": ["/vo"] }), "GET", "/vo/foo/f", 403),
+        (json!({ "groups": ["/vo"], "aud": "https://wlcg.cern.ch/jwt/v1/any" }), "GET", "/vo/foo/f", 401),
+        (json!({ "groups": ["/vo"], "aud": "https://portal.example" }), "GET", "/vo/foo/f", 401),
+        (json!({ "groups": ["/vo"], "aud": null }), "GET", "/vo/foo/f", 401),
+        (json!({ "groups": ["/vo"], "exp": 1000 }), "GET", "/vo/foo/f", 401),
+        (json!({ "groups": ["/vo"], "sub": null }), "GET", "/vo/foo/f", 401),
+    ];
+    let changes: Vec<_> = table.iter().map(|(changes, ..)| access_token(changes.clone())).collect();
+    for (token, (changes, method, path, expected)) in issuer.tokens(&changes).iter().zip(table) {
+        assert_eq!(ask(&site, token, method, path), expected, "{changes} {method} {path}");
+    }
+    assert_eq!(issuer.asked_for("/jwks"), 1, "keys are read once");
 }
 
 #[test]
