@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::auth::attempts::Attempts;
-use crate::auth::certificate::Authorities;
 use crate::auth::password::{PasswordFileError, Passwords};
 use crate::auth::setup::SetupError;
 use crate::config::{Authentication, Config, ConfigError, CopyRules, Limits, Timeouts};
@@ -272,7 +271,7 @@ impl Door {
         let secure = match &config.tls {
             None => None,
             Some(tls) => {
-                let authorities = authentication.authorities.as_deref().map(Authorities::load).transpose()?;
+                let authorities = authentication.load_authorities().transpose()?;
                 let port = SecurePort::load(tls, authorities.map(Arc::new), metrics.clone())?;
                 Some(Arc::new(port))
             }

@@ -154,6 +154,23 @@ impl Grid {
         self.sign(name, &subject, &extensions, (&signer.0, &signer.1), more, &above)
     }
 
+    /// A proxy made from one that a grid's tool has made, which is all in one file.
+    #[must_use]
+    pub fn proxy_of_file(&self, name: &str, of: &Credential) -> Credential {
+        let above = fs::read_to_string(&of.file).expect("the proxy can be read");
+        let above: String = certificates(&above).collect();
+        let subject = openssl(
+            ["x509", "-noout", "-subject", "-nameopt", "compat", "-in"]
+                .map(OsStr::new)
+                .into_iter()
+                .chain([of.file.as_os_str()]),
+        );
+        let subject = subject.trim().trim_start_matches("subject=").trim().to_owned();
+        let usage = "keyUsage=critical,digitalSignature\nproxyCertInfo=critical,language:id-ppl-inheritAll\n";
+        let subject = format!("{subject}/CN=7654321");
+        self.sign(name, &subject, usage, (&of.file, &of.file), &["-days", "1"], &above)
+    }
+
     /// Takes certificates back: a new list, with all of these.
     pub fn revoke(&self, credentials: &[&Credential]) {
         let config = self.path("ca.cnf");

@@ -13,6 +13,8 @@ use crate::auth::identity::Scheme;
 pub const RECORD_VERSION: u32 = 1;
 /// Longest text of a field, in bytes.
 const MAX_TEXT_BYTES: usize = 512;
+/// Groups of somebody that are told.
+const MAX_GROUPS: usize = 4;
 
 /// Who did something, or tried to. What is not known is `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct Who {
     pub token_id: Option<String>,
     /// The certificate's owner.
     pub distinguished_name: Option<String>,
+    /// The first of the groups that somebody is in, by what they have shown.
+    pub groups: Vec<String>,
 }
 
 /// What happened.
@@ -145,6 +149,7 @@ impl Who {
             subject: None,
             token_id: None,
             distinguished_name: None,
+            groups: Vec::new(),
         }
     }
 
@@ -185,6 +190,7 @@ impl Who {
                     subject: identity.subject.clone(),
                     token_id: identity.token_id.clone(),
                     distinguished_name: identity.distinguished_name.clone(),
+                    groups: identity.groups.iter().take(MAX_GROUPS).map(|group| short(group)).collect(),
                     ..nobody
                 }
             }
@@ -243,6 +249,7 @@ impl Event {
             "subject": who.subject.as_deref().map(short),
             "token_id": who.token_id.as_deref().map(short),
             "dn": who.distinguished_name.as_deref().map(short),
+            "groups": who.groups,
             "method": request.as_ref().map(|request| short(&request.method)),
             "path": request.as_ref().map(|request| &request.path).or(copied.as_ref()).map(|path| short(path)),
             "status": request.as_ref().map(|request| request.status),
@@ -298,6 +305,7 @@ mod tests {
         identity.issuer = Some("https://vo.example".into());
         identity.subject = Some("a".into());
         identity.token_id = Some("jti1".into());
+        identity.groups = (1..=9).map(|number| format!("/vo/{number}")).collect();
         let known =
             Known { identity, scopes: None, granted: vec![], anonymous: Anonymous::None, proof: None };
         let who = Who::of(client(), &Access::Known(Box::new(known)));
@@ -308,6 +316,7 @@ mod tests {
                 "record_version": 1, "at": "2026-01-01T00:00:00Z", "door": "door01", "event": "refused",
                 "client": "192.0.2.7", "scheme": "token", "who": "a@https://vo.example",
                 "issuer": "https://vo.example", "subject": "a", "token_id": "jti1", "dn": null,
+                "groups": ["/vo/1", "/vo/2", "/vo/3", "/vo/4"],
                 "method": "PUT", "path": "/a", "status": 403, "destination": null, "transfer": null,
                 "issued": null, "delegation": null, "ends_at": null, "pool": null, "size": null, "why": "no right\n", "left_out": 3,
             })
@@ -340,7 +349,7 @@ mod tests {
             record(Who::door(), Happening::Named { transfer: "t".into(), pool: "p".into(), size: 5 }),
         ];
         for event in &events {
-            assert_eq!(event.as_object().unwrap().len(), 23, "{event}");
+            assert_eq!(event.as_object().unwrap().len(), 24, "{event}");
             assert!(event.to_string().len() < 3 * MAX_TEXT_BYTES + 1024);
         }
         assert_eq!(events[1]["scheme"], "anonymous");

@@ -32,8 +32,10 @@ pub struct Identity {
     pub token_id: Option<String>,
     /// The distinguished name of the certificate's owner (without those of proxies), as `/DC=org/…/CN=name`.
     pub distinguished_name: Option<String>,
-    /// Groups that the token or the password file's neighbour says the user is in, as `/experiment/role`.
+    /// Groups that the token, the password file's neighbour or a VO's server says the user is in, as `/experiment/role`.
     pub groups: Vec<String>,
+    /// What was shown along with the proof and does not count, with the reason: for whoever wonders what is missing.
+    pub ignored: Option<String>,
     /// When the proof ends.
     pub expires_at: Option<Timestamp>,
     /// A limited proxy proved it: it may do what its owner may, but its rights may not be delegated further.
@@ -52,6 +54,7 @@ impl Identity {
             token_id: None,
             distinguished_name: None,
             groups: Vec::new(),
+            ignored: None,
             expires_at: None,
             limited: false,
         }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use penstock_service::records::RecordTarget;
 use penstock_service::settings::Wrong;
+use penstock_trust::CertificateError;
 use serde::{Deserialize, Deserializer, de};
 
 use super::value::{Period, PublicUrl};
+use crate::auth::certificate::Authorities;
 use crate::auth::request::Lifetimes;
 use crate::auth::token::issuer::MAX_ISSUERS;
 use crate::auth::token::{Profile, TrustedIssuer};
@@ -22,6 +24,9 @@ pub struct Authentication {
     /// Client certificates: the authorities that the site trusts, as a directory that grids have
     /// (`/etc/grid-security/certificates`) or as a PEM file. Read again when something in it changes. Needs `[tls]`.
     pub authorities: Option<PathBuf>,
+    /// Groups and roles in proxies: the servers of VOs that may sign them, as a directory that grids have
+    /// (`/etc/grid-security/vomsdir`). Read again when something in it changes. Needs `authorities`.
+    pub voms: Option<PathBuf>,
     /// Basic: users and their passwords, as `htpasswd -B` makes them. Read again when it changes. Needs `[tls]`.
     pub passwords: Option<PathBuf>,
     /// Kerberos by SPNEGO, in builds that have it: the service that clients ask tickets for, as `HTTP@door.example.org`.
@@ -51,6 +56,7 @@ impl Default for Authentication {
     fn default() -> Self {
         Self {
             authorities: None,
+            voms: None,
             passwords: None,
             kerberos: None,
             policy: None,
@@ -69,6 +75,11 @@ fn target<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RecordTar
 }
 
 impl Authentication {
+    /// Reads the authorities of clients, if certificates are asked for. Blocks.
+    pub fn load_authorities(&self) -> Option<Result<Authorities, CertificateError>> {
+        self.authorities.as_deref().map(|place| Authorities::load(place, self.voms.as_deref()))
+    }
+
     /// How long macaroons live.
     pub fn lifetimes(&self) -> Lifetimes {
         Lifetimes { usual: self.macaroon_lifetime.0, longest: self.macaroon_longest.0 }
@@ -91,6 +102,12 @@ impl Authentication {
         }
         if self.macaroon_lifetime.0 > self.macaroon_longest.0 {
             return Some(Wrong::new("authentication.macaroon_lifetime", "must be at most macaroon_longest"));
+        }
+        if self.voms.is_some() && self.authorities.is_none() {
+            return Some(Wrong::new(
+                "authentication.voms",
+                "has no effect without certificates: set authentication.authorities",
+            ));
         }
         let wrong_issuer = |problem: String| Some(Wrong::new("authentication.issuers", problem));
         if self.issuers.len() > MAX_ISSUERS {

@@ -88,7 +88,12 @@ impl Exchange {
         match decide(&self.access, operation, path) {
             Decision::Allow => Ok(()),
             Decision::Unauthenticated => Err(self.unauthenticated()),
-            Decision::Forbidden(why) => Err(Refusal::forbidden(why)),
+            Decision::Forbidden(why) => {
+                Err(match self.access.identity().and_then(|who| who.ignored.as_deref()) {
+                    None => Refusal::forbidden(why),
+                    Some(ignored) => Refusal::forbidden(&format!("{why}; {ignored}")),
+                })
+            }
         }
     }
 

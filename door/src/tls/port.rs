@@ -189,10 +189,11 @@ impl SecurePort {
             authorities = stock.authorities,
             revocation_lists = stock.revocation_lists,
             namespaces = stock.namespaces,
+            voms_servers = stock.voms_servers,
             "the authorities of clients were read"
         );
         for problem in &stock.passed_over {
-            tracing::warn!(problem, "a file of an authority is passed over");
+            tracing::warn!(problem, "a file of an authority or of a VO's server is passed over");
         }
     }
 }

@@ -18,6 +18,7 @@ use super::facts::Certificate;
 use super::name::Name;
 use super::namespace::{Namespaces, PolicyError};
 use super::revocation::RevocationList;
+use super::voms::servers::{self, Servers};
 use super::{namespaces, path, signing_policy};
 use crate::auth::identity::Identity;
 
@@ -27,6 +28,7 @@ const MAX_POLICY_BYTES: u64 = 1 << 20;
 /// The authorities of the site.
 pub struct Authorities {
     place: PathBuf,
+    voms: Option<PathBuf>,
     watched: Watched<Trust>,
     changes: watch::Sender<u64>,
 }
@@ -40,6 +42,8 @@ pub struct Stock {
     pub revocation_lists: usize,
     /// Authorities whose names are limited.
     pub namespaces: usize,
+    /// Servers of VOs that sign groups and roles.
+    pub voms_servers: usize,
     /// Files that were passed over, with the reason: what is wrong with one authority must not cut off the others.
     pub passed_over: Vec<String>,
 }
@@ -50,6 +54,7 @@ pub struct Trust {
     anchors: HashMap<Name, Vec<Anchor>>,
     /// Which names each may certify.
     pub namespaces: Namespaces,
+    servers: Option<Servers>,
     stock: Stock,
 }
 
@@ -69,16 +74,18 @@ impl std::fmt::Debug for Authorities {
 }
 
 impl Authorities {
-    /// Reads them. Blocks.
-    pub fn load(place: &Path) -> Result<Self, FileError> {
-        let watched = Watched::new(look(place), || Trust::read(place))?;
-        Ok(Self { place: place.to_owned(), watched, changes: watch::Sender::new(0) })
+    /// Reads them, and from the directory `voms` which servers may speak for which VO: without it, for none. Blocks.
+    pub fn load(place: &Path, voms: Option<&Path>) -> Result<Self, FileError> {
+        let watched = Watched::new(look(place, voms), || Trust::read(place, voms))?;
+        let voms = voms.map(Path::to_owned);
+        Ok(Self { place: place.to_owned(), voms, watched, changes: watch::Sender::new(0) })
     }
 
     /// Reads them again if something has changed, or anyway when `force` is set; an error leaves in use what was read
     /// before, and is told once. True when there is something new. Blocks.
     pub fn reload(&self, force: bool) -> Result<bool, FileError> {
-        let is_new = self.watched.reload(force, look(&self.place), || Trust::read(&self.place))?;
+        let (place, voms) = (&self.place, self.voms.as_deref());
+        let is_new = self.watched.reload(force, look(place, voms), || Trust::read(place, voms))?;
         if is_new {
             self.changes.send_modify(|generation| *generation += 1);
         }
@@ -106,8 +113,9 @@ impl Authorities {
     }
 }
 
-fn look(place: &Path) -> Look {
-    Look::at([place])
+fn look(place: &Path, voms: Option<&Path>) -> Look {
+    let of_vos = voms.map(servers::directories).unwrap_or_default();
+    Look::at([place].into_iter().chain(voms).chain(of_vos.iter().map(PathBuf::as_path)))
 }
 
 impl Trust {
@@ -116,7 +124,12 @@ impl Trust {
         self.anchors.get(name).map_or(&[], Vec::as_slice)
     }
 
-    fn read(place: &Path) -> Result<Self, FileError> {
+    /// Which servers may speak for which VO; `None` where the site does without.
+    pub fn servers(&self) -> Option<&Servers> {
+        self.servers.as_ref()
+    }
+
+    fn read(place: &Path, voms: Option<&Path>) -> Result<Self, FileError> {
         let mut trust = Self::default();
         let is_directory = std::fs::metadata(place).map_err(|error| FileError::read(place, error))?.is_dir();
         if is_directory {
@@ -128,6 +141,11 @@ impl Trust {
         trust.stock.namespaces = trust.namespaces.len();
         if trust.anchors.is_empty() {
             return Err(FileError::Nothing { path: place.to_owned(), what: "certificate of an authority" });
+        }
+        if let Some(voms) = voms {
+            let servers = Servers::read(voms, &mut trust.stock.passed_over)?;
+            trust.stock.voms_servers = servers.count();
+            trust.servers = Some(servers);
         }
         Ok(trust)
     }

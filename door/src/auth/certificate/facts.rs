@@ -11,6 +11,7 @@ use super::constraint::NameConstraints;
 use super::name::Name;
 use super::proxy::{self, ProxyInfo};
 use super::signature::{PublicKey, Signed};
+use super::voms::attribute_certificate;
 
 /// Extensions beyond this are no certificate of anybody's.
 const MAX_EXTENSIONS: usize = 64;
@@ -50,6 +51,8 @@ pub struct Certificate {
     pub has_issuer_names: bool,
     /// proxyCertInfo.
     pub proxy: Option<ProxyInfo>,
+    /// The attributes of a VOMS, not looked into.
+    pub attributes: Option<Vec<u8>>,
     /// Demands to be understood, and is not: the object identifier.
     pub unknown_critical: Option<String>,
 }
@@ -112,6 +115,7 @@ impl Certificate {
             other_names: Vec::new(),
             has_issuer_names: false,
             proxy: None,
+            attributes: None,
             unknown_critical: None,
         };
         certificate.read_extensions(&parsed)?;
@@ -170,6 +174,9 @@ impl Certificate {
                 _ if proxy::is_proxy_info(&extension.oid) => {
                     let info = ProxyInfo::parse(extension.value, extension.critical);
                     self.proxy = Some(info.ok_or("its proxyCertInfo cannot be read")?);
+                }
+                _ if attribute_certificate::is_in(&extension.oid) => {
+                    self.attributes = Some(extension.value.to_vec());
                 }
                 _ if extension.critical => {
                     self.unknown_critical.get_or_insert_with(|| extension.oid.to_id_string());

@@ -6,6 +6,7 @@
 //! * [`namespace`]: which names an authority may certify; [`signing_policy`], [`namespaces`]: the two ways in which
 //!   that is written.
 //! * [`revocation`]: what authorities have taken back. [`constraint`]: RFC 5280's own limits on names.
+//! * [`voms`]: groups and roles that a VO's server has written into a proxy.
 //! * [`facts`], [`name`], [`signature`]: what stands in a certificate.
 //!
 //! Nothing here reads a file or the clock for a client: files are read in the background, the time is given.
@@ -23,6 +24,7 @@ pub mod proxy;
 pub mod revocation;
 pub mod signature;
 pub mod signing_policy;
+pub mod voms;
 
 #[cfg(test)]
 mod tests;

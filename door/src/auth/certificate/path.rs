@@ -7,9 +7,11 @@ use rustls::pki_types::CertificateDer;
 use super::authorities::Trust;
 use super::error::CertificateError;
 use super::facts::Certificate;
+use super::name::Name;
 use super::proxy;
 use super::revocation::RevocationList;
 use super::signature::SignatureProblem;
+use super::voms;
 use crate::auth::identity::{Identity, Scheme};
 
 /// Certificates that a client may show.
@@ -20,6 +22,17 @@ const MAX_PROXIES: usize = 12;
 const MAX_AUTHORITIES: usize = 10;
 /// Signatures that are looked at for one client: names that occur several times must not cost more.
 const MAX_SIGNATURES: usize = 64;
+
+/// How many signatures may still be looked at for one client.
+#[derive(Debug)]
+pub struct Signatures(usize);
+
+impl Signatures {
+    fn take(&mut self) -> Result<(), CertificateError> {
+        self.0 = self.0.checked_sub(1).ok_or(CertificateError::TooLong)?;
+        Ok(())
+    }
+}
 
 /// Whose a chain is.
 pub fn verify(
@@ -36,7 +49,15 @@ pub fn verify(
     };
     let shown = chain.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
     let own = shown.first().ok_or(malformed(0, "there is none"))?;
-    let mut walk = Walk { trust, shown: &shown, now, signatures: 0, ends_at: Timestamp::MAX };
+    let mut signatures = Signatures(MAX_SIGNATURES);
+    let mut walk = Walk {
+        trust,
+        shown: &shown,
+        now,
+        signatures: &mut signatures,
+        ends_at: Timestamp::MAX,
+        attributes: None,
+    };
     // TLS 1.3 demands a signature of every client (RFC 8446 §4.4.3); 1.2 has had no other way for long.
     if own.usage.is_some_and(|usage| !usage.digital_signature) {
         return Err(CertificateError::Purpose {
@@ -45,23 +66,53 @@ pub fn verify(
         });
     }
     let (owner, limited) = walk.over_proxies(own)?;
-    walk.over_authorities(owner)?;
+    check_user(owner)?;
+    drop(walk.over_authorities(owner)?);
+    let (ends_at, extension) = (walk.ends_at, walk.attributes);
+    let attributes = extension
+        .zip(trust.servers())
+        .map(|(extension, servers)| voms::attributes(trust, servers, owner, extension, now, &mut signatures));
+    let attributes = attributes.unwrap_or_default();
     let name = owner.subject.to_string();
     Ok(Identity {
         distinguished_name: Some(name.clone()),
-        expires_at: Some(walk.ends_at),
+        groups: attributes.groups,
+        ignored: attributes.ignored.map(|error| error.to_string()),
+        expires_at: Some(attributes.ends_at.map_or(ends_at, |first| first.min(ends_at))),
         limited,
         ..Identity::new(Scheme::Certificate, name)
     })
 }
 
-struct Walk<'a> {
+/// The names on the way from a server's certificate, the first of those that were shown, to an authority that the site
+/// trusts, both included; and who has signed the last one, if that is another.
+pub fn of_server<'a>(
     trust: &'a Trust,
     shown: &'a [Certificate],
     now: Timestamp,
-    signatures: usize,
+    signatures: &mut Signatures,
+) -> Result<Vec<&'a Name>, CertificateError> {
+    let server = shown.first().ok_or(CertificateError::Malformed { number: 1, problem: "there is none" })?;
+    let mut walk = Walk { trust, shown, now, signatures, ends_at: Timestamp::MAX, attributes: None };
+    let path = walk.over_authorities(server)?;
+    let above = path.last().filter(|last| !last.is_self_issued()).map(|last| &last.issuer);
+    Ok(path.iter().map(|certificate| &certificate.subject).chain(above).collect())
+}
+
+/// What holds for the owner of a connection, beyond what holds for every end of a path.
+fn check_user(owner: &Certificate) -> Result<(), CertificateError> {
+    if owner.for_clients { Ok(()) } else { Err(not_for_clients(owner)) }
+}
+
+struct Walk<'a, 's> {
+    trust: &'a Trust,
+    shown: &'a [Certificate],
+    now: Timestamp,
+    signatures: &'s mut Signatures,
     /// When the first of all certificates on the way ends.
     ends_at: Timestamp,
+    /// The attributes of a VOMS in the proxy that is nearest to the client.
+    attributes: Option<&'a [u8]>,
 }
 
 /// Who has signed a certificate.
@@ -72,7 +123,7 @@ struct Issuer<'a> {
     is_trusted: bool,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> Walk<'a, '_> {
     /// The certificate of the proxies' owner, and whether one of them is limited.
     fn over_proxies(&mut self, own: &'a Certificate) -> Result<(&'a Certificate, bool), CertificateError> {
         let mut current = own;
@@ -85,6 +136,7 @@ impl<'a> Walk<'a> {
             if !current.for_clients {
                 return Err(not_for_clients(current));
             }
+            self.attributes = self.attributes.or(current.attributes.as_deref());
             if below as usize >= MAX_PROXIES {
                 return Err(CertificateError::TooLong);
             }
@@ -122,26 +174,24 @@ impl<'a> Walk<'a> {
         Ok((current, limited))
     }
 
-    fn over_authorities(&mut self, owner: &'a Certificate) -> Result<(), CertificateError> {
-        self.check(owner)?;
-        let purpose = |purpose| CertificateError::Purpose { subject: owner.subject.to_string(), purpose };
-        if owner.is_authority {
-            return Err(purpose("a user: it is an authority's"));
+    /// All certificates from somebody's to the authority that the site trusts.
+    fn over_authorities(&mut self, end: &'a Certificate) -> Result<Vec<&'a Certificate>, CertificateError> {
+        self.check(end)?;
+        let purpose = |purpose| CertificateError::Purpose { subject: end.subject.to_string(), purpose };
+        if end.is_authority {
+            return Err(purpose("a user or a server: it is an authority's"));
         }
-        if !owner.for_clients {
-            return Err(not_for_clients(owner));
+        if end.subject.is_empty() {
+            return Err(purpose("a user or a server: it has no name"));
         }
-        if owner.subject.is_empty() {
-            return Err(purpose("a user: it has no name"));
+        if end.subject.is_ambiguous() {
+            return Err(CertificateError::AmbiguousName { subject: end.subject.to_string() });
         }
-        if owner.subject.is_ambiguous() {
-            return Err(CertificateError::AmbiguousName { subject: owner.subject.to_string() });
-        }
-        let mut path = vec![owner];
+        let mut path = vec![end];
         let mut is_trusted = false;
         // Authorities below that have not signed themselves (RFC 5280 §4.2.1.9).
         let mut below: u32 = 0;
-        let mut current = owner;
+        let mut current = end;
         while !(is_trusted && current.is_self_issued()) {
             let Some(issuer) = self.issuer_of(current, is_trusted)? else {
                 if is_trusted {
@@ -161,7 +211,7 @@ impl<'a> Walk<'a> {
             below += u32::from(!current.is_self_issued());
             path.push(current);
         }
-        Ok(())
+        Ok(path)
     }
 
     /// Whether an authority may have signed what it has.
@@ -250,10 +300,7 @@ impl<'a> Walk<'a> {
     }
 
     fn check_signature(&mut self, signed: &Certificate, by: &Certificate) -> Result<(), CertificateError> {
-        if self.signatures >= MAX_SIGNATURES {
-            return Err(CertificateError::TooLong);
-        }
-        self.signatures += 1;
+        self.signatures.take()?;
         by.key.verify(&signed.signed).map_err(|problem| {
             let (subject, issuer) = (signed.subject.to_string(), by.subject.to_string());
             match problem {

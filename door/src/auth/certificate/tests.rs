@@ -19,11 +19,11 @@ const INHERIT_ALL: &[u8] = &[0x06, 8, 0x2b, 6, 1, 5, 5, 7, 21, 1];
 const INDEPENDENT: &[u8] = &[0x06, 8, 0x2b, 6, 1, 5, 5, 7, 21, 2];
 const LIMITED: &[u8] = &[0x06, 11, 0x2b, 6, 1, 4, 1, 0x9b, 0x50, 1, 1, 1, 9];
 /// The serial number of the user who is revoked.
-const REVOKED: u64 = 0x00c0_ffee;
+pub(super) const REVOKED: u64 = 0x00c0_ffee;
 
-type Signer = CertifiedIssuer<'static, KeyPair>;
+pub(super) type Signer = CertifiedIssuer<'static, KeyPair>;
 
-fn key() -> KeyPair {
+pub(super) fn key() -> KeyPair {
     KeyPair::generate().unwrap()
 }
 
@@ -32,7 +32,7 @@ fn second_common_name() -> DnType {
     DnType::CustomDnType(vec![2, 5, 4, 3])
 }
 
-fn named(parts: &[(DnType, &str)]) -> CertificateParams {
+pub(super) fn named(parts: &[(DnType, &str)]) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     for (kind, value) in parts {
@@ -43,7 +43,7 @@ fn named(parts: &[(DnType, &str)]) -> CertificateParams {
     params
 }
 
-fn authority_params(name: &str) -> CertificateParams {
+pub(super) fn authority_params(name: &str) -> CertificateParams {
     let mut params = named(&[(DnType::CountryName, "XX"), (DnType::CommonName, name)]);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -51,7 +51,7 @@ fn authority_params(name: &str) -> CertificateParams {
 }
 
 /// `/C=XX/O=Users/OU=<name>`: without a common name, so that proxies have room for two.
-fn user_params(name: &str) -> CertificateParams {
+pub(super) fn user_params(name: &str) -> CertificateParams {
     let mut params = named(&[
         (DnType::CountryName, "XX"),
         (DnType::OrganizationName, "Users"),
@@ -95,14 +95,14 @@ fn below(of: &CertificateParams, common_name: &str) -> CertificateParams {
 }
 
 /// An authority in a directory, and a user of it.
-struct Site {
-    directory: tempfile::TempDir,
-    authority: Signer,
-    user: Signer,
+pub(super) struct Site {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) authority: Signer,
+    pub(super) user: Signer,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let authority = Signer::self_signed(authority_params("CA"), key()).unwrap();
         fs::write(directory.path().join("0123abcd.0"), authority.pem()).unwrap();
@@ -115,7 +115,7 @@ impl Site {
     }
 
     fn authorities(&self) -> Authorities {
-        Authorities::load(self.directory.path()).unwrap()
+        Authorities::load(self.directory.path(), None).unwrap()
     }
 
     fn verify_at(&self, chain: &[&Signer], now: Timestamp) -> Result<Identity, CertificateError> {
@@ -128,13 +128,13 @@ impl Site {
     }
 
     /// A proxy of the user, with something changed.
-    fn proxy(&self, change: impl FnOnce(&mut CertificateParams)) -> Signer {
+    pub(super) fn proxy(&self, change: impl FnOnce(&mut CertificateParams)) -> Signer {
         let mut params = proxy_params(&user_params("paul"), None, INHERIT_ALL);
         change(&mut params);
         Signer::signed_by(params, key(), &self.user).unwrap()
     }
 
-    fn list(&self, name: &str, signer: &Signer, next_update: Timestamp) {
+    pub(super) fn list(&self, name: &str, signer: &Signer, next_update: Timestamp) {
         let second = |time: Timestamp| {
             rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(time.as_second().unsigned_abs())
         };
@@ -155,7 +155,7 @@ impl Site {
     }
 }
 
-fn tomorrow() -> Timestamp {
+pub(super) fn tomorrow() -> Timestamp {
     Timestamp::now() + SignedDuration::from_hours(24)
 }
 

@@ -10,6 +10,7 @@ use penstock_door::config::{Authentication, TlsConfig};
 use penstock_door::{Config, PoolAccess};
 use penstock_service::check::Finding;
 use penstock_service::check::files::{self, private};
+use penstock_trust::CertificateError;
 use penstock_trust::ServerIdentity;
 use penstock_trust::certificate::ends_at;
 
@@ -63,7 +64,7 @@ fn clients(authentication: &Authentication) -> Vec<Finding> {
         ..
     } = authentication;
     let mut findings = Vec::new();
-    findings.extend(authorities.as_deref().map(trusted));
+    findings.extend(authentication.load_authorities().zip(authorities.as_deref()).map(trusted));
     findings.extend(passwords.as_deref().map(|path| match Users::read(path) {
         Ok(users) => Finding::ok("passwords", format!("{}: {} users", path.display(), users.len())),
         Err(error) => {
@@ -96,17 +97,21 @@ fn clients(authentication: &Authentication) -> Vec<Finding> {
     findings
 }
 
-fn trusted(place: &Path) -> Finding {
+fn trusted((read, place): (Result<Authorities, CertificateError>, &Path)) -> Finding {
     const WHAT: &str = "certificates";
-    let stock = match Authorities::load(place) {
+    let stock = match read {
         Ok(authorities) => authorities.stock(),
-        Err(error) => return Finding::failed(WHAT, error.to_string(), "correct authentication.authorities"),
+        Err(error) => {
+            let what = "correct authentication.authorities, or authentication.voms";
+            return Finding::failed(WHAT, error.to_string(), what);
+        }
     };
     let found = format!(
-        "{}: {} authorities, {} revocation lists",
+        "{}: {} authorities, {} revocation lists, {} VOMS servers",
         place.display(),
         stock.authorities,
-        stock.revocation_lists
+        stock.revocation_lists,
+        stock.voms_servers
     );
     match stock.passed_over.as_slice() {
         [] => Finding::ok(WHAT, found),

@@ -2,7 +2,7 @@
 
 use penstock_tests::curl::{Answer, Curl};
 use penstock_tests::files::{self, MIB};
-use penstock_tests::grid::{Credential, Grid, Proxy};
+use penstock_tests::grid::{AUTHORITY, Credential, Grid, Proxy};
 use penstock_tests::patience::eventually;
 use penstock_tests::room::Room;
 use penstock_tests::secure_site::{Plan, SecureSite};
@@ -101,6 +101,60 @@ fn a_proxy_with_attributes_of_a_voms_is_its_owners_and_the_attributes_say_nothin
 
     assert_eq!(put("/paul/file"), 201);
     assert_eq!(put("/vo/file"), 403);
+}
+
+#[test]
+fn groups_and_roles_of_a_vo_open_what_the_policy_gives_them() {
+    let room = Room::new();
+    let grid = Grid::new(room.path());
+    let (policy, audit) = (room.join("policy.toml"), room.join("audit.jsonl"));
+    let rules = "[[rules]]\ngroup = \"/vo/Role=production\"\nprefix = \"/vo\"\nrights = [\"modify\", \"read\"]\n\
+                 [[rules]]\ngroup = \"/vo\"\nprefix = \"/vo\"\nrights = [\"read\"]\n";
+    std::fs::write(&policy, rules).unwrap();
+    let (paul, server) = (grid.user("paul"), grid.user("voms.example.org"));
+    let list = room.join("vomsdir/vo/voms.example.org.lsc");
+    std::fs::create_dir_all(list.parent().unwrap()).unwrap();
+    std::fs::write(&list, format!("/C=XX/O=Grid/CN=voms.example.org\n{AUTHORITY}\n")).unwrap();
+    let tables = format!(
+        "[authentication]\nauthorities = \"{}\"\nvoms = \"{}\"\npolicy = \"{}\"\naudit = \"{}\"\n",
+        grid.trust().display(),
+        room.join("vomsdir").display(),
+        policy.display(),
+        audit.display()
+    );
+    let proxy = |more: &[&str]| {
+        let host = server.file.to_str().unwrap().to_owned();
+        let words = ["-rfc", "-bits", "2048", "-hostcert", &host, "-hostkey", &host, "-voms", "vo"];
+        let uri = ["-uri", "voms.example.org:15000"];
+        grid.tool("voms-proxy-fake", &paul, &[&words[..], &uri[..], more].concat())
+    };
+    let producer = proxy(&["-fqan", "/vo/Role=production", "-fqan", "/vo/Role=NULL/Capability=NULL"]);
+    let member = proxy(&["-fqan", "/vo/Role=NULL/Capability=NULL"]);
+    let ended = proxy(&["-fqan", "/vo/Role=production", "-pastac", "24:00", "-vomslife", "1"]);
+    let site = Plan::new().tables(&tables).start_in(room);
+    let file = files::file(site.room(), "in", 1000, 1);
+    let curl =
+        |credential: &Credential| site.stranger("/vo/file").arg("--cert").arg(&credential.file).follow();
+
+    let _ = curl(&producer).upload(&file).run().expect(201);
+    let _ = curl(&member).run().expect(200);
+    let refused = curl(&member).upload(&file).run().expect(403).text();
+    assert!(!refused.contains("VOMS"), "nothing is wrong with what was shown: {refused}");
+    let refused = curl(&ended).run().expect(403).text();
+    assert!(refused.contains("the VOMS attributes of vo do not count: they have ended at"), "{refused}");
+
+    // A proxy of the proxy, as jobs get one, has the groups of the one that it was made from.
+    let below = grid.proxy_of_file("job", &producer);
+    let _ = curl(&below).upload(&file).run().expect(204);
+
+    std::fs::remove_file(&list).unwrap();
+    eventually("the server is not known any more", || {
+        let answer = curl(&producer).run();
+        (answer.status == 403 && answer.text().contains("knows no server voms.example.org")).then_some(())
+    });
+    let records = std::fs::read_to_string(&audit).unwrap();
+    let stored = records.lines().find(|line| line.contains("\"path\":\"/vo/file\"")).unwrap();
+    assert!(stored.contains("\"groups\":[\"/vo/Role=production\",\"/vo\"]"), "{stored}");
 }
 
 #[test]

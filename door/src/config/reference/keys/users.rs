@@ -15,6 +15,14 @@ pub const KEYS: &[Key] = &[
         "Needs [tls]. Read again when something in it changes.",
     ),
     Key::new(
+        "authentication.voms",
+        Path,
+        Otherwise("attributes in proxies do not count"),
+        "\"/etc/grid-security/vomsdir\"",
+        "Groups and roles in proxies are believed when these servers of VOs have signed them: a directory with a file VO/HOST.lsc for each.",
+        "Needs authentication.authorities. Read again when something in it changes.",
+    ),
+    Key::new(
         "authentication.passwords",
         Path,
         Otherwise("no passwords"),
