@@ -21,6 +21,9 @@ const STREAMED_PIECES: usize = 2;
 const MAX_TEXT_BYTES: usize = 1000;
 /// Longest path in a text or a log line, in bytes.
 const MAX_PATH_BYTES: usize = 1024;
+/// So much of a path is told however long the text is.
+const MIN_PATH_BYTES: usize = 64;
+const ELLIPSIS: &str = "…";
 
 /// Longest reason phrase in bytes: old clients show nothing else, and show it on one line.
 const MAX_REASON_BYTES: usize = 160;
@@ -107,6 +110,7 @@ pub struct Refusal {
     status: StatusCode,
     text: String,
     headers: Vec<(HeaderName, HeaderValue)>,
+    reason: Option<ReasonPhrase>,
     /// What WebDAV names as the reason (RFC 4918 §16), as elements.
     condition: Option<String>,
 }
@@ -114,7 +118,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal. The text goes to the client after method and path.
     pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), headers: Vec::new(), condition: None }
+        Self { status, text: text.into(), headers: Vec::new(), reason: None, condition: None }
     }
 
     /// In the words by which FTS knows that trying again does not help.
@@ -142,6 +146,13 @@ impl Refusal {
         &self.text
     }
 
+    /// With these words in the reason phrase instead of the text.
+    #[must_use]
+    pub fn reason(mut self, phrase: ReasonPhrase) -> Self {
+        self.reason = Some(phrase);
+        self
+    }
+
     /// With a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -159,7 +170,13 @@ impl Refusal {
     /// The answer: one line of text, a problem in JSON for those who take it, or what WebDAV has for it. The reason
     /// phrase says it as well, for clients that show nothing else.
     pub fn into_answer(self, wording: &Wording) -> Answer {
-        let line = one_line(&format!("{} {}: {}", wording.method, wording.path(), self.text), MAX_TEXT_BYTES);
+        let path = wording.path();
+        // What is wrong is told to its end; of a long path its beginning is.
+        let room = MAX_TEXT_BYTES
+            .saturating_sub(wording.method.as_str().len() + ELLIPSIS.len() + 3 + self.text.len());
+        let shown = cut(path, room.max(MIN_PATH_BYTES));
+        let ellipsis = if shown.len() < path.len() { ELLIPSIS } else { "" };
+        let line = one_line(&format!("{} {shown}{ellipsis}: {}", wording.method, self.text), MAX_TEXT_BYTES);
         let (kind, body) = match &self.condition {
             Some(condition) => (
                 "application/xml; charset=utf-8",
@@ -172,7 +189,8 @@ impl Refusal {
         };
         let mut answer = Response::new(full(body));
         *answer.status_mut() = self.status;
-        if let Ok(reason) = ReasonPhrase::try_from(reason(&self.text).into_bytes()) {
+        let told = self.reason.or_else(|| ReasonPhrase::try_from(reason(&self.text).into_bytes()).ok());
+        if let Some(reason) = told {
             answer.extensions_mut().insert(reason);
         }
         let headers = answer.headers_mut();

@@ -8,6 +8,8 @@ use hyper::header::HeaderMap;
 use super::answer::Refusal;
 use super::destination::{self, Reference};
 use super::exchange::Exchange;
+use super::head;
+use super::precondition::{self, Verdict};
 use crate::auth::Operation;
 use crate::namespace::{Entry, Lookup, NsPath, Shown, Touch};
 
@@ -161,6 +163,22 @@ impl Resource {
             State::Etag { weak, value } => !weak && self.etag.as_ref() == Some(value),
         }
     }
+}
+
+/// The same for a method that does not look at the entry before: what HTTP itself has for conditions counts, too
+/// (RFC 9110 §13.1: none of them may be passed over).
+pub async fn check_all(exchange: &Exchange) -> Result<Checked, Refusal> {
+    if precondition::are_in(exchange.headers()) {
+        let entry = match exchange.service.namespace.lookup(&exchange.path).await? {
+            Lookup::Found(entry) => Some(entry),
+            Lookup::Missing | Lookup::NoParent | Lookup::NotADirectory => None,
+        };
+        let (verdict, _) = precondition::for_write(exchange.headers(), entry.as_ref());
+        if verdict != Verdict::Proceed {
+            return Err(head::refuse(verdict));
+        }
+    }
+    check(exchange).await
 }
 
 /// What the request's header says; 412 when it does not hold.

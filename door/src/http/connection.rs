@@ -5,8 +5,8 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -32,6 +32,10 @@ pub struct Connection {
     peer: SocketAddr,
     shown: Shown,
     body_left_unread: AtomicBool,
+    /// What hyper has read last did not end where a head ends.
+    read_beyond_head: AtomicBool,
+    /// The method and the target before its "#", where a request line had one.
+    fragment: Mutex<Option<String>>,
 }
 
 #[derive(Debug)]
@@ -60,8 +64,15 @@ impl Connection {
         peer: SocketAddr,
         shown: Shown,
     ) -> (Arc<Self>, Side) {
-        let connection = Arc::new(Self { transport, peer, shown, body_left_unread: AtomicBool::new(false) });
-        let side = Side { connection: Arc::clone(&connection), plain, has_read: false };
+        let connection = Arc::new(Self {
+            transport,
+            peer,
+            shown,
+            body_left_unread: AtomicBool::new(false),
+            read_beyond_head: AtomicBool::new(false),
+            fragment: Mutex::new(None),
+        });
+        let side = Side { connection: Arc::clone(&connection), plain, has_read: false, last: [0; 4] };
         (connection, side)
     }
 
@@ -101,8 +112,23 @@ impl Connection {
         }
     }
 
-    /// Whether bytes have arrived that nobody has read yet.
-    pub fn has_unread_bytes(&self) -> bool {
+    /// Whether bytes have arrived behind the head of the request that is being answered.
+    pub fn body_has_begun(&self) -> bool {
+        self.read_beyond_head.load(Ordering::Relaxed) || self.has_unread_bytes()
+    }
+
+    /// Whether the request of this method and target had a fragment, which hyper leaves out.
+    pub fn fragment_behind(&self, method: &str, target: &str) -> bool {
+        let found = self.lock_fragment().take();
+        found.is_some_and(|found| found.split_once(' ') == Some((method, target)))
+    }
+
+    fn lock_fragment(&self) -> MutexGuard<'_, Option<String>> {
+        // Replaced as a whole.
+        self.fragment.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_unread_bytes(&self) -> bool {
         match &self.transport {
             Transport::Plain(stream) => {
                 // The kernel knows now what the runtime may hear of later.
@@ -180,9 +206,25 @@ pub struct Side {
     plain: Option<OwnedReadHalf>,
     /// Bytes were read since the end was last looked for.
     has_read: bool,
+    /// The last bytes that were read.
+    last: [u8; 4],
 }
 
 impl Side {
+    /// Keeps in mind what hyper does not tell of the bytes that it reads.
+    fn note(&mut self, bytes: &[u8]) {
+        for byte in &bytes[bytes.len().saturating_sub(self.last.len())..] {
+            self.last.rotate_left(1);
+            self.last[3] = *byte;
+        }
+        // hyper takes lines that end without a carriage return, too.
+        let at_end = self.last.ends_with(b"\n\r\n") || self.last.ends_with(b"\n\n");
+        self.connection.read_beyond_head.store(!at_end, Ordering::Relaxed);
+        if let Some(found) = fragment(bytes) {
+            *self.connection.lock_fragment() = Some(found);
+        }
+    }
+
     fn poll_receive(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match (&self.connection.transport, &mut self.plain) {
             (Transport::Tls(stream), _) => stream.poll_read(context, buffer),
@@ -209,6 +251,9 @@ impl AsyncRead for Side {
             return Poll::Pending;
         }
         self.has_read = !is_end;
+        if !is_end {
+            self.note(&buffer.filled()[before..]);
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -254,6 +299,38 @@ impl AsyncWrite for Side {
                 Poll::Ready(socket2::SockRef::from(half.as_ref()).shutdown(Shutdown::Write))
             }
             Transport::Tls(stream) => stream.poll_shutdown(context),
+        }
+    }
+}
+
+/// Of bytes that begin with a request line: the method and, of a target with a "#", what stands before it. Bodies that look
+/// like that do no harm, as it is held against the next request.
+fn fragment(bytes: &[u8]) -> Option<String> {
+    const LONGEST_LINE: usize = 16 << 10;
+    let line = bytes[..bytes.len().min(LONGEST_LINE)].split(|byte| *byte == b'\n').next()?;
+    let line = std::str::from_utf8(line).ok()?.trim_end();
+    let (request, version) = line.rsplit_once(' ')?;
+    let (before, _) = request.split_once('#').filter(|_| version.starts_with("HTTP/1."))?;
+    Some(before.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fragment;
+
+    #[test]
+    fn a_fragment_is_found_in_a_request_line_and_nowhere_else() {
+        let table: [(&[u8], Option<&str>); 7] = [
+            (b"DELETE /run#12 HTTP/1.1\r\nHost: a\r\n\r\n", Some("DELETE /run")),
+            (b"GET /a?b#c d HTTP/1.0\n\n", Some("GET /a?b")),
+            (b"GET /a HTTP/1.1\r\nX: #\r\n\r\n", None),
+            (b"GET /a%23 HTTP/1.1\r\n", None),
+            (b"# a comment in a file\n", None),
+            (b"GET /\xff# HTTP/1.1\r\n", None),
+            (b"", None),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(fragment(bytes).as_deref(), expected, "{}", String::from_utf8_lossy(bytes));
         }
     }
 }

@@ -15,6 +15,11 @@ use crate::namespace::ChangeError;
 pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     exchange.allow(Operation::Delete)?;
     let entry = exchange.existing().await?;
+    if !entry.is_directory() && exchange.head.uri.path().ends_with('/') {
+        // Who means a directory does not lose a file of that name.
+        let text = "No such directory: there is a file of that name, whose URL has no \"/\" at its end";
+        return Err(Refusal::new(StatusCode::NOT_FOUND, text));
+    }
     let depth = Depth::all_or_nothing(exchange.headers(), "DELETE")?;
     if entry.is_directory() && depth != Depth::Infinity {
         // RFC 4918 §9.6.1: a collection goes with all that is in it, or not.

@@ -64,7 +64,8 @@ pub fn refuse(verdict: Verdict) -> Refusal {
     }
 }
 
-fn describe(entry: &Entry, file: &FileEntry, headers: &mut HeaderMap) {
+/// Tells entity tag and time of a file.
+pub fn describe(entry: &Entry, file: &FileEntry, headers: &mut HeaderMap) {
     // A replica id is letters and digits.
     if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", file.etag())) {
         headers.insert(header::ETAG, etag);

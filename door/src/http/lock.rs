@@ -49,7 +49,7 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
 
 async fn take(exchange: &Exchange, wish: Wish, timeout: Duration) -> Result<Answer, Refusal> {
     let depth = Depth::all_or_nothing(exchange.headers(), "LOCK")?;
-    let shown = condition::check(exchange).await?.shown;
+    let shown = condition::check_all(exchange).await?.shown;
     let is_new = match exchange.service.namespace.lookup(&exchange.path).await? {
         Lookup::Found(_) => false,
         Lookup::Missing | Lookup::NoParent | Lookup::NotADirectory => {

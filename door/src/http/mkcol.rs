@@ -15,7 +15,7 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     if exchange.has_body() {
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a MKCOL with a body is not known"));
     }
-    let shown = condition::check(exchange).await?.shown;
+    let shown = condition::check_all(exchange).await?.shown;
     match exchange.service.namespace.make_directory(&exchange.path, &shown).await {
         Ok(()) => Ok(bare(StatusCode::CREATED)),
         Err(error @ ChangeError::Exists) => {

@@ -71,10 +71,17 @@ pub fn for_write(headers: &HeaderMap, entry: Option<&Entry>) -> (Verdict, Expect
     let expects = match tags(headers, &header::IF_MATCH) {
         Ok(Some(Tags::Any)) => Expectation::Present,
         Ok(Some(Tags::List(_))) => same(),
-        _ if date(headers, &header::IF_UNMODIFIED_SINCE).is_some() => same(),
+        _ if entry.is_some() && date(headers, &header::IF_UNMODIFIED_SINCE).is_some() => same(),
         _ => Expectation::Anything,
     };
     (Verdict::Proceed, expects)
+}
+
+/// Whether a request that changes something has any.
+pub fn are_in(headers: &HeaderMap) -> bool {
+    [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_UNMODIFIED_SINCE]
+        .iter()
+        .any(|name| headers.contains_key(name))
 }
 
 /// If-Match, else If-Unmodified-Since (§13.2.2 steps 1 and 2).
@@ -86,7 +93,8 @@ fn evaluate_match(headers: &HeaderMap, entry: Option<&Entry>) -> Verdict {
         Ok(Some(tags)) if tags.matches_strongly(etag) => Verdict::Proceed,
         Ok(Some(_)) => Verdict::Failed,
         Ok(None) => match date(headers, &header::IF_UNMODIFIED_SINCE) {
-            Some(since) if entry.is_none_or(|entry| modified_seconds(entry) > since) => Verdict::Failed,
+            // §13.1.4: ignored where there is nothing that could have been changed.
+            Some(since) if entry.is_some_and(|entry| modified_seconds(entry) > since) => Verdict::Failed,
             _ => Verdict::Proceed,
         },
     }

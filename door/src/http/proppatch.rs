@@ -43,7 +43,7 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     let body = request_body::xml(exchange).await?;
     let wishes = parse(&body).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let entry = exchange.existing().await?;
-    let shown = condition::check(exchange).await?.shown;
+    let shown = condition::check_all(exchange).await?.shown;
     let protected = wishes.iter().any(|wish| matches!(wish.property, Property::Known(_)));
     let outcome = if protected {
         Outcome::Protected

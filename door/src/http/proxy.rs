@@ -24,6 +24,8 @@ use crate::tls::DataPorts;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Frames are read in pieces of up to this many bytes.
 const BUFFER_BYTES: usize = 256 * 1024;
+/// Longest refusal of a pool that is worded anew, in bytes.
+const MAX_LINE_BYTES: u64 = 4096;
 
 /// Headers of the pool's answer that the client sees.
 static HANDED_BACK: [&HeaderName; 9] = [
@@ -53,18 +55,29 @@ pub enum ProxyError {
     /// No connection in time.
     #[error("its data port does not answer within {} s", CONNECT_TIMEOUT.as_secs())]
     Timeout,
+    /// What the client sends is no body, or ends before its end.
+    #[error("the body ended early, or its chunked coding is faulty")]
+    Body,
     /// It broke in the middle.
     #[error("the transfer broke: {0}")]
     Broken(hyper::Error),
     /// A redirect: the pool does not know the transfer.
     #[error("its data port does not know the transfer")]
     Lost,
+    /// The pool has refused it, in its own words.
+    #[error("{}", .0.text())]
+    Refused(Refusal),
 }
 
 impl ProxyError {
     /// What the client is told.
     pub fn into_refusal(self, pool: &str) -> Refusal {
         let status = match self {
+            ProxyError::Refused(refusal) => return refusal,
+            ProxyError::Body => {
+                tracing::info!(error = %self, "an upload broke");
+                return Refusal::new(StatusCode::BAD_REQUEST, self.to_string());
+            }
             ProxyError::Timeout => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
         };
@@ -135,8 +148,39 @@ where
         }
     }
     let request = request.body(body).map_err(|_| ProxyError::Url)?;
-    let response = sender.send_request(request).await.map_err(ProxyError::Broken)?;
+    let response = sender.send_request(request).await.map_err(|error| {
+        // The one body that can fail is the client's.
+        if error.is_user() { ProxyError::Body } else { ProxyError::Broken(error) }
+    })?;
+    let status = response.status();
+    if (status.is_client_error() || status.is_server_error()) && is_line(response.headers()) {
+        return Err(ProxyError::Refused(refusal(response).await.map_err(ProxyError::Broken)?));
+    }
     hand_back(response)
+}
+
+/// Whether a pool has said in one line what is wrong.
+fn is_line(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    kind.starts_with("text/plain") && length.is_some_and(|length: u64| length <= MAX_LINE_BYTES)
+}
+
+/// A pool's refusal, to be worded as the door's own are.
+async fn refusal(response: Response<Incoming>) -> Result<Refusal, hyper::Error> {
+    let (head, body) = response.into_parts();
+    let line = body.collect().await?.to_bytes();
+    let mut refusal = Refusal::new(head.status, String::from_utf8_lossy(&line).trim_end());
+    // A checksum mismatch stands in the reason phrase, where clients of dCache look for it.
+    if let Some(reason) = head.extensions.get::<ReasonPhrase>() {
+        refusal = refusal.reason(reason.clone());
+    }
+    for name in [header::CONTENT_RANGE, header::ETAG] {
+        if let Some(value) = head.headers.get(&name) {
+            refusal = refusal.header(name, value.clone());
+        }
+    }
+    Ok(refusal)
 }
 
 /// Connects to a data port, as its URL says.

@@ -6,6 +6,7 @@ use hyper::header::{self, HeaderMap, HeaderName};
 use super::answer::{Answer, Refusal};
 use super::exchange::Exchange;
 use super::precondition::{self, Verdict};
+use super::proxy::ProxyError;
 use super::{condition, digest, get, head, locked, proxy};
 use crate::auth::Operation;
 use crate::namespace::upload::Expectation;
@@ -90,6 +91,8 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     };
     match proxy::put(data_ports.as_ref(), &ready.url, exchange.headers(), &HANDED_ON, body).await {
         Ok(answer) => Ok(answer),
+        // It has ended there.
+        Err(error @ ProxyError::Refused(_)) => Err(error.into_refusal(&ready.pool)),
         Err(error) => {
             exchange.service.transfers.cancel(&ready, "the upload through the door broke").await;
             Err(error.into_refusal(&ready.pool))
@@ -187,7 +190,7 @@ fn redirects(exchange: &Exchange) -> bool {
             _ => {
                 exchange.awaits_continue()
                     && exchange.follows_redirects()
-                    && !exchange.connection.has_unread_bytes()
+                    && !exchange.connection.body_has_begun()
             }
         }
 }

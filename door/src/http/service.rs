@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, StatusCode};
 use penstock_service::trace::context::{self, HEADER};
 use penstock_service::trace::{Kind, TraceContext, Tracer};
@@ -189,8 +190,27 @@ impl Service {
                 format!("the request's head is longer than {} bytes", self.limits.head_bytes.0),
             ));
         }
+        check_framing(&head, &connection)?;
         Exchange::open(self, connection, head, body).await
     }
+}
+
+/// Refuses what hyper passes over: a coding of the body that nobody here undoes, and a fragment.
+fn check_framing(head: &Parts, connection: &Connection) -> Result<(), Refusal> {
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_known = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    if codings.next().is_some_and(|first| !is_known(first)) || codings.next().is_some() {
+        // RFC 9112 §6.1.
+        let text = "a body with another Transfer-Encoding than chunked is not understood";
+        return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, text));
+    }
+    let target = head.uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default();
+    if connection.fragment_behind(head.method.as_str(), target) {
+        // RFC 9112 §3.2: a fragment is no part of it. Who asks to delete "run#12" does not mean "run".
+        let text = "there is a \"#\" in the request's URL: as a part of a name it is written %23";
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
+    }
+    Ok(())
 }
 
 /// Proves the door to a client whose scheme has that (RFC 4559 §5: in any answer but 401, where it would be a challenge).

@@ -4,7 +4,7 @@
 //! gfal and FTS look for it at a fixed place and go on from there. It takes the names below that place away from the
 //! namespace.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hyper::header::{self, HeaderValue};
@@ -17,7 +17,7 @@ use super::answer::{Answer, Refusal, bare, full};
 use super::exchange::Exchange;
 use super::request_body;
 use crate::auth::keys::random_id;
-use crate::auth::{Decision, Operation, decide};
+use crate::auth::{Access, Anonymous, Decision, Operation, decide};
 use crate::namespace::{Lookup, NsPath};
 
 /// Where clients look for it.
@@ -67,7 +67,7 @@ impl Staged {
             || (requests.len() > 1
                 && requests.iter().map(|request| request.files.len()).sum::<usize>() > MAX_REMEMBERED_FILES)
         {
-            requests.pop_front();
+            forget_one(&mut requests);
         }
     }
 
@@ -77,6 +77,24 @@ impl Staged {
 
     fn forget(&self, id: &str) {
         self.lock().retain(|request| request.id != id);
+    }
+}
+
+/// Forgets the oldest request of whoever takes most of the room, so that nobody pushes out what others have asked for.
+fn forget_one(requests: &mut VecDeque<Stage>) {
+    let mut shares: HashMap<&str, usize> = HashMap::new();
+    for request in requests.iter() {
+        // A request takes room, and each of its files does.
+        *shares.entry(&request.subject).or_default() +=
+            MAX_REMEMBERED_FILES / MAX_REQUESTS + request.files.len();
+    }
+    let Some(subject) =
+        shares.into_iter().max_by_key(|(_, share)| *share).map(|(subject, _)| subject.to_owned())
+    else {
+        return;
+    };
+    if let Some(oldest) = requests.iter().position(|request| request.subject == subject) {
+        requests.remove(oldest);
     }
 }
 
@@ -109,6 +127,9 @@ fn below(exchange: &Exchange) -> Option<&str> {
 pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     let rest = below(exchange).unwrap_or_default().to_owned();
     let parts: Vec<&str> = rest.split('/').skip(1).collect();
+    if !parts.is_empty() && matches!(exchange.access, Access::Anonymous(Anonymous::None)) {
+        return Err(exchange.unauthenticated());
+    }
     match (exchange.head.method.clone(), parts.as_slice()) {
         (Method::GET | Method::HEAD, []) => discovery(exchange),
         (Method::POST, ["v1", "stage"]) => stage(exchange).await,
@@ -285,6 +306,17 @@ mod tests {
         assert!(staged.find("0", "paul").is_none() && staged.find("1", "paul").is_some());
         staged.remember(stage(9999, MAX_REMEMBERED_FILES));
         assert!(staged.find("1", "paul").is_none() && staged.find("9999", "paul").is_some());
+    }
+
+    #[test]
+    fn who_asks_again_and_again_pushes_out_nobody_elses_request() {
+        let staged = Staged::default();
+        staged.remember(Stage { subject: "mary".into(), ..stage(0, 10) });
+        for id in 1..=2 * MAX_REQUESTS {
+            staged.remember(stage(id, 0));
+        }
+        staged.remember(stage(9999, MAX_REMEMBERED_FILES));
+        assert!(staged.find("0", "mary").is_some() && staged.find("1", "paul").is_none());
     }
 
     #[test]

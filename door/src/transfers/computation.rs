@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use penstock_door_proto::v1 as proto;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tonic::Code;
 
 use super::Transfers;
 use super::error::TransferError;
@@ -21,6 +22,10 @@ use crate::pools::Pool;
 const MAX_COMPUTATIONS: usize = 8;
 /// A pool that tells nothing of a computation for so long does not go on with it.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+
+/// How often a pool is asked that is busy with others, and how long the door waits in between: ten minutes in all.
+const MOST_ASKED: u32 = 1200;
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
 
 /// What came of asking for a checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +48,8 @@ type Outcome = Option<Result<Checksum, ()>>;
 #[derive(Debug, Default)]
 pub(super) struct Computations {
     running: Mutex<HashMap<Key, watch::Receiver<Outcome>>>,
+    /// One has ended.
+    freed: Notify,
 }
 
 impl Computations {
@@ -60,15 +67,25 @@ impl Transfers {
         algorithm: Algorithm,
         patience: Duration,
     ) -> Computed {
-        let Some(mut running) = self.computation(file, algorithm) else { return Computed::Pending };
-        match tokio::time::timeout(patience, running.wait_for(Option::is_some)).await {
-            Ok(Ok(outcome)) => match &*outcome {
+        tokio::time::timeout(patience, self.computed(file, algorithm)).await.unwrap_or(Computed::Pending)
+    }
+
+    async fn computed(self: &Arc<Self>, file: &FileEntry, algorithm: Algorithm) -> Computed {
+        let mut running = loop {
+            // Before the look, so that a place that becomes free behind it is heard of.
+            let freed = self.computations.freed.notified();
+            match self.computation(file, algorithm) {
+                Some(running) => break running,
+                None => freed.await,
+            }
+        };
+        match running.wait_for(Option::is_some).await {
+            Ok(outcome) => match &*outcome {
                 Some(Ok(checksum)) => Computed::Done(checksum.clone()),
                 Some(Err(())) | None => Computed::Impossible,
             },
             // The door is stopping.
-            Ok(Err(_)) => Computed::Impossible,
-            Err(_) => Computed::Pending,
+            Err(_) => Computed::Impossible,
         }
     }
 
@@ -96,6 +113,7 @@ impl Transfers {
                 () = transfers.stop.cancelled() => Err(()),
             };
             transfers.computations.lock().remove(&key);
+            transfers.computations.freed.notify_waiters();
             // Nobody may wait any more.
             sender.send_replace(Some(outcome));
         });
@@ -103,9 +121,20 @@ impl Transfers {
     }
 
     async fn run_computation(&self, file: &FileEntry, algorithm: Algorithm) -> Result<Checksum, ()> {
-        let computed = match self.pools.for_download(&file.pool) {
-            Ok(pool) => ask(&pool, &file.replica, algorithm).await,
-            Err(error) => Err(error.into()),
+        let mut asked = 0;
+        let computed = loop {
+            let computed = match self.pools.for_download(&file.pool) {
+                Ok(pool) => ask(&pool, &file.replica, algorithm).await,
+                Err(error) => Err(error.into()),
+            };
+            asked += 1;
+            match computed {
+                // It verifies as many as it may, for this door or for others.
+                Err(TransferError::Refused { code: Code::ResourceExhausted, .. }) if asked < MOST_ASKED => {
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                computed => break computed,
+            }
         };
         match computed {
             Ok(checksums) => {

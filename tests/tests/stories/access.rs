@@ -7,6 +7,24 @@ use penstock_tests::files::{self, MIB};
 use penstock_tests::site::{Plan, Site};
 
 #[test]
+fn without_a_token_nothing_is_asked_of_the_tape_interface() {
+    let site = Site::start();
+    let place = "/.well-known/wlcg-tape-rest-api/v1";
+    for (path, body) in [
+        ("stage", "{\"files\":[]}"),
+        ("archiveinfo", "{\"paths\":[\"/f\"]}"),
+        ("release/x", "{\"paths\":[]}"),
+    ] {
+        let ask = |curl: Curl| curl.arg("--data-binary").arg(body).run();
+        assert_eq!(ask(Curl::new(site.url(&format!("{place}/{path}")))).status, 401, "{path}");
+        let known = ask(site.curl(&format!("{place}/{path}"))).status;
+        assert!((200..=201).contains(&known), "{path}: {known}");
+    }
+    // Where it is may be asked by everybody.
+    assert_eq!(Curl::new(site.url("/.well-known/wlcg-tape-rest-api")).run().status, 200);
+}
+
+#[test]
 fn without_a_token_nothing_is_allowed() {
     let site = Site::start();
     let file = files::file(site.room(), "in", 2 * MIB, 1);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use penstock_tests::cluster::Cluster;
 use penstock_tests::curl::Curl;
 use penstock_tests::files::{self, MIB};
+use penstock_tests::patience::eventually;
 use penstock_tests::raw::Raw;
 use penstock_tests::site::{Plan, Site, target, upload_url};
 
@@ -158,6 +159,71 @@ fn a_chunked_body_with_a_fault_is_refused_and_leaves_nothing() {
         assert_eq!(site.get("/new").status, 404, "{what}");
     }
     assert!(files::replicas(site.data()).is_empty());
+}
+
+#[test]
+fn a_body_that_the_door_cannot_read_is_its_clients_fault_and_leaves_nothing() {
+    let site = Plan::new().anonymous("write").start();
+    let bodies = [
+        ("a size that is no number", "chunked", "zz\r\nbody\r\n0\r\n\r\n", 400, "chunked coding is faulty"),
+        (
+            "a chunk longer than announced",
+            "chunked",
+            "2\r\nbody\r\n0\r\n\r\n",
+            400,
+            "chunked coding is faulty",
+        ),
+        (
+            "a coding that nobody undoes",
+            "gzip, chunked",
+            "4\r\nbody\r\n0\r\n\r\n",
+            501,
+            "than chunked is not understood",
+        ),
+        (
+            "the coding twice",
+            "chunked, chunked",
+            "4\r\nbody\r\n0\r\n\r\n",
+            501,
+            "than chunked is not understood",
+        ),
+    ];
+    for (what, coding, body, status, text) in bodies {
+        let mut client = Raw::connect(site.door_address());
+
+        client.send(format!("PUT /new HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {coding}\r\n\r\n{body}"));
+
+        let answer = client.answer();
+        assert_eq!(answer.status, status, "{what}: {}{}", answer.head, answer.text());
+        assert!(
+            answer.text().starts_with("PUT /new: ") && answer.text().contains(text),
+            "{what}: {}",
+            answer.text()
+        );
+        assert!(client.rest().is_empty(), "{what}: the connection is closed after the refusal");
+        assert_eq!(site.get("/new").status, 404, "{what}");
+    }
+    eventually("nothing is left", || site.is_empty().then_some(()));
+}
+
+#[test]
+fn a_fragment_is_no_part_of_a_name_that_is_to_be_deleted() {
+    let site = Plan::new().anonymous("write").start();
+    let _ = site.put("/run/file", &files::file(site.room(), "in", 10, 1)).expect(201);
+    let ask = |line: &str| {
+        let mut client = Raw::connect(site.door_address());
+        client.send(format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client.answer()
+    };
+
+    // Who has forgotten to encode the name "run#12".
+    let refused = ask("DELETE /run#12");
+
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("%23"), "{}", refused.text());
+    assert_eq!(site.get("/run/file").status, 200);
+    assert_eq!(ask("DELETE /run%2312").status, 404);
+    assert_eq!(ask("DELETE /run").status, 204);
 }
 
 #[test]

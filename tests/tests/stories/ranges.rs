@@ -72,7 +72,22 @@ fn a_range_beyond_the_end_is_refused_with_the_size() {
             Some(format!("bytes */{}", data.len()).as_str()),
             "{range}"
         );
+        let why = format!("no byte of the range is in the file, which has {} bytes", data.len());
+        assert_eq!((answer.reason(), answer.text().trim_end()), (&*why, &*why), "{range}");
     }
+    // Through the door it is in the door's words, and as a problem for those who take one.
+    let through = |accept: &str| {
+        let curl = site.curl("/file").arg("--user-agent").arg("cadaver/0.23");
+        curl.header("Range", "bytes=99999999-").header("Accept", accept).run().expect(416)
+    };
+    let size = format!("bytes */{}", data.len());
+    assert_eq!(through("*/*").header("Content-Range"), Some(size.as_str()));
+    assert!(
+        through("*/*").text().starts_with("GET /file: no byte of the range"),
+        "{}",
+        through("*/*").text()
+    );
+    assert!(through("application/problem+json").text().contains("\"status\":416"));
 }
 
 #[test]

@@ -144,6 +144,39 @@ fn a_client_that_sends_the_body_all_the_same_is_served_through_the_door() {
 }
 
 #[test]
+fn a_body_that_comes_right_behind_its_head_goes_through_the_door_although_the_client_said_that_it_would_wait()
+{
+    let site = Site::start();
+    let head = |name: &str| {
+        format!(
+            "PUT {name} HTTP/1.1\r\nHost: door\r\nAuthorization: Bearer {}\r\nExpect: 100-continue\r\n\
+             Content-Length: 5\r\n\r\n",
+            site.token
+        )
+    };
+    for (name, pieces) in [
+        ("/at-once", vec![head("/at-once") + "12345"]),
+        ("/begun", vec![head("/begun") + "1", "2345".into()]),
+    ] {
+        let mut client = Raw::connect(site.door_address());
+
+        for piece in &pieces {
+            client.send(piece);
+        }
+
+        let mut answer = client.answer();
+        if answer.status == 100 {
+            answer = client.answer();
+        }
+        assert_eq!(answer.status, 201, "{name}: {}{}", answer.head, answer.text());
+        assert_eq!(site.get(name).expect(200).body, b"12345", "{name}");
+    }
+    let mut client = Raw::connect(site.door_address());
+    client.send(head("/waits"));
+    assert_eq!(client.answer().status, 307, "who really waits is sent to the pool");
+}
+
+#[test]
 fn a_client_may_ask_for_a_redirect_or_decline_it() {
     let site = Site::start();
     let file = files::file(site.room(), "in", 2 * MIB, 4);

@@ -42,6 +42,65 @@ fn directories_are_made_listed_and_removed() {
 }
 
 #[test]
+fn conditions_of_http_count_for_every_method_that_changes_something() {
+    let site = Site::start();
+    let file = files::file(site.room(), "in", 100, 1);
+    let _ = site.put("/dir/file", &file).expect(201);
+    let etag = site.curl("/dir/file").head().run().expect(200).header("ETag").unwrap().to_owned();
+    let property =
+        "<propertyupdate xmlns=\"DAV:\"><set><prop><a xmlns=\"urn:a\">1</a></prop></set></propertyupdate>";
+    let lock = "<lockinfo xmlns=\"DAV:\"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>";
+    let other = "\"other\"";
+    let past = "Mon, 01 Jan 2024 00:00:00 GMT";
+    let bodies =
+        [("PROPPATCH", "/dir/file", property), ("LOCK", "/dir/file", lock), ("DELETE", "/dir/file", "")];
+    let ask = |method: &str, path: &str, body: &str, (name, value): (&str, &str)| {
+        let curl = site.curl(path).method(method).header(name, value);
+        let curl = if method == "MOVE" { curl.header("Destination", "/moved") } else { curl };
+        if body.is_empty() { curl.run().status } else { curl.arg("--data-binary").arg(body).run().status }
+    };
+    for (method, path, body) in bodies.into_iter().chain([("MOVE", "/dir/file", "")]) {
+        for condition in [("If-Match", other), ("If-None-Match", "*"), ("If-Unmodified-Since", past)] {
+            assert_eq!(ask(method, path, body, condition), 412, "{method} {condition:?}");
+        }
+    }
+    for (method, path, body) in bodies {
+        let status = ask(method, path, body, ("If-Match", &etag));
+        assert!((200..=299).contains(&status) || status == 423, "{method}: {status}");
+    }
+    assert_eq!(ask("MKCOL", "/new", "", ("If-Match", other)), 412);
+    // There is nothing that could have been changed since (RFC 9110 §13.1.4).
+    assert_eq!(ask("MKCOL", "/new", "", ("If-Unmodified-Since", past)), 201);
+    let put = site.curl("/absent").follow().upload(&file).header("If-Unmodified-Since", past).run();
+    assert_eq!(put.status, 201);
+}
+
+#[test]
+fn a_slash_at_the_end_means_a_directory_and_no_file_of_that_name() {
+    let site = Site::start();
+    let _ = site.put("/file", &files::file(site.room(), "in", 100, 1)).expect(201);
+
+    let refused = site.curl("/file/").method("DELETE").run().expect(404);
+
+    assert!(refused.text().contains("there is a file of that name"), "{}", refused.text());
+    assert_eq!(site.get("/file").status, 200);
+}
+
+#[test]
+fn what_is_wrong_is_told_to_its_end_however_long_the_path_is() {
+    let site = Site::start();
+    let path = "/d".repeat(1000);
+
+    let refused = site.get(&path).expect(404).text();
+
+    assert!(
+        refused.starts_with("GET /d/d/") && refused.ends_with("…: No such file or directory\n"),
+        "{refused}"
+    );
+    assert!(refused.len() <= 1001, "{}", refused.len());
+}
+
+#[test]
 fn a_deleted_file_is_gone_and_its_space_is_free() {
     let site = Site::start();
     let file = files::file(site.room(), "in", 2 * MIB, 1);

@@ -111,7 +111,23 @@ pub async fn handle(exchange: &mut Exchange, destination: Destination) -> Result
         let xml = format!("{}{}{}", multistatus::HEAD, failures.xml, multistatus::TAIL);
         return Ok(propfind::xml_answer(full(xml)));
     }
-    Ok(bare(if existing.is_some() { StatusCode::NO_CONTENT } else { StatusCode::CREATED }))
+    let mut answer = bare(if existing.is_some() { StatusCode::NO_CONTENT } else { StatusCode::CREATED });
+    if !entry.is_directory() {
+        describe(exchange, to, answer.headers_mut()).await?;
+    }
+    Ok(answer)
+}
+
+/// Tells of the new file what was asked for.
+async fn describe(exchange: &Exchange, to: &NsPath, headers: &mut HeaderMap) -> Result<(), Refusal> {
+    if let Lookup::Found(entry) = exchange.service.namespace.lookup(to).await?
+        && let Some(file) = entry.file()
+        && exchange.may(Operation::ReadMetadata, to)
+    {
+        head::describe(&entry, file, headers);
+        digest::answer(exchange.headers(), &file.checksums, headers);
+    }
+    Ok(())
 }
 
 /// Whether a client takes the copy for a third-party one, as davix and FTS take every COPY: it waits for markers and a

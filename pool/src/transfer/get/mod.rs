@@ -24,7 +24,7 @@ use super::request::{Get, Kind};
 use super::source::ReadError;
 use super::{Claim, Failure, FailureCode, Outcome, Side};
 use crate::checksum::Checksum;
-use crate::http1::{self, Condition, HttpDate, Method, Ranges, ResponseHead, Validators};
+use crate::http1::{self, Condition, HttpDate, Method, Ranges, ResponseHead, TextAnswer, Validators};
 use crate::marking::Supplier;
 use crate::store::Replica;
 
@@ -203,28 +203,53 @@ impl Reply {
         }
     }
 
+    /// Why nothing of the replica is sent, for whoever asks in another way than it can be.
+    fn refusal(&self) -> Option<String> {
+        match &self.content {
+            Content::Nothing(412) => Some("a precondition of the request does not hold".into()),
+            Content::Unsatisfiable => {
+                Some(format!("no byte of the range is in the file, which has {} bytes", self.size))
+            }
+            _ => None,
+        }
+    }
+
+    /// What is sent before the bytes of the replica, or instead of them.
     fn head(&self, exchange: &Exchange<'_>) -> Vec<u8> {
         let request = exchange.request;
         let mut out = Vec::with_capacity(512);
+        if let Some(line) = self.refusal() {
+            let (etag, changed) = (format!("\"{}\"", self.etag), self.last_modified.to_string());
+            let range = http1::unsatisfied_range(self.size).to_string();
+            let all = [("ETag", &*etag), ("Last-Modified", &*changed), ("Content-Range", &*range)];
+            let headers = if matches!(self.content, Content::Unsatisfiable) { &all[..] } else { &all[..2] };
+            let text = TextAnswer {
+                status: self.status(),
+                line: &line,
+                keep_alive: request.keep_alive(),
+                client: request.version(),
+                head_only: *request.method() == Method::Head,
+                headers,
+            };
+            text.write(&mut out, &date());
+            return out;
+        }
         let mut head = ResponseHead::new(&mut out, self.status(), &date())
             .header("ETag", format_args!("\"{}\"", self.etag))
             .header("Last-Modified", self.last_modified)
             .header("Accept-Ranges", "bytes");
         head = match &self.content {
-            Content::Nothing(_) => head,
+            Content::Nothing(_) | Content::Unsatisfiable => head,
             Content::Whole => head.header("Content-Type", &self.content_type),
             Content::Part(range) => head
                 .header("Content-Type", &self.content_type)
                 .header("Content-Range", http1::content_range(range, self.size)),
             Content::Parts(parts) => head.header("Content-Type", parts.content_type()),
-            Content::Unsatisfiable => head.header("Content-Range", http1::unsatisfied_range(self.size)),
         };
         if !self.content_disposition.is_empty() {
             head = head.header("Content-Disposition", &self.content_disposition);
         }
-        if !matches!(self.content, Content::Nothing(412) | Content::Unsatisfiable) {
-            head = digest_headers(head, request, &self.checksums);
-        }
+        head = digest_headers(head, request, &self.checksums);
         // RFC 9110 §15.4.5: with 304 a length would speak of another representation.
         let length = (!matches!(self.content, Content::Nothing(304))).then(|| self.length());
         head.optional_header("Content-Length", length)

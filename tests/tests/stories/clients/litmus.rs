@@ -18,4 +18,5 @@ fn all_of_litmus_passes() {
         assert!(!line.contains("of 0 tests"), "{line}");
     }
     assert!(said.ok && !said.text.contains("FAIL") && !said.text.contains("SKIPPED"), "{}", said.text);
+    assert!(!said.text.contains("WARNING"), "{}", said.text);
 }
