@@ -36,7 +36,7 @@ pub fn look(data: &Path, pool: &PoolSettings, door: &DoorSettings) -> anyhow::Re
     if data.exists() {
         findings.extend(namespace::look(door)?);
     } else {
-        findings.push(Finding::ok("namespace", format!("{}: {LATER}", data.display())));
+        findings.push(Finding::ok("namespace", format!("{}: {LATER}", door.namespace)));
     }
     if door.macaroon_keys.exists() {
         findings.extend(secrets::look(door));

@@ -61,7 +61,7 @@ pub fn buffer_bytes(config: &Config) -> u64 {
 pub fn locked_memory(config: &Config) -> Option<Finding> {
     let needed = buffer_bytes(config);
     let limit = getrlimit(Resource::Memlock).current?;
-    let found = format!("{} may be locked; buffers take {} (buffer_memory)", bytes(limit), bytes(needed));
+    let found = format!("{} may be locked; buffers take {}", bytes(limit), bytes(needed));
     Some(if limit < needed {
         let remedy = "LimitMEMLOCK=infinity in the unit, ulimit -l in a shell; without it, copies cost more";
         Finding::warning("locked memory", found, remedy)
