@@ -23,7 +23,7 @@ pub fn look(data: &Path, pool: &PoolSettings, door: &DoorSettings) -> anyhow::Re
     }
     if pool.root.exists() {
         let remedy = format!(
-            "let {} be what penstock has made there, for the user that the daemon runs as",
+            "as it says; penstock makes {} itself, and it must be of the user that the daemon runs as",
             pool.root.display()
         );
         findings.extend(disk::look(pool).into_iter().map(|finding| match finding.what {
