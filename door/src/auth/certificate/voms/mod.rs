@@ -3,7 +3,7 @@
 //! * [`attribute_certificate`]: what stands in the proxy (RFC 5755, with what VOMS has made of it).
 //! * [`servers`]: which servers may speak for which VO.
 //! * [`targets`]: for which hosts it is meant.
-//! * [`error`]: why attributes do not count.
+//! * [`error`]: why attributes do not count. [`warnings`]: how often the journal is told.
 //!
 //! What does not count takes nothing from its owner, who is known by the certificate; it only adds nothing.
 
@@ -11,6 +11,7 @@ pub mod attribute_certificate;
 pub mod error;
 pub mod servers;
 mod targets;
+pub mod warnings;
 
 #[cfg(test)]
 mod tests;
