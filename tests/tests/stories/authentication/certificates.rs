@@ -145,6 +145,13 @@ fn groups_and_roles_of_a_vo_open_what_the_policy_gives_them() {
     assert!(refused.contains("the VOMS attributes of vo do not count: they have ended at"), "{refused}");
     let refused = curl(&elsewhere).run().expect(403).text();
     assert!(refused.contains("they are for certain hosts only"), "{refused}");
+    let log = site.door.stderr();
+    assert!(
+        log.lines()
+            .any(|line| line.contains("attributes of a client are ignored")
+                && line.contains("they have ended at")),
+        "{log}"
+    );
 
     // A proxy of the proxy, as jobs get one, has the groups of the one that it was made from.
     let below = grid.proxy_of_file("job", &producer);
