@@ -271,7 +271,7 @@ impl Door {
         let secure = match &config.tls {
             None => None,
             Some(tls) => {
-                let authorities = authentication.load_authorities().transpose()?;
+                let authorities = authentication.load_authorities(config.url.as_ref()).transpose()?;
                 let port = SecurePort::load(tls, authorities.map(Arc::new), metrics.clone())?;
                 Some(Arc::new(port))
             }

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -198,8 +199,10 @@ impl Grid {
     /// Runs a grid's tool that makes a proxy of a user: `grid-proxy-init` or `voms-proxy-init`, with more words.
     #[must_use]
     pub fn tool(&self, tool: &str, of: &Credential, words: &[&str]) -> Credential {
-        // Some words are paths, and a colon would be the beginning of a passphrase to curl.
-        let file = self.path(&format!("{}.{tool}{}", of.name, words.join("").replace(['/', ':'], "_")));
+        // A name of one length, however long the words are: some are paths, and a file's name has 255 bytes at most.
+        let mut hasher = DefaultHasher::new();
+        words.hash(&mut hasher);
+        let file = self.path(&format!("{}.{tool}.{:016x}", of.name, hasher.finish()));
         let (certificate, key) =
             (self.path(&format!("{}.cert", of.name)), self.path(&format!("{}.key", of.name)));
         let output = Command::new(tool)

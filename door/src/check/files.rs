@@ -65,7 +65,7 @@ fn clients(authentication: &Authentication) -> Vec<Finding> {
         ..
     } = authentication;
     let mut findings = Vec::new();
-    findings.extend(authentication.load_authorities().zip(authorities.as_deref()).map(trusted));
+    findings.extend(authentication.load_authorities(None).zip(authorities.as_deref()).map(trusted));
     findings.extend(passwords.as_deref().map(|path| match Users::read(path) {
         Ok(users) => Finding::ok("passwords", format!("{}: {} users", path.display(), users.len())),
         Err(error) => {

@@ -75,9 +75,14 @@ fn target<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RecordTar
 }
 
 impl Authentication {
-    /// Reads the authorities of clients, if certificates are asked for. Blocks.
-    pub fn load_authorities(&self) -> Option<Result<Authorities, CertificateError>> {
-        self.authorities.as_deref().map(|place| Authorities::load(place, self.voms.as_deref()))
+    /// Reads the authorities of clients, if certificates are asked for; `door` is what clients call it. Blocks.
+    pub fn load_authorities(
+        &self,
+        door: Option<&PublicUrl>,
+    ) -> Option<Result<Authorities, CertificateError>> {
+        let host = door.and_then(PublicUrl::host);
+        let load = |place| Authorities::load(place, self.voms.as_deref());
+        self.authorities.as_deref().map(load).map(|read| read.map(|all| all.called(host.as_deref())))
     }
 
     /// How long macaroons live.

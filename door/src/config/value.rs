@@ -97,6 +97,11 @@ impl PublicUrl {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The host in it, in lower case.
+    pub fn host(&self) -> Option<String> {
+        Url::parse(&self.0).ok()?.host_str().map(str::to_ascii_lowercase)
+    }
 }
 
 impl FromStr for PublicUrl {

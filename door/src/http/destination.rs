@@ -8,6 +8,7 @@ use super::answer::Refusal;
 use super::copy::headers::{overwrite, single};
 use super::copy::remote::{RemoteError, RemoteUrl};
 use super::exchange::Exchange;
+use super::{oauth, tape};
 use crate::namespace::NsPath;
 
 /// What a URL leads to.
@@ -48,6 +49,11 @@ impl Destination {
 
     /// Of a path that has been read.
     pub fn at(exchange: &Exchange, view_path: NsPath) -> Result<Self, Refusal> {
+        if tape::reserves(&view_path) || oauth::reserves(&view_path) {
+            // Nobody would reach it any more.
+            let text = "the Destination is a name that this door keeps for itself";
+            return Err(Refusal::new(StatusCode::FORBIDDEN, text));
+        }
         let path = exchange.access.real_path(&view_path)?;
         let overwrite = overwrite(single(exchange.headers(), "overwrite")?)?;
         Ok(Self { view_path, path, overwrite })

@@ -31,7 +31,12 @@ type FormError = (&'static str, &'static str);
 
 /// Whether a request is for this.
 pub fn is_for(exchange: &Exchange) -> bool {
-    let path = exchange.view_path.as_str();
+    reserves(&exchange.view_path)
+}
+
+/// Whether a name is taken away from the namespace for it.
+pub fn reserves(view_path: &NsPath) -> bool {
+    let path = view_path.as_str();
     path == TOKEN
         || path.strip_prefix(DESCRIPTION).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Refusal, bare, full};
 use super::exchange::Exchange;
 use super::request_body;
+use crate::audit::record::Request as Asked;
+use crate::audit::{Happening, Who};
 use crate::auth::keys::random_id;
 use crate::auth::{Access, Anonymous, Decision, Operation, decide};
 use crate::namespace::{Lookup, NsPath};
@@ -30,6 +32,9 @@ const MAX_FILES: usize = 10_000;
 /// request's state within seconds.
 const MAX_REQUESTS: usize = 1000;
 const MAX_REMEMBERED_FILES: usize = 100_000;
+
+/// The error of a file that the client may not have.
+const DENIED: &str = "Permission denied";
 
 /// Requests for files to be brought from tape, all of which were done when they came.
 #[derive(Debug, Default)]
@@ -118,8 +123,17 @@ pub fn is_for(exchange: &Exchange) -> bool {
     below(exchange).is_some()
 }
 
+/// Whether a name is taken away from the namespace for it.
+pub fn reserves(view_path: &NsPath) -> bool {
+    behind_place(view_path).is_some()
+}
+
 fn below(exchange: &Exchange) -> Option<&str> {
-    let rest = exchange.view_path.as_str().strip_prefix(PLACE)?;
+    behind_place(&exchange.view_path)
+}
+
+fn behind_place(view_path: &NsPath) -> Option<&str> {
+    let rest = view_path.as_str().strip_prefix(PLACE)?;
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
@@ -174,6 +188,8 @@ async fn stage(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         let error = look(exchange, &path, Operation::Stage).await?.err();
         files.push(StagedFile { path, error });
     }
+    let asked = files.iter().map(|file| (file.path.as_str(), file.error));
+    tell_refusals(exchange, StatusCode::CREATED, asked);
     let id = random_id().map_err(|error| {
         Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the system gives no random bytes: {error}"))
     })?;
@@ -210,14 +226,39 @@ fn state(exchange: &Exchange, id: &str) -> Result<Answer, Refusal> {
 
 async fn archive_info(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     let paths = paths(exchange).await?;
-    let mut infos = Vec::with_capacity(paths.len());
-    for path in paths {
-        infos.push(match look(exchange, &path, Operation::ReadMetadata).await? {
-            Ok(()) => json!({ "path": path, "locality": "DISK" }),
-            Err(error) => json!({ "path": path, "error": error }),
-        });
+    let mut errors = Vec::with_capacity(paths.len());
+    for path in &paths {
+        errors.push(look(exchange, path, Operation::ReadMetadata).await?.err());
     }
-    Ok(answer(StatusCode::OK, &Value::Array(infos)))
+    let asked = || paths.iter().map(String::as_str).zip(errors.iter().copied());
+    tell_refusals(exchange, StatusCode::OK, asked());
+    let infos = asked().map(|(path, error)| match error {
+        None => json!({ "path": path, "locality": "DISK" }),
+        Some(error) => json!({ "path": path, "error": error }),
+    });
+    Ok(answer(StatusCode::OK, &infos.collect()))
+}
+
+/// Tells the audit, once for a request, that it asked for what its client may not have: paths, and why each is refused.
+fn tell_refusals<'a>(
+    exchange: &Exchange,
+    status: StatusCode,
+    asked: impl Iterator<Item = (&'a str, Option<&'static str>)>,
+) {
+    let refused: Vec<&str> =
+        asked.filter(|(_, error)| *error == Some(DENIED)).map(|(path, _)| path).collect();
+    let Some(first) = refused.first() else { return };
+    let request = Asked {
+        method: exchange.head.method.to_string(),
+        path: (*first).to_owned(),
+        status: status.as_u16(),
+    };
+    let why = match refused.len() {
+        1 => DENIED.to_owned(),
+        count => format!("{DENIED}, here and for {} more paths of the request", count - 1),
+    };
+    let who = Who::of(exchange.connection.peer().ip(), &exchange.access);
+    exchange.service.audit.tell(who, Happening::Refused { request, why });
 }
 
 /// Whether a file is there for this client; the error is for it.
@@ -230,7 +271,7 @@ async fn look(
         return Ok(Err("Invalid path"));
     };
     if decide(&exchange.access, operation, &path) != Decision::Allow {
-        return Ok(Err("Permission denied"));
+        return Ok(Err(DENIED));
     }
     Ok(match exchange.service.namespace.lookup(&path).await? {
         Lookup::Found(entry) if entry.is_directory() => Err("Is a directory"),

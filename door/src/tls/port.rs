@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::client::AskClients;
 use super::stream::TlsStream;
+use crate::auth::certificate::voms::warnings::Warnings;
 use crate::auth::certificate::{Authorities, CertificateError};
 use crate::auth::identity::Identity;
 use crate::config::TlsConfig;
@@ -34,6 +35,8 @@ pub struct SecurePort {
     metrics: Metrics,
     /// Of a certificate that ends soon.
     reminder: Mutex<Reminder>,
+    /// Of attributes that do not count.
+    warnings: Warnings,
 }
 
 /// What a client's handshake showed of who it is.
@@ -72,6 +75,7 @@ impl SecurePort {
             handshakes: Semaphore::new(config.handshakes as usize),
             metrics,
             reminder: Mutex::new(Reminder::said(Instant::now())),
+            warnings: Warnings::default(),
         })
     }
 
@@ -87,6 +91,7 @@ impl SecurePort {
                 let resumed = stream.is_resumed();
                 self.metrics.handshake(if resumed { Handshake::Resumed } else { Handshake::Full });
                 tracing::debug!(client = %peer, version = stream.version(), resumed, "TLS");
+                self.tell_ignored(peer, &shown);
                 Beginning::Secure { stream, shown }
             }
             Ok(Ok(beginning)) => {
@@ -125,6 +130,14 @@ impl SecurePort {
             .zip(stream.client_chain())
             .map(|(authorities, chain)| authorities.verify(&chain, Timestamp::now()));
         Ok(Beginning::Secure { stream, shown })
+    }
+
+    /// Says what a client has shown along with its certificate and does not count.
+    fn tell_ignored(&self, peer: SocketAddr, shown: &Shown) {
+        let Some(Ok(Identity { name, ignored: Some(why), .. })) = shown else { return };
+        if let Some(left_out) = self.warnings.admit(Instant::now()) {
+            tracing::warn!(client = %peer, who = name, why, left_out, "attributes of a client are ignored");
+        }
     }
 
     /// Reads the files again that have changed, or all when `force` is set, and says what came of it. What cannot be

@@ -29,6 +29,7 @@ const MAX_POLICY_BYTES: u64 = 1 << 20;
 pub struct Authorities {
     place: PathBuf,
     voms: Option<PathBuf>,
+    host: Option<String>,
     watched: Watched<Trust>,
     changes: watch::Sender<u64>,
 }
@@ -78,7 +79,14 @@ impl Authorities {
     pub fn load(place: &Path, voms: Option<&Path>) -> Result<Self, FileError> {
         let watched = Watched::new(look(place, voms), || Trust::read(place, voms))?;
         let voms = voms.map(Path::to_owned);
-        Ok(Self { place: place.to_owned(), voms, watched, changes: watch::Sender::new(0) })
+        Ok(Self { place: place.to_owned(), voms, host: None, watched, changes: watch::Sender::new(0) })
+    }
+
+    /// Tells what the door is called: attributes that are meant for certain hosts count only where that is one of them.
+    #[must_use]
+    pub fn called(mut self, host: Option<&str>) -> Self {
+        self.host = host.map(str::to_ascii_lowercase);
+        self
     }
 
     /// Reads them again if something has changed, or anyway when `force` is set; an error leaves in use what was read
@@ -109,7 +117,7 @@ impl Authorities {
 
     /// Whose a chain of certificates is, as a client has shown it: its own first, the others in any order.
     pub fn verify(&self, chain: &[CertificateDer<'_>], now: Timestamp) -> Result<Identity, CertificateError> {
-        path::verify(&self.watched.current(), chain, now)
+        path::verify(&self.watched.current(), self.host.as_deref(), chain, now)
     }
 }
 

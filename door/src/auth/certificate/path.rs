@@ -34,9 +34,10 @@ impl Signatures {
     }
 }
 
-/// Whose a chain is.
+/// Whose a chain is. `host`: what the door is called, for attributes that are meant for certain hosts.
 pub fn verify(
     trust: &Trust,
+    host: Option<&str>,
     chain: &[CertificateDer<'_>],
     now: Timestamp,
 ) -> Result<Identity, CertificateError> {
@@ -69,9 +70,10 @@ pub fn verify(
     check_user(owner)?;
     drop(walk.over_authorities(owner)?);
     let (ends_at, extension) = (walk.ends_at, walk.attributes);
-    let attributes = extension
-        .zip(trust.servers())
-        .map(|(extension, servers)| voms::attributes(trust, servers, owner, extension, now, &mut signatures));
+    let attributes = extension.zip(trust.servers()).map(|(extension, servers)| {
+        let asked = voms::Asked { trust, servers, host, owner, now };
+        voms::attributes(asked, extension, &mut signatures)
+    });
     let attributes = attributes.unwrap_or_default();
     let name = owner.subject.to_string();
     Ok(Identity {

@@ -18,10 +18,11 @@ use super::super::precondition::{self, Verdict};
 use super::super::{condition, delete, digest, head, locked, propfind, rename};
 use super::headers::single;
 use crate::auth::Operation;
+use crate::auth::keys::random_id;
 use crate::namespace::upload::Expectation;
 use crate::namespace::{ChangeError, Entry, Kind, Lookup, NsPath, Shown, Touch};
-use crate::transfers::UploadRequest;
 use crate::transfers::copy::{CopyError, LocalCopyRequest};
+use crate::transfers::{TransferError, UploadRequest};
 
 /// Files of one request that are copied at once.
 const AT_ONCE: usize = 4;
@@ -93,8 +94,8 @@ pub async fn handle(exchange: &mut Exchange, destination: Destination) -> Result
         exchange.service.transfers.replica_owed();
     }
     if !entry.is_directory() && wants_markers(exchange.headers()) {
-        let request = Copying::request(exchange, &destination, &shown, &entry, &destination.view_path, to);
-        let request = request.ok_or_else(Refusal::not_found)?;
+        let request = Copying::request(exchange, &destination, &shown, &entry, &destination.view_path, to)?;
+        exchange.note_transfer(&request.transfer);
         exchange.note_change();
         let copy = exchange.service.transfers.begin_copy_here(request, place);
         return Ok(super::answer(exchange, copy));
@@ -199,12 +200,14 @@ impl Copying<'_> {
     }
 
     async fn replica(&self, entry: &Entry, view_to: &NsPath, to: &NsPath) -> Result<(), CopyError> {
-        let request = Self::request(self.exchange, self.destination, self.shown, entry, view_to, to);
-        let request = request.ok_or(CopyError::NotFound)?;
+        let request = Self::request(self.exchange, self.destination, self.shown, entry, view_to, to)?;
+        if *to == self.destination.path {
+            self.exchange.note_transfer(&request.transfer);
+        }
         self.exchange.service.transfers.copy_here(request).await
     }
 
-    /// What a pool is asked for; `None` for a directory.
+    /// What a pool is asked for. There is nothing to ask it for of a directory.
     fn request(
         exchange: &Exchange,
         destination: &Destination,
@@ -212,8 +215,12 @@ impl Copying<'_> {
         entry: &Entry,
         view_to: &NsPath,
         to: &NsPath,
-    ) -> Option<LocalCopyRequest> {
-        let file = entry.file()?;
+    ) -> Result<LocalCopyRequest, CopyError> {
+        let file = entry.file().ok_or(CopyError::NotFound)?;
+        let maximum_bytes = exchange.access.max_upload();
+        if let Some(maximum) = maximum_bytes.filter(|maximum| file.size > *maximum) {
+            return Err(CopyError::TooLarge { maximum });
+        }
         let upload = UploadRequest {
             // No packet carries it.
             marking: None,
@@ -221,7 +228,7 @@ impl Copying<'_> {
             view_path: view_to.clone(),
             path: to.clone(),
             size_bytes: Some(file.size),
-            maximum_bytes: None,
+            maximum_bytes,
             wanted: digest::wanted(exchange.headers()),
             expects: if destination.overwrite { Expectation::Anything } else { Expectation::Absent },
             may_overwrite: exchange.may(Operation::Overwrite, to),
@@ -229,7 +236,8 @@ impl Copying<'_> {
             shown: shown.clone(),
             copy_of: Some(entry.id),
         };
-        Some(LocalCopyRequest { upload, source: file.clone() })
+        let transfer = random_id().map_err(TransferError::Random)?;
+        Ok(LocalCopyRequest { transfer, upload, source: file.clone() })
     }
 
     /// A directory, and with all depth what is below.

@@ -37,6 +37,12 @@ pub enum CopyError {
     /// The door stops.
     #[error("this door is stopping; try again later")]
     Stopping,
+    /// The file is larger than the client may make one.
+    #[error("the token allows uploads of at most {maximum} bytes")]
+    TooLarge {
+        /// In bytes.
+        maximum: u64,
+    },
     /// What was to be pushed is not there any more.
     #[error("No such file or directory")]
     NotFound,
@@ -65,6 +71,7 @@ impl CopyError {
             CopyError::Refused(refused) => refused.status,
             CopyError::Unnamed | CopyError::Namespace(_) => 500,
             CopyError::NotFound => 404,
+            CopyError::TooLarge { .. } => 413,
             CopyError::Cancelled(_)
             | CopyError::Forgotten(_)
             | CopyError::ClientGone

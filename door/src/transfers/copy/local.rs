@@ -18,13 +18,14 @@ use super::super::request::UploadRequest;
 use super::error::CopyError;
 use super::status::CopyStatus;
 use super::{Errand, RunningCopy, outcome_of};
-use crate::auth::keys::random_id;
 use crate::checksum::Checksum;
 use crate::namespace::FileEntry;
 
 /// A copy that is allowed.
 #[derive(Debug, Clone)]
 pub struct LocalCopyRequest {
+    /// The transfer's id, as [`random_id`](crate::auth::keys::random_id) makes them.
+    pub transfer: String,
     /// The name that it will have, as of an upload.
     pub upload: UploadRequest,
     /// What is copied.
@@ -73,9 +74,8 @@ impl Transfers {
         errand: &Errand,
     ) -> Result<Vec<Checksum>, CopyError> {
         let pool = self.pools.for_download(&request.source.pool)?;
-        let transfer = random_id().map_err(TransferError::Random)?;
         let replica = replica_id().map_err(TransferError::Random)?;
-        let pending = request.upload.pending(transfer, replica, pool.name());
+        let pending = request.upload.pending(request.transfer.clone(), replica, pool.name());
         // Attended before it is written, so that no settlement takes it for one that was left behind.
         let attended = self.attend(&pending.transfer, self.permit()?).ok_or(CopyError::Stopping)?;
         self.namespace.begin_upload(&pending).await?;

@@ -131,6 +131,7 @@ fn groups_and_roles_of_a_vo_open_what_the_policy_gives_them() {
     let producer = proxy(&["-fqan", "/vo/Role=production", "-fqan", "/vo/Role=NULL/Capability=NULL"]);
     let member = proxy(&["-fqan", "/vo/Role=NULL/Capability=NULL"]);
     let ended = proxy(&["-fqan", "/vo/Role=production", "-pastac", "24:00", "-vomslife", "1"]);
+    let elsewhere = proxy(&["-fqan", "/vo/Role=production", "-target", "other.example.org"]);
     let site = Plan::new().tables(&tables).start_in(room);
     let file = files::file(site.room(), "in", 1000, 1);
     let curl =
@@ -142,6 +143,15 @@ fn groups_and_roles_of_a_vo_open_what_the_policy_gives_them() {
     assert!(!refused.contains("VOMS"), "nothing is wrong with what was shown: {refused}");
     let refused = curl(&ended).run().expect(403).text();
     assert!(refused.contains("the VOMS attributes of vo do not count: they have ended at"), "{refused}");
+    let refused = curl(&elsewhere).run().expect(403).text();
+    assert!(refused.contains("they are for certain hosts only"), "{refused}");
+    let log = site.door.stderr();
+    assert!(
+        log.lines()
+            .any(|line| line.contains("attributes of a client are ignored")
+                && line.contains("they have ended at")),
+        "{log}"
+    );
 
     // A proxy of the proxy, as jobs get one, has the groups of the one that it was made from.
     let below = grid.proxy_of_file("job", &producer);

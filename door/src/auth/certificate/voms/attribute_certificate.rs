@@ -10,6 +10,7 @@ use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 use super::super::facts;
 use super::super::name::Name;
 use super::super::signature::Signed;
+use super::targets;
 
 /// Attribute certificates in one proxy: mostly one, one for each VO.
 const MAX_CERTIFICATES: usize = 8;
@@ -45,6 +46,8 @@ pub struct AttributeCertificate {
     pub certificates: Vec<Vec<u8>>,
     /// The server's signature.
     pub signed: Signed,
+    /// The hosts that it is for, in lower case; `None` where it is for all.
+    pub targets: Option<Vec<String>>,
     /// Demands to be understood, and is not: the object identifier.
     pub unknown_critical: Option<String>,
 }
@@ -128,6 +131,7 @@ impl AttributeCertificate {
                 message: info.whole.to_vec(),
                 signature: signature.to_vec(),
             },
+            targets: None,
             unknown_critical: None,
         };
         certificate.read_extensions(extensions.unwrap_or_default())?;
@@ -152,6 +156,13 @@ impl AttributeCertificate {
                 }
                 has_certificates = true;
                 self.certificates = certificates(Der(value)).ok_or(WRONG)?;
+            } else if kind == oid!(2.5.29.55) {
+                // Counts whether it is marked as critical or not, as RFC 5755 §4.3.2 would have it: who limits
+                // attributes to some hosts means it.
+                if self.targets.is_some() {
+                    return Err("they have an extension twice");
+                }
+                self.targets = Some(targets::hosts(Der(value)).ok_or(WRONG)?);
             } else if kind == oid!(2.5.29.56) || kind == oid!(2.5.29.35) {
                 // noRevAvail: there is no list of those that were taken back, they are short-lived. The issuer's key is
                 // that of the certificate that stands among them.
@@ -281,23 +292,23 @@ fn certificates(mut value: Der<'_>) -> Option<Vec<Vec<u8>>> {
 
 /// The rest of a sequence of elements in DER.
 #[derive(Clone, Copy, Default)]
-struct Der<'a>(&'a [u8]);
+pub(super) struct Der<'a>(pub(super) &'a [u8]);
 
 /// One of them.
 #[derive(Clone, Copy)]
-struct Element<'a> {
-    contents: &'a [u8],
+pub(super) struct Element<'a> {
+    pub(super) contents: &'a [u8],
     /// With its tag and length.
     whole: &'a [u8],
 }
 
 impl<'a> Der<'a> {
-    fn is_empty(self) -> bool {
+    pub(super) fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 
     /// The next one, if it is of that kind; otherwise it stays where it is.
-    fn take(&mut self, class: Class, tag: Tag) -> Option<Element<'a>> {
+    pub(super) fn take(&mut self, class: Class, tag: Tag) -> Option<Element<'a>> {
         let (rest, any) = Any::from_der(self.0).ok()?;
         if any.class() != class || any.tag() != tag {
             return None;
@@ -307,12 +318,12 @@ impl<'a> Der<'a> {
         Some(Element { contents: any.data, whole })
     }
 
-    fn sequence(&mut self) -> Option<Der<'a>> {
+    pub(super) fn sequence(&mut self) -> Option<Der<'a>> {
         self.take(Class::Universal, Tag::Sequence).map(|element| Der(element.contents))
     }
 
     /// One whose tag is only a number in its place.
-    fn tagged(&mut self, number: u32) -> Option<Der<'a>> {
+    pub(super) fn tagged(&mut self, number: u32) -> Option<Der<'a>> {
         self.take(Class::ContextSpecific, Tag(number)).map(|element| Der(element.contents))
     }
 

@@ -18,6 +18,10 @@ fn of(vo: Option<&str>) -> String {
     vo.map(|vo| format!(" of {vo}")).unwrap_or_default()
 }
 
+fn called(host: Option<&str>) -> String {
+    host.map_or_else(|| " (whose own name is not configured: url)".to_owned(), |host| format!(" ({host})"))
+}
+
 /// What is wrong with attributes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
@@ -30,9 +34,15 @@ pub enum Problem {
     /// Their time is over.
     #[error("they have ended at {0}: make a new proxy")]
     Ended(Timestamp),
-    /// Something in them must be understood, and is not; that includes a list of the hosts that they are for.
+    /// Something in them must be understood, and is not.
     #[error("they demand that extension {0} is understood, which this door does not")]
     Critical(String),
+    /// They are for certain hosts, and not for this one.
+    #[error("they are for certain hosts only, of which this door{} is none", called(.host.as_deref()))]
+    Target {
+        /// What the door is called; `None` where it has not been told.
+        host: Option<String>,
+    },
     /// They were made for the owner of another certificate.
     #[error("they are for another certificate than that of the proxy's owner")]
     Holder,

@@ -2,13 +2,16 @@
 //!
 //! * [`attribute_certificate`]: what stands in the proxy (RFC 5755, with what VOMS has made of it).
 //! * [`servers`]: which servers may speak for which VO.
-//! * [`error`]: why attributes do not count.
+//! * [`targets`]: for which hosts it is meant.
+//! * [`error`]: why attributes do not count. [`warnings`]: how often the journal is told.
 //!
 //! What does not count takes nothing from its owner, who is known by the certificate; it only adds nothing.
 
 pub mod attribute_certificate;
 pub mod error;
 pub mod servers;
+mod targets;
+pub mod warnings;
 
 #[cfg(test)]
 mod tests;
@@ -38,16 +41,24 @@ pub struct Attributes {
     pub ignored: Option<VomsError>,
 }
 
+/// What is asked of every attribute certificate in one proxy.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Whom the site believes.
+    pub trust: &'a Trust,
+    /// Which servers may speak for which VO.
+    pub servers: &'a Servers,
+    /// What the door is called, in lower case; `None` where that is not configured.
+    pub host: Option<&'a str>,
+    /// The certificate of the proxy's owner.
+    pub owner: &'a Certificate,
+    /// When.
+    pub now: Timestamp,
+}
+
 /// What the attributes in a proxy say of its owner. `extension`: as it stands in the proxy. Never more signatures are
 /// looked at than `signatures` still allows.
-pub fn attributes(
-    trust: &Trust,
-    servers: &Servers,
-    owner: &Certificate,
-    extension: &[u8],
-    now: Timestamp,
-    signatures: &mut Signatures,
-) -> Attributes {
+pub fn attributes(asked: Asked<'_>, extension: &[u8], signatures: &mut Signatures) -> Attributes {
     let mut all = Attributes::default();
     let found = match attribute_certificate::parse_all(extension) {
         Ok(found) => found,
@@ -57,7 +68,7 @@ pub fn attributes(
         }
     };
     for one in found {
-        match check(&one, trust, servers, owner, now, signatures) {
+        match check(&one, asked, signatures) {
             Ok(()) => {
                 all.ends_at = Some(all.ends_at.map_or(one.not_after, |first| first.min(one.not_after)));
                 for group in one.groups {
@@ -74,14 +85,8 @@ pub fn attributes(
     all
 }
 
-fn check(
-    one: &AttributeCertificate,
-    trust: &Trust,
-    servers: &Servers,
-    owner: &Certificate,
-    now: Timestamp,
-    signatures: &mut Signatures,
-) -> Result<(), Problem> {
+fn check(one: &AttributeCertificate, asked: Asked<'_>, signatures: &mut Signatures) -> Result<(), Problem> {
+    let Asked { trust, servers, host, owner, now } = asked;
     // What costs least comes first.
     if now + CLOCK_SKEW < one.not_before {
         return Err(Problem::NotYet(one.not_before));
@@ -91,6 +96,11 @@ fn check(
     }
     if let Some(extension) = &one.unknown_critical {
         return Err(Problem::Critical(extension.clone()));
+    }
+    if let Some(targets) = &one.targets
+        && !host.is_some_and(|host| targets.iter().any(|target| target == host))
+    {
+        return Err(Problem::Target { host: host.map(str::to_owned) });
     }
     // RFC 5755 §4.2.2 has the issuer of the owner's certificate there; servers of VOMS put the owner's own name, and its
     // checkers take either. The number is the same in both.

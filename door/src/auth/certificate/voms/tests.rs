@@ -20,6 +20,8 @@ const INTEGER: u8 = 2;
 const BITS: u8 = 3;
 const OCTETS: u8 = 4;
 const TIME: u8 = 0x18;
+/// What the door is called.
+const HOST: &str = "door.example.org";
 const SERVER: &str = "/C=XX/O=Hosts/CN=voms.example.org";
 /// ecdsa-with-SHA256, that of the keys that are made here.
 const ALGORITHM: [u8; 10] = [6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
@@ -41,6 +43,12 @@ fn nested(tag: u8, elements: &[Vec<u8>]) -> Vec<u8> {
 /// An object identifier below that of VOMS.
 fn voms_id(last: u8) -> Vec<u8> {
     element(6, &[0x2b, 6, 1, 4, 1, 0xbe, 0x45, 100, 100, last])
+}
+
+/// An extension that limits attributes to these hosts.
+fn targets(hosts: &[&str], critical: bool) -> (Vec<u8>, Vec<u8>, bool) {
+    let all: Vec<Vec<u8>> = hosts.iter().map(|host| element(0xa0, &element(0x86, host.as_bytes()))).collect();
+    (vec![6, 3, 0x55, 0x1d, 55], nested(SEQUENCE, &[nested(SEQUENCE, &all)]), critical)
 }
 
 /// DER of a certificate's subject and issuer, and its number.
@@ -183,10 +191,13 @@ impl Vo {
         })
     }
 
+    fn authorities(&self) -> Authorities {
+        Authorities::load(self.site.directory.path(), Some(self.servers.path())).unwrap()
+    }
+
     fn verify(&self, proxy: &Signer) -> Result<Identity, CertificateError> {
         let chain: Vec<CertificateDer<'_>> = [proxy, &self.site.user].map(|one| one.der().clone()).into();
-        let authorities = Authorities::load(self.site.directory.path(), Some(self.servers.path())).unwrap();
-        authorities.verify(&chain, Timestamp::now())
+        self.authorities().called(Some("Door.example.org")).verify(&chain, Timestamp::now())
     }
 
     /// Who somebody is with what is written so.
@@ -278,9 +289,17 @@ fn attributes_that_are_no_good_add_nothing_and_say_why() {
         (|making| making.issuer = making.holder.clone(), "it is not the issuer's"),
         (|making| making.flip = true, "their signature is not that of the server"),
         (
-            // targetInformation, of which this door knows nothing.
-            |making| making.more = vec![(vec![6, 3, 0x55, 0x1d, 55], vec![0x30, 0], true)],
-            "they demand that extension 2.5.29.55 is understood",
+            |making| making.more = vec![(voms_id(99), vec![5, 0], true)],
+            "they demand that extension 1.3.6.1.4.1.8005.100.100.99 is understood",
+        ),
+        (|making| making.more = vec![targets(&["a.example.org"], true)], "for certain hosts only"),
+        (
+            |making| making.more = vec![targets(&[HOST], true), targets(&[HOST], true)],
+            "they have an extension twice",
+        ),
+        (
+            |making| making.more = vec![(vec![6, 3, 0x55, 0x1d, 55], vec![5, 0], true)],
+            "one of their extensions cannot be read",
         ),
         (
             |making| making.more = vec![(voms_id(10), vec![0x30, 2, 0x30, 0], false)],
@@ -318,6 +337,35 @@ fn attributes_that_are_no_good_add_nothing_and_say_why() {
         let identity = vo.verify(&vo.proxy_with(extension)).unwrap();
         assert!(identity.ignored.unwrap().contains(expected), "{expected}");
     }
+}
+
+#[test]
+fn attributes_for_certain_hosts_count_at_these_alone() {
+    let vo = Vo::new();
+    // RFC 5755 demands that it is critical; where it is not, it is meant all the same.
+    for critical in [true, false] {
+        for (hosts, counts) in [
+            (&["DOOR.example.org"][..], true),
+            (&["other.example.org", HOST], true),
+            (&["other.example.org"], false),
+            (&["sub.door.example.org", "example.org"], false),
+            // As VOMS' own tools write it at times: for nobody.
+            (&[], false),
+        ] {
+            let identity = vo.identity(&Making { more: vec![targets(hosts, critical)], ..vo.usual() });
+            assert_eq!(identity.groups.is_empty(), !counts, "{hosts:?}");
+            let told = identity.ignored.unwrap_or_default();
+            assert_eq!(told.contains("of which this door (door.example.org) is none"), !counts, "{told}");
+        }
+    }
+
+    // A door that does not know its own name is none of them, and says what is to be done.
+    let making = Making { more: vec![targets(&[HOST], true)], ..vo.usual() };
+    let proxy = vo.proxy(&[making.write(&vo.server)]);
+    let chain: Vec<CertificateDer<'_>> = [&proxy, &vo.site.user].map(|one| one.der().clone()).into();
+    let identity = vo.authorities().verify(&chain, Timestamp::now()).unwrap();
+    assert!(identity.groups.is_empty());
+    assert!(identity.ignored.unwrap().contains("not configured: url"));
 }
 
 #[test]
