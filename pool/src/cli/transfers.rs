@@ -17,6 +17,8 @@ use super::{json, refused};
 
 /// Rows of a table that is drawn anew on a terminal, unless told otherwise: more would run out of sight.
 const WATCHED_ROWS: usize = 40;
+/// Around them: totals, headings, how many are not shown, and where the cursor stands.
+const LINES_BESIDE_ROWS: usize = 5;
 /// Clears a terminal and goes to its first line.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
@@ -31,7 +33,6 @@ pub async fn list(client: &mut Client, wish: &Transfers, json: bool) -> anyhow::
         return Ok(ExitCode::SUCCESS);
     };
     let on_terminal = io::stdout().is_terminal() && !json;
-    let limit = wish.limit.or(on_terminal.then_some(WATCHED_ROWS));
     let mut seen = Seen::default();
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -45,9 +46,33 @@ pub async fn list(client: &mut Client, wish: &Transfers, json: bool) -> anyhow::
             continue;
         }
         let now = format!("{:.0}", jiff::Timestamp::now());
-        let start = if on_terminal { CLEAR } else { "" };
-        print(&format!("{start}{now}  {}\n{}\n", totals(&rows), table(&rows, limit)))?;
+        let shown = |limit| format!("{now}  {}\n{}\n", totals(&rows), table(&rows, limit));
+        print(&if on_terminal {
+            // At each turn, as people change the size of their windows.
+            let (width, height) = terminal_size();
+            format!("{CLEAR}{}", cut(&shown(wish.limit.or(Some(rows_for(height)))), width))
+        } else {
+            shown(wish.limit)
+        })?;
     }
+}
+
+/// Columns and lines of the terminal; `usize::MAX` for what it does not tell.
+fn terminal_size() -> (usize, usize) {
+    let told = |size: u16| if size == 0 { usize::MAX } else { usize::from(size) };
+    let size = rustix::termios::tcgetwinsize(io::stdout());
+    size.map_or((usize::MAX, usize::MAX), |size| (told(size.ws_col), told(size.ws_row)))
+}
+
+/// How many transfers a screen has room for beside the lines around them.
+fn rows_for(height: usize) -> usize {
+    height.saturating_sub(LINES_BESIDE_ROWS).clamp(1, WATCHED_ROWS)
+}
+
+/// Cuts each line to the width of a terminal: a row that goes on in the next line hides what stands below what.
+fn cut(text: &str, width: usize) -> String {
+    let line = |line: &str| line.chars().take(width).chain(['\n']).collect::<String>();
+    text.lines().map(line).collect()
 }
 
 /// Tells of one transfer, or ends it.
@@ -375,6 +400,15 @@ mod tests {
         assert_eq!(lines.len(), 3, "{text}");
         assert!(lines[0].starts_with("TRANSFER  KIND") && lines[1].starts_with("a         put"), "{text}");
         assert_eq!(lines[2], "and 3 more");
+    }
+
+    #[test]
+    fn a_watched_table_keeps_to_its_terminal() {
+        assert_eq!(cut("one two\nthé end\n", 3), "one\nthé\n");
+        assert_eq!(cut("one\n", usize::MAX), "one\n");
+        for (height, rows) in [(0, 1), (5, 1), (14, 9), (200, WATCHED_ROWS), (usize::MAX, WATCHED_ROWS)] {
+            assert_eq!(rows_for(height), rows, "{height}");
+        }
     }
 
     #[test]
