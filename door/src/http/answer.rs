@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::auth::claimed::Claimed;
 use crate::namespace::{NamespaceError, PathError, QueryError};
 use crate::transfers::TransferError;
 use crate::transfers::copy::CopyError;
@@ -111,6 +112,8 @@ pub struct Refusal {
     text: String,
     headers: Vec<(HeaderName, HeaderValue)>,
     reason: Option<ReasonPhrase>,
+    json: Option<String>,
+    claimed: Option<Claimed>,
     /// What WebDAV names as the reason (RFC 4918 §16), as elements.
     condition: Option<String>,
 }
@@ -118,7 +121,15 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal. The text goes to the client after method and path.
     pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), headers: Vec::new(), reason: None, condition: None }
+        Self {
+            status,
+            text: text.into(),
+            headers: Vec::new(),
+            reason: None,
+            json: None,
+            claimed: None,
+            condition: None,
+        }
     }
 
     /// In the words by which FTS knows that trying again does not help.
@@ -144,6 +155,25 @@ impl Refusal {
     /// The text.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// With whom the refused credential names, for the audit.
+    #[must_use]
+    pub fn claimed(mut self, claimed: Option<Claimed>) -> Self {
+        self.claimed = claimed;
+        self
+    }
+
+    /// With this body, whatever the client takes: where a protocol of its own is spoken.
+    #[must_use]
+    pub fn json(mut self, body: &serde_json::Value) -> Self {
+        self.json = Some(format!("{body}\n"));
+        self
+    }
+
+    /// Takes out whom the refused credential names.
+    pub fn take_claimed(&mut self) -> Option<Claimed> {
+        self.claimed.take()
     }
 
     /// With these words in the reason phrase instead of the text.
@@ -177,15 +207,16 @@ impl Refusal {
         let shown = cut(path, room.max(MIN_PATH_BYTES));
         let ellipsis = if shown.len() < path.len() { ELLIPSIS } else { "" };
         let line = one_line(&format!("{} {shown}{ellipsis}: {}", wording.method, self.text), MAX_TEXT_BYTES);
-        let (kind, body) = match &self.condition {
-            Some(condition) => (
+        let (kind, body) = match (self.json.clone(), &self.condition) {
+            (Some(json), _) => ("application/json", json),
+            (None, Some(condition)) => (
                 "application/xml; charset=utf-8",
                 format!(
                     "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<d:error xmlns:d=\"DAV:\">{condition}</d:error>\n"
                 ),
             ),
-            None if wording.problem => (PROBLEM_JSON, self.problem(&line)),
-            None => ("text/plain; charset=utf-8", format!("{line}\n")),
+            (None, None) if wording.problem => (PROBLEM_JSON, self.problem(&line)),
+            (None, None) => ("text/plain; charset=utf-8", format!("{line}\n")),
         };
         let mut answer = Response::new(full(body));
         *answer.status_mut() = self.status;
