@@ -123,6 +123,9 @@ on_the_copy() {
         { ! grep penstock; } || fail "systemd-analyze verify complains"
 
     step "penstock.service, by its user"
+    # Before the first start, with nothing there yet but the directory.
+    runuser -u penstock -- penstock check --data /var/lib/penstock || fail "penstock check"
+    [[ -z $(ls -A /var/lib/penstock) ]] || fail "penstock check has left something behind"
     start_unit penstock.service
     wait_for "penstock ready: " penstock.service
     store_and_fetch http://127.0.0.1:2880 /var/lib/penstock/token one

@@ -2,6 +2,7 @@
 //!
 //! Folders, top down; imports only ever run down this list:
 //!
+//! * [`check`]: whether a door can run on this machine with its configuration.
 //! * [`adopt`]: names for what lies in a pool already, as a command.
 //! * [`http`]: HTTP and WebDAV: one file for each method.
 //! * [`tls`]: https: handshakes, and the connections of which they are the beginning.
@@ -20,6 +21,7 @@
 pub mod adopt;
 pub mod audit;
 pub mod auth;
+pub mod check;
 pub mod checksum;
 pub mod config;
 pub mod delegation;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod announce;
+mod check;
 mod daemon;
 mod marking;
 mod options;
@@ -17,7 +18,7 @@ use penstock_service::settings::Sources;
 use penstock_service::{Log, complaint};
 
 use crate::daemon::SiteDaemon;
-use crate::options::{CommandLine, ConfigOptions, Task};
+use crate::options::{CheckOptions, CommandLine, ConfigOptions, Task};
 use crate::settings::Settings;
 
 /// Unless told otherwise. rustls warns of whatever strange clients send, which is theirs to worry about.
@@ -26,12 +27,16 @@ const DEFAULT_LOG: &str = "info,rustls=error";
 fn main() -> ExitCode {
     let task = CommandLine::parse().task();
     let log = Log::to_stderr(DEFAULT_LOG);
+    let well = |()| ExitCode::SUCCESS;
     let done = match task {
-        Task::Serve(options) => serve(options.sources(), &log),
-        Task::Config(ConfigOptions { wish, json, serve }) => wish.run::<Settings>(&serve.sources(), json),
-        Task::Manual(wish) => wish.run(CommandLine::command()),
+        Task::Serve(options) => serve(options.sources(), &log).map(well),
+        Task::Config(ConfigOptions { wish, json, serve }) => {
+            wish.run::<Settings>(&serve.sources(), json).map(well)
+        }
+        Task::Check(CheckOptions { json, serve }) => check::run(&serve.sources(), json),
+        Task::Manual(wish) => wish.run(CommandLine::command()).map(well),
     };
-    complaint::end("penstock", &log, done.map(|()| ExitCode::SUCCESS))
+    complaint::end("penstock", &log, done)
 }
 
 fn serve(sources: Sources, log: &Log) -> anyhow::Result<()> {

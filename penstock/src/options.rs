@@ -33,6 +33,11 @@ enum Command {
     /// The file's values go before the defaults, those of the environment (PENSTOCK_SITE_LISTEN for listen) before the file's,
     /// those of --set before these, and options of their own (--listen) before all. There is nothing secret in it.
     Config(ConfigOptions),
+    /// Looks whether a site can run here with this configuration, without binding or making anything.
+    ///
+    /// Takes the options that the daemon gets. The data directory, its disk, names, ports, io_uring, limits, memory, clock: a
+    /// line for each, with what to do where something is not well. Ends with 1 when something failed; warnings do not count.
+    Check(CheckOptions),
     #[command(flatten)]
     Manual(Manual),
 }
@@ -44,6 +49,8 @@ pub enum Task {
     Serve(ServeOptions),
     /// To know what it would serve with.
     Config(ConfigOptions),
+    /// To know whether it can.
+    Check(CheckOptions),
     /// To know how.
     Manual(Manual),
 }
@@ -108,6 +115,17 @@ pub struct ConfigOptions {
     pub serve: ServeOptions,
 }
 
+/// How to look.
+#[derive(Debug, Clone, Args)]
+pub struct CheckOptions {
+    /// JSON instead of a table: an object on each line.
+    #[arg(long)]
+    pub json: bool,
+    /// With which options the daemon would be started.
+    #[command(flatten)]
+    pub serve: ServeOptions,
+}
+
 /// What those may do who show no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum AnonymousWord {
@@ -138,6 +156,7 @@ impl CommandLine {
         match self.command {
             Some(Command::Serve(options)) => Task::Serve(options),
             Some(Command::Config(wish)) => Task::Config(wish),
+            Some(Command::Check(wish)) => Task::Check(wish),
             Some(Command::Manual(wish)) => Task::Manual(wish),
             None => Task::Serve(self.options),
         }
@@ -217,6 +236,17 @@ mod tests {
         match CommandLine::try_parse_from(words.split_whitespace()).unwrap().task() {
             Task::Config(ConfigOptions { json: true, serve, .. }) => {
                 assert_eq!((serve.data.as_deref(), serve.set), (Some("/d"), vec!["drain=5".to_owned()]));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_check_takes_what_the_daemon_takes() {
+        let words = "penstock check --json --data /d --listen [::1]:80";
+        match CommandLine::try_parse_from(words.split_whitespace()).unwrap().task() {
+            Task::Check(CheckOptions { json: true, serve }) => {
+                assert_eq!(serve, parse("penstock --data /d --listen [::1]:80").unwrap());
             }
             other => panic!("{other:?}"),
         }

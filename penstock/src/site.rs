@@ -116,11 +116,12 @@ fn make_private_directory(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Where the door finds the pool.
-fn socket(data: &Path) -> PathBuf {
+pub fn socket(data: &Path) -> PathBuf {
     data.join("grpc.sock")
 }
 
-fn pool_settings(settings: &Settings, data: &Path) -> PoolSettings {
+/// What the pool runs with.
+pub fn pool_settings(settings: &Settings, data: &Path) -> PoolSettings {
     let mut config = PoolSettings::new(POOL_NAME, data.join("pool"));
     config.data_listen = settings.pool_listen;
     config.data_advertise = settings.pool_advertise.clone();
@@ -137,7 +138,8 @@ fn pool_settings(settings: &Settings, data: &Path) -> PoolSettings {
     config
 }
 
-fn door_settings(settings: &Settings, data: &Path) -> anyhow::Result<penstock_door::Config> {
+/// What the door runs with.
+pub fn door_settings(settings: &Settings, data: &Path) -> anyhow::Result<penstock_door::Config> {
     let name = POOL_NAME.parse().map_err(anyhow::Error::msg)?;
     let pool = PoolConfig { name, access: PoolAccess::Socket(socket(data)) };
     let mut config = penstock_door::Config::new(data.join("names.sqlite"), data.join("keys"), vec![pool]);

@@ -2,6 +2,7 @@
 //!
 //! Folders, top down; imports only ever run down this list:
 //!
+//! * [`check`]: whether a pool can run on this machine with its configuration.
 //! * [`control`]: what doors and admins talk to (gRPC, queues, admin port), on tokio.
 //! * [`config`]: the configuration file.
 //! * [`scrub`]: verification of replicas on the disk, of one or, in the background, of all.
@@ -13,6 +14,7 @@
 //! * [`store`]: replicas on the disk: layout, attributes, commit, space.
 //! * [`engine`]: shards: io_uring (and a simulated ring), executor, buffers, timers, sockets, files.
 
+pub mod check;
 pub mod checksum;
 pub mod config;
 pub mod control;

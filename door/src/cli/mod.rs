@@ -1,14 +1,13 @@
 //! The commands of `penstock-door`: what admins ask of it beside running it.
 //!
-//! * [`options`]: the command line. [`check`]: whether a door can run here with its configuration.
+//! * [`options`]: the command line.
 
-mod check;
 pub mod options;
 
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
-use penstock_door::Config;
+use penstock_door::{Config, check};
 
 use self::options::{Command, Options};
 
@@ -17,7 +16,10 @@ pub fn run(command: &Command, options: &Options) -> anyhow::Result<ExitCode> {
     let sources = || options.usual_sources();
     match command {
         Command::Config(wish) => wish.run::<Config>(&sources(), options.json).map(|()| ExitCode::SUCCESS),
-        Command::Check => check::run(&sources(), options.json),
+        Command::Check => {
+            let look = |config: &Config| Ok((format!("door {}", config.name), check::look(config)?));
+            penstock_service::check::run(&sources(), options.json, look)
+        }
         Command::Manual(wish) => wish.run(Options::command()).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -16,8 +16,8 @@ pub(super) const PAGE_PREFACE: &str = "\
 
 `penstock` needs no configuration: without any, all is on loopback and kept below the current directory. One TOML file,
 `/etc/penstock/penstock.toml` by custom and named with `--config`, says otherwise. `penstock config --default` prints all of
-this as a file to start from, and `penstock config`, with the options that the daemon gets, what is in effect and where each
-value comes from. A site that needs more keys than these runs [pool](configuration.md) and [door](door-configuration.md)
+this as a file to start from; `penstock config`, with the options that the daemon gets, what is in effect and where each
+value comes from; `penstock check`, with the same, whether a site can run on this machine with it. A site that needs more keys than these runs [pool](configuration.md) and [door](door-configuration.md)
 apart.
 
 **Forms.** A *size* is bytes, or text with a unit (`\"10 GiB\"`: B, kB, MB, GB, TB, PB, KiB, MiB, GiB, TiB, PiB). A *time* is

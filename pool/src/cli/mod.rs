@@ -4,10 +4,8 @@
 //! * [`reach`]: how a running pool is found; commands speak the same contract with it as doors do.
 //! * [`pool`], [`scrub`], [`replicas`], [`transfers`]: commands to a pool that runs; [`offline`]: to one that does not.
 //! * [`marking`]: a look at the host, with or without a pool.
-//! * [`check`]: whether a pool can run here with its configuration.
 //! * [`show`], [`table`], [`json`]: what is printed: words and columns for people, JSON for programs.
 
-mod check;
 mod json;
 mod marking;
 mod offline;
@@ -24,6 +22,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::CommandFactory as _;
+use penstock_pool::check;
 use penstock_pool::config::Config;
 
 use self::options::{Command, Index, Marking, Options, Running};
@@ -38,7 +37,10 @@ pub fn run(command: Command, options: &Options) -> anyhow::Result<ExitCode> {
             wish.run::<Config>(&options.usual_sources(), options.json)?;
             return Ok(ExitCode::SUCCESS);
         }
-        Command::Check => return check::run(options),
+        Command::Check => {
+            let look = |config: &Config| Ok((format!("pool {}", config.name), check::look(config)));
+            return penstock_service::check::run(&options.usual_sources(), options.json, look);
+        }
         Command::Manual(wish) => return wish.run(Options::command()).map(|()| ExitCode::SUCCESS),
         Command::Running(command) => command,
     };

@@ -3,19 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use jiff::Timestamp;
-pub use penstock_service::check::plain;
-
-/// A size to a tenth of its unit.
-pub fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
+pub use penstock_service::check::{bytes, plain};
 
 /// A time to the second, in UTC; "never" for none.
 pub fn time(at: Option<&prost_types::Timestamp>) -> String {
@@ -76,13 +64,6 @@ impl Drop for ProgressLine {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_one_decimal() {
-        for (number, shown) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (u64::MAX, "16384.0 PiB")] {
-            assert_eq!(bytes(number), shown);
-        }
-    }
 
     #[test]
     fn a_text_from_elsewhere_stays_on_its_line() {

@@ -193,6 +193,11 @@ pub enum RootError {
     },
 }
 
+/// Looks whether a root is this pool's, without taking it into use: `None` where it is nobody's yet.
+pub fn inspect(disk: &dyn Disk, root: &Path, pool_name: &str) -> Result<Option<Marker>, RootError> {
+    Opening { disk, layout: &Layout::new(root) }.marker_of(pool_name)
+}
+
 /// A root that is ours: locked, marked, with its data directory.
 #[derive(Debug)]
 pub(super) struct Root {
@@ -219,22 +224,10 @@ impl Root {
         opening.make_root()?;
         let lock = opening.lock()?;
         opening.require_attributes()?;
-        let marker = match opening.read_marker()? {
-            Some(marker) => {
-                if !opening.exists(layout.data())? {
-                    return Err(RootError::NoData { root: path.to_owned() });
-                }
-                marker
-            }
+        let marker = match opening.marker_of(pool_name)? {
+            Some(marker) => marker,
             None => opening.found_pool(pool_name)?,
         };
-        if marker.pool != pool_name {
-            return Err(RootError::OtherPool {
-                root: path.to_owned(),
-                found: marker.pool,
-                expected: pool_name.to_owned(),
-            });
-        }
         // An earlier start may have died between making these names and making them durable.
         opening.done("make durable", path, disk.sync_dir(path))?;
         Ok(Self { layout, marker, lock })
@@ -347,6 +340,20 @@ impl Opening<'_> {
             return Err(RootError::Newer { root: self.layout.root().to_owned(), found: format });
         }
         serde_json::from_slice(&content).map(Some).map_err(damaged)
+    }
+
+    /// The marker, where there is one, and when it is that of this pool and of its data.
+    fn marker_of(&self, pool_name: &str) -> Result<Option<Marker>, RootError> {
+        let root = || self.layout.root().to_owned();
+        let Some(marker) = self.read_marker()? else { return Ok(None) };
+        if !self.exists(self.layout.data())? {
+            return Err(RootError::NoData { root: root() });
+        }
+        if marker.pool != pool_name {
+            let expected = pool_name.to_owned();
+            return Err(RootError::OtherPool { root: root(), found: marker.pool, expected });
+        }
+        Ok(Some(marker))
     }
 
     /// Makes the root of a new pool: the data directory, then the marker, which stands for both.

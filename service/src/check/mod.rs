@@ -68,6 +68,15 @@ impl Finding {
     pub fn failed(what: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { what, level: Level::Failed, found: found.into(), remedy: remedy.into() }
     }
+
+    /// The same with another remedy, where it has one: for a daemon that has other keys, or none, for the thing.
+    #[must_use]
+    pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
+        if !self.remedy.is_empty() {
+            self.remedy = remedy.into();
+        }
+        self
+    }
 }
 
 /// The command `check` of a daemon: its configuration, then what `look` finds, which gives the daemon's name, too. The exit
@@ -128,6 +137,19 @@ pub fn table(findings: &[Finding]) -> String {
     text
 }
 
+/// A size to a tenth of its unit, as people read it.
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
 /// A text from elsewhere as it may go to a terminal: without what would drive it.
 #[must_use]
 pub fn plain(text: &str) -> String {
@@ -151,6 +173,19 @@ mod tests {
         assert_eq!(lines[2], "                → set the clock");
         assert_eq!(lines[4], "1 ok, 0 warnings, 1 failed");
         assert!(any_failed(&two()) && !any_failed(&two()[..1]));
+    }
+
+    #[test]
+    fn another_remedy_is_for_what_needs_one() {
+        let [good, bad] = two().map(|finding| finding.with_remedy("ask"));
+        assert_eq!((good.remedy.as_str(), bad.remedy.as_str()), ("", "ask"));
+    }
+
+    #[test]
+    fn sizes_have_one_decimal() {
+        for (number, shown) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (u64::MAX, "16384.0 PiB")] {
+            assert_eq!(bytes(number), shown);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! * [`sqlite`]: a file; brief lookups on the thread that asks while none of them waits for the disk ([`patience`]), longer
 //!   ones on a few others, all changes on one, [`writer`], which commits those that wait together.
 //! * [`postgres`]: a server, and what keeps the changes of several doors apart; its [`connections`]; [`presence`]: that no
-//!   two doors have one name.
+//!   two doors have one name; [`words`]: its errors.
 //!
 //! All above this folder is written once: a [`Transaction`] says what is done, and where it runs is decided here.
 
@@ -22,6 +22,7 @@ mod presence;
 pub(super) mod reach;
 pub(super) mod session;
 mod sqlite;
+mod words;
 mod writer;
 
 use postgres::Postgres;
@@ -71,7 +72,7 @@ pub enum NamespaceError {
         problem: String,
     },
     /// Its tables cannot be made or brought up to date.
-    #[error("cannot bring the namespace {place} to this version: {source}")]
+    #[error("cannot bring the namespace {place} to this version: {}", words::of_migration(source))]
     Migrate {
         /// Which.
         place: NamespacePlace,
@@ -93,7 +94,7 @@ pub enum QueryError {
     #[error("{0}")]
     Sqlite(#[source] Arc<rusqlite::Error>),
     /// PostgreSQL.
-    #[error("{0}")]
+    #[error("{}", words::of(.0))]
     Postgres(#[source] Arc<sqlx::Error>),
     /// It was committed together with others, and the commit failed.
     #[error("a change that was to be committed together with this one broke the transaction: {0}")]

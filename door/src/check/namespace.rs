@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::Config;
+use crate::config::{NamespaceFiles, NamespacePlace, PostgresUrl};
+use crate::namespace::database::inspection::{Inspection, Tables, inspect};
 use anyhow::Context as _;
-use penstock_door::Config;
-use penstock_door::config::{NamespaceFiles, NamespacePlace, PostgresUrl};
-use penstock_door::namespace::database::inspection::{Inspection, Tables, inspect};
 use penstock_service::check::Finding;
 use penstock_service::check::files::{private, writable};
 

@@ -6,9 +6,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::SystemTime;
 
-use penstock_door::Config;
-use penstock_door::auth::keys::KeyRing;
-use penstock_door::delegation::Exchanges;
+use crate::Config;
+use crate::auth::keys::KeyRing;
+use crate::delegation::Exchanges;
 use penstock_service::check::Finding;
 
 use super::keytab;
@@ -16,6 +16,7 @@ use super::keytab;
 const DAY_SECONDS: u64 = 86_400;
 
 /// Looks at them.
+#[must_use]
 pub fn look(config: &Config) -> Vec<Finding> {
     let mut findings = keys(&config.macaroon_keys);
     findings.extend(config.authentication.kerberos.iter().flat_map(|service| keytab::look(service)));

@@ -1,15 +1,16 @@
 //! io_uring, limits, memory and the clock.
 
-use penstock_pool::config::{Config, DEFAULT_BUFFER_MEMORY_BYTES};
-use penstock_pool::engine::ring::probe;
+use crate::config::{Config, DEFAULT_BUFFER_MEMORY_BYTES};
+use crate::engine::ring::probe;
 use penstock_service::check::{Finding, clock, descriptors};
 use rustix::process::{Resource, getrlimit};
 
-use crate::cli::show::bytes;
+use penstock_service::check::bytes;
 
 /// Beside connections and transfers: rings, listeners, the index, doors, logs.
 const SPARE_DESCRIPTORS: u64 = 256;
 /// Looks at them.
+#[must_use]
 pub fn look(config: &Config) -> Vec<Finding> {
     let mut findings = vec![ring(), open_files(config)];
     findings.extend(locked_memory(config));
@@ -19,7 +20,9 @@ pub fn look(config: &Config) -> Vec<Finding> {
     findings
 }
 
-fn ring() -> Finding {
+/// What the kernel's io_uring has of what a pool uses.
+#[must_use]
+pub fn ring() -> Finding {
     match probe::abilities() {
         Err(error) => {
             Finding::failed("io_uring", error.to_string(), "as it says; a pool does not run without")
@@ -35,21 +38,30 @@ fn ring() -> Finding {
     }
 }
 
-fn open_files(config: &Config) -> Finding {
-    let needed = (config.limits.connections as u64)
+/// How many open files a pool can need.
+#[must_use]
+pub fn needed_descriptors(config: &Config) -> u64 {
+    (config.limits.connections as u64)
         .saturating_add(config.limits.transfers as u64)
-        .saturating_add(SPARE_DESCRIPTORS);
-    descriptors::look(needed, "limits.connections and limits.transfers")
+        .saturating_add(SPARE_DESCRIPTORS)
 }
 
-fn buffer_bytes(config: &Config) -> u64 {
+fn open_files(config: &Config) -> Finding {
+    descriptors::look(needed_descriptors(config), "limits.connections and limits.transfers")
+}
+
+/// What the buffers take.
+#[must_use]
+pub fn buffer_bytes(config: &Config) -> u64 {
     config.buffer_memory_bytes.unwrap_or(DEFAULT_BUFFER_MEMORY_BYTES)
 }
 
-fn locked_memory(config: &Config) -> Option<Finding> {
+/// Whether so much memory may be locked.
+#[must_use]
+pub fn locked_memory(config: &Config) -> Option<Finding> {
     let needed = buffer_bytes(config);
     let limit = getrlimit(Resource::Memlock).current?;
-    let found = format!("{} may be locked; buffer_memory is {}", bytes(limit), bytes(needed));
+    let found = format!("{} may be locked; buffers take {}", bytes(limit), bytes(needed));
     Some(if limit < needed {
         let remedy = "LimitMEMLOCK=infinity in the unit, ulimit -l in a shell; without it, copies cost more";
         Finding::warning("locked memory", found, remedy)
@@ -58,7 +70,9 @@ fn locked_memory(config: &Config) -> Option<Finding> {
     })
 }
 
-fn memory(config: &Config) -> Option<Finding> {
+/// Whether there is so much memory.
+#[must_use]
+pub fn memory(config: &Config) -> Option<Finding> {
     let table = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = table.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let available = line.split_whitespace().next()?.parse::<u64>().ok()?.saturating_mul(1024);
@@ -72,7 +86,9 @@ fn memory(config: &Config) -> Option<Finding> {
     })
 }
 
-fn huge_pages() -> Option<Finding> {
+/// Whether buffers can lie in huge pages.
+#[must_use]
+pub fn huge_pages() -> Option<Finding> {
     let text = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").ok()?;
     let remedy = "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled: direct I/O is faster with them";
     Some(if text.contains("[never]") {

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use penstock_door::auth::certificate::Authorities;
-use penstock_door::auth::password::file::Users;
-use penstock_door::auth::policy::Policy;
-use penstock_door::auth::token::stored::KeyStore;
-use penstock_door::config::{Authentication, TlsConfig};
-use penstock_door::{Config, PoolAccess};
+use crate::auth::certificate::Authorities;
+use crate::auth::password::file::Users;
+use crate::auth::policy::Policy;
+use crate::auth::token::stored::KeyStore;
+use crate::config::{Authentication, TlsConfig};
+use crate::{Config, PoolAccess};
 use penstock_service::check::Finding;
 use penstock_service::check::files::{self, private};
 use penstock_trust::CertificateError;
@@ -15,6 +15,7 @@ use penstock_trust::ServerIdentity;
 use penstock_trust::certificate::ends_at;
 
 /// Looks at them.
+#[must_use]
 pub fn look(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(tls) = &config.tls {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::pools::Pool;
+use crate::{Config, PoolConfig};
 use anyhow::Context as _;
-use penstock_door::pools::Pool;
-use penstock_door::{Config, PoolConfig};
 use penstock_door_proto::v1 as proto;
 use penstock_service::check::Finding;
 use proto::pool_status::Health;

@@ -1,14 +1,17 @@
 //! Names, ports, IPv6 and TCP's buffers.
 
-use penstock_pool::config::{Config, GrpcEndpoint};
+use std::net::SocketAddr;
+
+use crate::config::{Config, GrpcEndpoint};
 use penstock_service::check::{Finding, ipv6, names, ports};
 
-use crate::cli::show::bytes;
+use penstock_service::check::bytes;
 
 /// Less than that holds back a long fat path: 10 Gb/s over 20 ms.
 const BUFFER_BYTES: u64 = 16 << 20;
 
 /// Looks at them.
+#[must_use]
 pub fn look(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(authority) = &config.data_advertise {
@@ -34,13 +37,7 @@ pub fn look(config: &Config) -> Vec<Finding> {
     let taken = ports::listening();
     findings
         .extend(wanted.into_iter().map(|(what, address)| ports::look(what, address, &taken, "this pool")));
-    if !config.admin_listen.ip().is_loopback() {
-        findings.push(Finding::warning(
-            "port, admin",
-            format!("{}: whoever reaches it sees all transfers and their users", config.admin_listen),
-            "keep it on loopback, or behind a firewall",
-        ));
-    }
+    findings.extend(open_admin(config.admin_listen));
     findings.push(ipv6::look("data.listen", config.data_listen));
     findings.extend(buffers());
     findings
@@ -50,8 +47,21 @@ fn authority_of(url: &url::Url) -> Option<String> {
     Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
 }
 
+/// An admin port that others than this machine's reach.
+#[must_use]
+pub fn open_admin(listen: SocketAddr) -> Option<Finding> {
+    (!listen.ip().is_loopback()).then(|| {
+        Finding::warning(
+            "port, admin",
+            format!("{listen}: whoever reaches it sees all transfers and their users"),
+            "keep it on loopback, or behind a firewall",
+        )
+    })
+}
+
 /// What TCP's buffers may grow to: the last number of each sysctl.
-fn buffers() -> Vec<Finding> {
+#[must_use]
+pub fn buffers() -> Vec<Finding> {
     let mut findings = Vec::new();
     for (what, sysctl) in [("TCP, receiving", "tcp_rmem"), ("TCP, sending", "tcp_wmem")] {
         let text = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{sysctl}")).unwrap_or_default();

@@ -1,10 +1,11 @@
 //! Names, ports and IPv6.
 
-use penstock_door::{Config, PoolAccess};
+use crate::{Config, PoolAccess};
 use penstock_service::check::{Finding, ipv6, names, ports};
 use url::Url;
 
 /// Looks at them.
+#[must_use]
 pub fn look(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(authority) = config.url.as_ref().and_then(|url| authority_of(url.as_str())) {
@@ -38,7 +39,9 @@ pub fn look(config: &Config) -> Vec<Finding> {
     findings
 }
 
-fn authority_of(url: &str) -> Option<String> {
+/// Host and port of a URL.
+#[must_use]
+pub fn authority_of(url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
     Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
 }

@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
-use penstock_pool::config::{Config, GrpcEndpoint};
-use penstock_pool::control::listen;
-use penstock_pool::tls::client::{ClientFiles, ClientTls};
-use penstock_pool::tls::server::ServerTls;
+use crate::config::{Config, GrpcEndpoint};
+use crate::control::listen;
+use crate::tls::client::{ClientFiles, ClientTls};
+use crate::tls::server::ServerTls;
 use penstock_service::check::Finding;
 use penstock_service::check::files::{self, private, writable};
 use penstock_trust::certificate::ends_at;
 
 /// Looks at them.
+#[must_use]
 pub fn look(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     match &config.data_tls {
@@ -41,7 +42,7 @@ pub fn look(config: &Config) -> Vec<Finding> {
         )),
         (GrpcEndpoint::Socket(path), Ok(())) => findings.push(socket(path)),
     }
-    findings.push(authorities(config));
+    findings.push(remote_servers(config));
     if let Some(target) = &config.records {
         findings.push(files::target("records", target));
     }
@@ -67,7 +68,9 @@ fn socket(path: &Path) -> Finding {
     }
 }
 
-fn authorities(config: &Config) -> Finding {
+/// Whether the pool can know remote servers of third-party copies by their certificates.
+#[must_use]
+pub fn remote_servers(config: &Config) -> Finding {
     const WHAT: &str = "remote servers";
     let Some(path) = config.tpc.authorities() else {
         return Finding::warning(

@@ -5,12 +5,14 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
-use penstock_pool::config::Config;
-use penstock_pool::engine::file::IoMode;
+use crate::config::Config;
+use crate::engine::disk::KernelDisk;
+use crate::engine::file::IoMode;
+use crate::store::layout::{self, RootError};
 use penstock_service::check::Finding;
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, XattrFlags};
 
-use crate::cli::show::bytes;
+use penstock_service::check::bytes;
 
 /// What direct I/O is aligned to, on every disk that there is.
 const ALIGNMENT: usize = 4096;
@@ -20,6 +22,7 @@ const LITTLE_PERCENT: u64 = 5;
 const PROBE_ATTRIBUTE: &str = "user.penstock.probe";
 
 /// Looks at it.
+#[must_use]
 pub fn look(config: &Config) -> Vec<Finding> {
     let root = &config.root;
     match std::fs::metadata(root) {
@@ -46,7 +49,15 @@ pub fn look(config: &Config) -> Vec<Finding> {
             return vec![Finding::failed("root", found, "let the daemon's user go there")];
         }
     }
-    let mut findings = vec![owner(config), kind(root), unnamed(config), space(config)];
+    let mut findings = vec![owner(config)];
+    findings.extend(file_system(root, config));
+    findings
+}
+
+/// What the file system of a directory can do, be it the root or where the root is to be made.
+#[must_use]
+pub fn file_system(place: &Path, config: &Config) -> Vec<Finding> {
+    let mut findings = vec![kind(place), unnamed(place, config), space(place, config)];
     findings.retain(|finding| !finding.found.is_empty());
     findings
 }
@@ -60,34 +71,32 @@ fn owner(config: &Config) -> Finding {
         let found = format!("{} belongs to user {owner} and cannot be written", root.display());
         return Finding::failed("root", found, "run this as the daemon's user, or chown the directory to it");
     }
-    let marker = root.join("penstock-pool.json");
-    let Ok(text) = std::fs::read_to_string(&marker) else {
-        let empty = std::fs::read_dir(root).is_ok_and(|mut entries| {
-            entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "lost+found"))
-        });
-        return if empty {
+    match layout::inspect(&KernelDisk, root, &config.name) {
+        Ok(Some(_)) => Finding::ok("root", format!("{}: this pool's", root.display())),
+        Err(error @ RootError::OtherPool { .. }) => {
+            let remedy = "the name of a pool that has files does not change";
+            Finding::failed("root", error.to_string(), remedy)
+        }
+        Err(error) => Finding::failed("root", error.to_string(), "as it says; the pool does not start"),
+        Ok(None) if is_empty(root) => {
             Finding::ok("root", format!("{}: empty, and becomes this pool's", root.display()))
-        } else {
-            Finding::failed(
-                "root",
-                format!("{} has files that are no pool's", root.display()),
-                "name an empty directory, or import the files: penstock-pool import",
-            )
-        };
-    };
-    let marker: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    match marker.get("pool").and_then(serde_json::Value::as_str) {
-        Some(name) if name != config.name => Finding::failed(
+        }
+        Ok(None) => Finding::failed(
             "root",
-            format!("{} belongs to pool {name}, this is pool {}", root.display(), config.name),
-            "correct root or name; the name of a pool that has files does not change",
+            format!("{} has files that are no pool's", root.display()),
+            "name an empty directory, or import the files: penstock-pool import",
         ),
-        Some(_) | None => Finding::ok("root", format!("{}: this pool's", root.display())),
     }
 }
 
-fn kind(root: &Path) -> Finding {
-    let Ok(found) = rustix::fs::statfs(root) else { return Finding::ok("file system", "") };
+fn is_empty(root: &Path) -> bool {
+    std::fs::read_dir(root).is_ok_and(|mut entries| {
+        entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == "lost+found"))
+    })
+}
+
+fn kind(place: &Path) -> Finding {
+    let Ok(found) = rustix::fs::statfs(place) else { return Finding::ok("file system", "") };
     // linux/magic.h
     let (name, good) = match found.f_type as u64 {
         0xEF53 => ("ext4", true),
@@ -106,10 +115,10 @@ fn kind(root: &Path) -> Finding {
 }
 
 /// What can be tried on a file that never gets a name.
-fn unnamed(config: &Config) -> Finding {
+fn unnamed(place: &Path, config: &Config) -> Finding {
     let open = |more: OFlags| -> io::Result<File> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC | more;
-        Ok(File::from(rustix::fs::open(&config.root, flags, Mode::RUSR | Mode::WUSR)?))
+        Ok(File::from(rustix::fs::open(place, flags, Mode::RUSR | Mode::WUSR)?))
     };
     let plain = match open(OFlags::empty()) {
         Ok(file) => file,
@@ -140,8 +149,8 @@ fn unnamed(config: &Config) -> Finding {
     }
 }
 
-fn space(config: &Config) -> Finding {
-    let Ok(found) = rustix::fs::statvfs(&config.root) else { return Finding::ok("space", "") };
+fn space(place: &Path, config: &Config) -> Finding {
+    let Ok(found) = rustix::fs::statvfs(place) else { return Finding::ok("space", "") };
     let (total, free) = (found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize);
     let words = format!("{} free of {}", bytes(free), bytes(total));
     if let Some(capacity) = config.capacity.filter(|capacity| *capacity > total) {
@@ -186,6 +195,29 @@ mod tests {
         let finding = root_of(&Config::new("p", dir.path()));
         assert_eq!(finding.level, Level::Failed);
         assert!(finding.remedy.contains("import"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_root_of_another_pool_or_release_or_without_its_data_fails() {
+        for (marker, data, told) in [
+            (r#"{"format": 1, "pool": "q", "uuid": "u", "created": "c"}"#, true, "belongs to pool \"q\""),
+            (
+                r#"{"format": 1, "pool": "p", "uuid": "u", "created": "c"}"#,
+                false,
+                "is its file system mounted?",
+            ),
+            (r#"{"format": 99}"#, true, "install a newer release"),
+            ("broken", true, "restore it from a backup"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("penstock-pool.json"), marker).unwrap();
+            if data {
+                std::fs::create_dir(dir.path().join("data")).unwrap();
+            }
+            let finding = root_of(&Config::new("p", dir.path()));
+            assert_eq!(finding.level, Level::Failed, "{finding:?}");
+            assert!(finding.found.contains(told), "{finding:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use penstock_door::auth::kerberos::Kerberos;
+use crate::auth::kerberos::Kerberos;
 use penstock_service::check::Finding;
 use penstock_service::check::files::{private, readable};
 
@@ -21,6 +21,7 @@ const KEYTAB_VARIABLE: &str = "KRB5_KTNAME";
 const FILE_KINDS: [&str; 2] = ["FILE:", "WRFILE:"];
 
 /// Looks at the keys of a service.
+#[must_use]
 pub fn look(service: &str) -> Vec<Finding> {
     let variable = std::env::var(KEYTAB_VARIABLE).ok().filter(|name| !name.is_empty());
     let path = keytab(variable.as_deref());
