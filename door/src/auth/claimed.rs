@@ -64,8 +64,9 @@ impl Claimed {
     fn shortened(mut self) -> Self {
         let fields = [&mut self.user, &mut self.issuer, &mut self.subject, &mut self.token_id, &mut self.dn];
         for text in fields.into_iter().flatten() {
-            let end = text.floor_char_boundary(MAX_TEXT_BYTES);
-            text.truncate(end);
+            while text.len() > MAX_TEXT_BYTES {
+                text.pop();
+            }
         }
         self
     }
