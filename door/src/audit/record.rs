@@ -7,6 +7,7 @@ use penstock_service::records::Record;
 use serde_json::{Value, json};
 
 use crate::auth::Access;
+use crate::auth::claimed::Claimed;
 use crate::auth::identity::Scheme;
 
 /// Changes when a field goes or means something else, not when one is added.
@@ -36,6 +37,8 @@ pub struct Who {
     pub distinguished_name: Option<String>,
     /// The first of the groups that somebody is in, by what they have shown.
     pub groups: Vec<String>,
+    /// Whom a credential names that was refused: nothing of it is proved.
+    pub claimed: Option<Claimed>,
 }
 
 /// What happened.
@@ -150,6 +153,7 @@ impl Who {
             token_id: None,
             distinguished_name: None,
             groups: Vec::new(),
+            claimed: None,
         }
     }
 
@@ -250,6 +254,7 @@ impl Event {
             "token_id": who.token_id.as_deref().map(short),
             "dn": who.distinguished_name.as_deref().map(short),
             "groups": who.groups,
+            "claimed": who.claimed,
             "method": request.as_ref().map(|request| short(&request.method)),
             "path": request.as_ref().map(|request| &request.path).or(copied.as_ref()).map(|path| short(path)),
             "status": request.as_ref().map(|request| request.status),
@@ -316,7 +321,7 @@ mod tests {
                 "record_version": 1, "at": "2026-01-01T00:00:00Z", "door": "door01", "event": "refused",
                 "client": "192.0.2.7", "scheme": "token", "who": "a@https://vo.example",
                 "issuer": "https://vo.example", "subject": "a", "token_id": "jti1", "dn": null,
-                "groups": ["/vo/1", "/vo/2", "/vo/3", "/vo/4"],
+                "groups": ["/vo/1", "/vo/2", "/vo/3", "/vo/4"], "claimed": null,
                 "method": "PUT", "path": "/a", "status": 403, "destination": null, "transfer": null,
                 "issued": null, "delegation": null, "ends_at": null, "pool": null, "size": null, "why": "no right\n", "left_out": 3,
             })
@@ -349,7 +354,7 @@ mod tests {
             record(Who::door(), Happening::Named { transfer: "t".into(), pool: "p".into(), size: 5 }),
         ];
         for event in &events {
-            assert_eq!(event.as_object().unwrap().len(), 24, "{event}");
+            assert_eq!(event.as_object().unwrap().len(), 25, "{event}");
             assert!(event.to_string().len() < 3 * MAX_TEXT_BYTES + 1024);
         }
         assert_eq!(events[1]["scheme"], "anonymous");

@@ -69,6 +69,8 @@ pub struct Grant {
     pub activities: Activities,
     /// Largest upload in bytes.
     pub max_upload: Option<u64>,
+    /// It is good from some addresses only: the bytes have to come from, and go to, where the request came from.
+    pub address_bound: bool,
     /// All `path` caveats so far, below the root: what a further one is relative to.
     pub below_root: NsPath,
     /// When it ends.
@@ -91,6 +93,7 @@ pub fn evaluate<'a>(
     let mut path_limits = Vec::new();
     let mut activities = Activities::ALL;
     let mut max_upload: Option<u64> = None;
+    let mut address_bound = false;
     let mut expires_at: Option<Timestamp> = None;
     for (index, caveat) in caveats.enumerate() {
         let caveat = std::str::from_utf8(caveat).map_err(|_| CaveatError::Malformed)?;
@@ -126,6 +129,7 @@ pub fn evaluate<'a>(
                 if !networks.iter().any(|network| network.contains(client)) {
                     return Err(CaveatError::Address);
                 }
+                address_bound = true;
             }
             "max-upload" => {
                 let bytes: u64 = value.parse().map_err(|_| CaveatError::BadValue("max-upload"))?;
@@ -142,6 +146,7 @@ pub fn evaluate<'a>(
         path_limits,
         activities,
         max_upload,
+        address_bound,
         below_root,
         expires_at,
         macaroon: None,

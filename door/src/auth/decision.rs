@@ -122,6 +122,14 @@ impl Access {
         }
     }
 
+    /// Whether it may be used from some addresses only, so that no other place may do what it allows.
+    pub fn is_address_bound(&self) -> bool {
+        match self {
+            Access::Anonymous(_) | Access::Known(_) => false,
+            Access::Token(grant) => grant.address_bound,
+        }
+    }
+
     /// The largest upload in bytes.
     pub fn max_upload(&self) -> Option<u64> {
         match self {

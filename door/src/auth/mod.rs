@@ -1,7 +1,7 @@
 //! Who asks, and what they may do.
 //!
 //! * [`shown`]: what a request carries. [`attempts`]: those who carry wrong things again and again; [`clients`]: a
-//!   bounded table of who they are. [`basic`]: a name and a password.
+//!   bounded table of who they are. [`basic`]: a name and a password. [`claimed`]: whom they say that they are.
 //! * [`macaroon`]: the door's own tokens; [`keys`]: what they are signed with; [`issue`], [`request`]: making them.
 //! * [`caveat`], [`activity`], [`network`]: what their restrictions mean.
 //! * [`token`]: signed tokens of issuers that the site trusts.
@@ -22,6 +22,7 @@ pub mod attempts;
 pub mod basic;
 pub mod caveat;
 pub mod certificate;
+pub mod claimed;
 pub mod clients;
 pub mod decision;
 pub mod identity;

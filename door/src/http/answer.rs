@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::auth::claimed::Claimed;
 use crate::namespace::{NamespaceError, PathError, QueryError};
 use crate::transfers::TransferError;
 use crate::transfers::copy::CopyError;
@@ -110,15 +111,24 @@ pub struct Refusal {
     status: StatusCode,
     text: String,
     headers: Vec<(HeaderName, HeaderValue)>,
-    reason: Option<ReasonPhrase>,
     /// What WebDAV names as the reason (RFC 4918 §16), as elements.
     condition: Option<String>,
+    /// Behind a pointer, as results hold refusals.
+    rare: Option<Box<Rare>>,
+}
+
+/// What few refusals have.
+#[derive(Debug, Default)]
+struct Rare {
+    reason: Option<ReasonPhrase>,
+    json: Option<String>,
+    claimed: Option<Claimed>,
 }
 
 impl Refusal {
     /// A refusal. The text goes to the client after method and path.
     pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), headers: Vec::new(), reason: None, condition: None }
+        Self { status, text: text.into(), headers: Vec::new(), condition: None, rare: None }
     }
 
     /// In the words by which FTS knows that trying again does not help.
@@ -146,10 +156,35 @@ impl Refusal {
         &self.text
     }
 
+    /// With whom the refused credential names, for the audit.
+    #[must_use]
+    pub fn claimed(mut self, claimed: Option<Claimed>) -> Self {
+        if claimed.is_some() {
+            self.rare().claimed = claimed;
+        }
+        self
+    }
+
+    /// With this body, whatever the client takes: where a protocol of its own is spoken.
+    #[must_use]
+    pub fn json(mut self, body: &serde_json::Value) -> Self {
+        self.rare().json = Some(format!("{body}\n"));
+        self
+    }
+
+    /// Takes out whom the refused credential names.
+    pub fn take_claimed(&mut self) -> Option<Claimed> {
+        self.rare.as_mut()?.claimed.take()
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
     /// With these words in the reason phrase instead of the text.
     #[must_use]
     pub fn reason(mut self, phrase: ReasonPhrase) -> Self {
-        self.reason = Some(phrase);
+        self.rare().reason = Some(phrase);
         self
     }
 
@@ -177,19 +212,21 @@ impl Refusal {
         let shown = cut(path, room.max(MIN_PATH_BYTES));
         let ellipsis = if shown.len() < path.len() { ELLIPSIS } else { "" };
         let line = one_line(&format!("{} {shown}{ellipsis}: {}", wording.method, self.text), MAX_TEXT_BYTES);
-        let (kind, body) = match &self.condition {
-            Some(condition) => (
+        let rare = self.rare.map(|rare| *rare).unwrap_or_default();
+        let (kind, body) = match (rare.json, &self.condition) {
+            (Some(json), _) => ("application/json", json),
+            (None, Some(condition)) => (
                 "application/xml; charset=utf-8",
                 format!(
                     "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<d:error xmlns:d=\"DAV:\">{condition}</d:error>\n"
                 ),
             ),
-            None if wording.problem => (PROBLEM_JSON, self.problem(&line)),
-            None => ("text/plain; charset=utf-8", format!("{line}\n")),
+            (None, None) if wording.problem => (PROBLEM_JSON, problem(self.status, &line)),
+            (None, None) => ("text/plain; charset=utf-8", format!("{line}\n")),
         };
         let mut answer = Response::new(full(body));
         *answer.status_mut() = self.status;
-        let told = self.reason.or_else(|| ReasonPhrase::try_from(reason(&self.text).into_bytes()).ok());
+        let told = rare.reason.or_else(|| ReasonPhrase::try_from(reason(&self.text).into_bytes()).ok());
         if let Some(reason) = told {
             answer.extensions_mut().insert(reason);
         }
@@ -203,19 +240,19 @@ impl Refusal {
         }
         answer
     }
+}
 
-    fn problem(&self, line: &str) -> String {
-        let title = self.status.canonical_reason().unwrap_or("Error");
-        let mut json = serde_json::json!({
-            "type": "about:blank",
-            "title": title,
-            "status": self.status.as_u16(),
-            "detail": line,
-        })
-        .to_string();
-        json.push('\n');
-        json
-    }
+fn problem(status: StatusCode, line: &str) -> String {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let mut json = serde_json::json!({
+        "type": "about:blank",
+        "title": title,
+        "status": status.as_u16(),
+        "detail": line,
+    })
+    .to_string();
+    json.push('\n');
+    json
 }
 
 /// Other parts' texts must not break the line.

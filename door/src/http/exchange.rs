@@ -13,6 +13,9 @@ use penstock_door_proto::v1 as proto;
 use super::answer::Refusal;
 use super::connection::Connection;
 use super::service::Service;
+use crate::audit::record::Request as Asked;
+use crate::audit::{Happening, Who};
+use crate::auth::claimed::Claimed;
 use crate::auth::{Access, Credentials, Decision, Operation, decide};
 use crate::marking;
 use crate::namespace::{Entry, Lookup, NsPath};
@@ -66,7 +69,15 @@ impl Exchange {
             encrypted: connection.encrypted(),
             certificate: connection.certificate().map(|shown| shown.map_err(|error| error as _)),
         };
-        let access = authenticate(&service, &credentials).await?;
+        let access = match authenticate(&service, &credentials).await {
+            Ok(access) => access,
+            Err(refusal) => {
+                let passwords = service.authenticator.passwords.as_deref();
+                let chain = connection.client_chain().unwrap_or_default();
+                let claimed = Claimed::of(credentials.headers, credentials.query, passwords, chain.first());
+                return Err(refusal.claimed(claimed));
+            }
+        };
         let view_path = NsPath::from_url(head.uri.path())?;
         let path = access.real_path(&view_path)?;
         let begun = Mutex::default();
@@ -108,6 +119,14 @@ impl Exchange {
     pub fn note_transfer(&self, id: &str) {
         tracing::Span::current().record("transfer", id);
         self.lock_begun().transfer = Some(id.to_owned());
+    }
+
+    /// Tells the audit of a refusal that is no answer of its own: at that path, in an answer of that status.
+    pub fn tell_refusal(&self, path: &str, status: StatusCode, why: String) {
+        let method = self.head.method.to_string();
+        let request = Asked { method, path: path.to_owned(), status: status.as_u16() };
+        let who = Who::of(self.connection.peer().ip(), &self.access);
+        self.service.audit.tell(who, Happening::Refused { request, why });
     }
 
     /// What has begun gives a name to something here.
@@ -163,8 +182,12 @@ impl Exchange {
                 .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
     }
 
-    /// Whether the client is one that follows redirects.
+    /// Whether the client may be sent to a pool: it is one that follows redirects, and the URL may be used from wherever
+    /// it is, as pools do not look at addresses.
     pub fn follows_redirects(&self) -> bool {
+        if self.access.is_address_bound() {
+            return false;
+        }
         let agent = self.headers().get(header::USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
         self.service.redirect.suits(agent)
     }

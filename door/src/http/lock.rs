@@ -51,7 +51,13 @@ async fn take(exchange: &Exchange, wish: Wish, timeout: Duration) -> Result<Answ
     let depth = Depth::all_or_nothing(exchange.headers(), "LOCK")?;
     let shown = condition::check_all(exchange).await?.shown;
     let is_new = match exchange.service.namespace.lookup(&exchange.path).await? {
-        Lookup::Found(_) => false,
+        Lookup::Found(_) => {
+            // A lock keeps others from what is there: not for those who may only add to it.
+            if !exchange.may(Operation::Overwrite, &exchange.path) {
+                exchange.allow(Operation::Delete)?;
+            }
+            false
+        }
         Lookup::Missing | Lookup::NoParent | Lookup::NotADirectory => {
             make_file(exchange, &wish, shown).await?;
             true

@@ -77,18 +77,39 @@ async fn token(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     let body = request_body::read(exchange, MAX_BODY_BYTES).await?;
     let (path, wish) = match read(&body) {
         Ok(read) => read,
-        Err((code, text)) => {
-            let mut answer = macaroon::answer(&json!({ "error": code, "error_description": text }));
-            *answer.status_mut() = StatusCode::BAD_REQUEST;
-            return Ok(answer);
-        }
+        Err((code, text)) => return Ok(bad_request(code, text)),
     };
-    let issued = macaroon::issue(exchange, &path, &wish)?;
+    let issued = match macaroon::issue(exchange, &path, &wish) {
+        Ok(issued) => issued,
+        Err(refusal) => return refused(exchange, &path, refusal),
+    };
     Ok(macaroon::answer(&json!({
         "access_token": issued.macaroon,
         "token_type": "bearer",
         "expires_in": issued.lifetime.as_secs(),
     })))
+}
+
+fn bad_request(code: &str, text: &str) -> Answer {
+    let mut answer = macaroon::answer(&json!({ "error": code, "error_description": text }));
+    *answer.status_mut() = StatusCode::BAD_REQUEST;
+    answer
+}
+
+/// A refusal of what was asked for, as such clients understand it (RFC 6749 §5.2).
+fn refused(exchange: &Exchange, path: &NsPath, refusal: Refusal) -> Result<Answer, Refusal> {
+    let text = refusal.text().to_owned();
+    match refusal.status() {
+        StatusCode::FORBIDDEN => {
+            exchange.tell_refusal(path.as_str(), StatusCode::BAD_REQUEST, text.clone());
+            Ok(bad_request("invalid_scope", &text))
+        }
+        StatusCode::BAD_REQUEST => Ok(bad_request("invalid_request", &text)),
+        StatusCode::UNAUTHORIZED => {
+            Err(refusal.json(&json!({ "error": "invalid_client", "error_description": text })))
+        }
+        _ => Err(refusal),
+    }
 }
 
 /// Reads a form: for which path, and with which restrictions.

@@ -185,7 +185,7 @@ pub async fn target(exchange: &Exchange) -> Result<Option<Entry>, Refusal> {
 fn redirects(exchange: &Exchange) -> bool {
     exchange.service.redirect.write
         && match exchange.query_parameter(REDIRECT_PARAMETER) {
-            Some("true") => true,
+            Some("true") => !exchange.access.is_address_bound(),
             Some("false") => false,
             _ => {
                 exchange.awaits_continue()

@@ -136,8 +136,9 @@ impl Service {
         } else {
             let service = Arc::clone(&self);
             match self.open(Arc::clone(&connection), head, body).await {
-                Err(refusal) => {
-                    let who = Who::unknown(connection.peer().ip());
+                Err(mut refusal) => {
+                    let claimed = refusal.take_claimed();
+                    let who = Who { claimed, ..Who::unknown(connection.peer().ip()) };
                     service.tell_refusal(who, wording.method(), wording.path(), &refusal);
                     (refusal.into_answer(wording), false)
                 }
@@ -243,6 +244,8 @@ fn tell(exchange: &Exchange, answer: &Result<Answer, Refusal>) {
         "COPY" => begun.changes || (status.is_success() && status != StatusCode::ACCEPTED),
         // A lock on a free name makes a file.
         "LOCK" => status == StatusCode::CREATED,
+        // Of a lock that somebody else has taken.
+        "UNLOCK" => begun.changes,
         _ => false,
     };
     if begun.issued.is_none() && !changes {

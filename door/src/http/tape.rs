@@ -16,8 +16,6 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Refusal, bare, full};
 use super::exchange::Exchange;
 use super::request_body;
-use crate::audit::record::Request as Asked;
-use crate::audit::{Happening, Who};
 use crate::auth::keys::random_id;
 use crate::auth::{Access, Anonymous, Decision, Operation, decide};
 use crate::namespace::{Lookup, NsPath};
@@ -248,17 +246,11 @@ fn tell_refusals<'a>(
     let refused: Vec<&str> =
         asked.filter(|(_, error)| *error == Some(DENIED)).map(|(path, _)| path).collect();
     let Some(first) = refused.first() else { return };
-    let request = Asked {
-        method: exchange.head.method.to_string(),
-        path: (*first).to_owned(),
-        status: status.as_u16(),
-    };
     let why = match refused.len() {
         1 => DENIED.to_owned(),
         count => format!("{DENIED}, here and for {} more paths of the request", count - 1),
     };
-    let who = Who::of(exchange.connection.peer().ip(), &exchange.access);
-    exchange.service.audit.tell(who, Happening::Refused { request, why });
+    exchange.tell_refusal(first, status, why);
 }
 
 /// Whether a file is there for this client; the error is for it.

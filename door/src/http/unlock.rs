@@ -5,7 +5,7 @@ use hyper::StatusCode;
 use super::answer::{Answer, Refusal, bare};
 use super::exchange::Exchange;
 use super::lock::{covers, is_yours};
-use crate::auth::Operation;
+use crate::auth::{Access, Operation};
 
 /// Answers it.
 pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
@@ -20,7 +20,14 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     match namespace.find_lock(token).await? {
         Some(lock) if !covers(exchange, &lock) => Err(not_here()),
         Some(lock) if !is_yours(exchange, &lock) => {
-            Err(Refusal::forbidden("the lock was taken by somebody else, and ends by itself"))
+            // RFC 4918 §6.4: whom the server lets. Who may delete what is locked, and is somebody, whom the audit can name.
+            if matches!(exchange.access, Access::Anonymous(_)) || !exchange.may(Operation::Delete, &lock.path)
+            {
+                return Err(Refusal::forbidden("the lock was taken by somebody else, and ends by itself"));
+            }
+            exchange.note_change();
+            namespace.unlock(token).await?;
+            Ok(bare(StatusCode::NO_CONTENT))
         }
         Some(_) => {
             namespace.unlock(token).await?;

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use penstock_tests::curl::Curl;
 use penstock_tests::files::{self, MIB};
+use penstock_tests::macaroon::narrow;
 use penstock_tests::site::{Plan, Site};
 
 #[test]
@@ -136,4 +137,58 @@ fn no_secret_is_in_the_log_or_in_what_the_admin_port_shows() {
         assert!(!text.contains(&site.token), "{text}");
         assert!(!text.contains(&capability), "{text}");
     }
+}
+
+#[test]
+fn a_token_that_is_bound_to_an_address_moves_bytes_from_and_to_there_and_nowhere_else() {
+    let site = Site::start();
+    let file = files::file(site.room(), "in", 100, 1);
+    let bound = narrow(&site.token, &["ip:127.0.0.1"]);
+    let from = |address: &str, path: &str| {
+        Curl::new(site.url(path)).token(Some(&bound)).arg("--interface").arg(address)
+    };
+
+    // No URL that another could use: the bytes go through the door, which looks at the address.
+    let put = from("127.0.0.1", "/file").upload(&file).header("Expect", "100-continue").run().expect(201);
+    let asked = from("127.0.0.1", "/asked?redirect=true").upload(&file).run().expect(201);
+    let get = from("127.0.0.1", "/file").run().expect(200);
+
+    assert_eq!((put.redirects, asked.redirects, get.redirects), (0, 0, 0));
+    assert_eq!(get.body, std::fs::read(&file).unwrap());
+    assert_eq!(from("127.0.0.9", "/file").run().status, 401);
+}
+
+#[test]
+fn a_copy_is_no_larger_than_the_uploads_that_a_token_allows() {
+    let site = Site::start();
+    let _ = site.put("/dir/large", &files::file(site.room(), "large", 2000, 1)).expect(201);
+    let _ = site.put("/dir/small", &files::file(site.room(), "small", 500, 1)).expect(201);
+    let token = narrow(&site.token, &["max-upload:1000"]);
+    let copy = |from: &str, to: &str| {
+        Curl::new(site.url(from)).token(Some(&token)).method("COPY").header("Destination", &site.url(to))
+    };
+
+    assert_eq!(copy("/dir/large", "/copy").run().status, 413);
+    assert_eq!(copy("/dir/small", "/copy").run().status, 201);
+    let marked = copy("/dir/large", "/marked").header("Credential", "none").run();
+    assert_eq!(marked.status, 413, "{}", marked.text());
+    // Of a directory the others are copied.
+    let told = copy("/dir/", "/copies").run().expect(207).text();
+    assert!(told.contains("/copies/large") && told.contains("413"), "{told}");
+    assert_eq!((site.get("/copies/small").status, site.get("/copies/large").status), (200, 404));
+}
+
+#[test]
+fn nothing_is_moved_or_copied_to_names_that_the_door_keeps_for_itself() {
+    let site = Site::start();
+    let _ = site.put("/file", &files::file(site.room(), "in", 100, 1)).expect(201);
+    for place in
+        ["/.well-known/wlcg-tape-rest-api/v1/x", "/.oauth2/token", "/.well-known/oauth-authorization-server"]
+    {
+        for method in ["COPY", "MOVE"] {
+            let answer = site.curl("/file").method(method).header("Destination", &site.url(place)).run();
+            assert_eq!(answer.status, 403, "{method} to {place}: {}", answer.text());
+        }
+    }
+    assert_eq!(site.get("/file").status, 200);
 }

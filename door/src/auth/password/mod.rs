@@ -71,6 +71,11 @@ impl Passwords {
         })
     }
 
+    /// Whether there is a user of that name.
+    pub fn has(&self, user: &str) -> bool {
+        self.watched.current().groups(user).is_some()
+    }
+
     /// Whose name and password these are.
     pub async fn verify(&self, user: &str, password: &Secret) -> Result<Identity, PasswordError> {
         let bytes = password.expose();

@@ -1,10 +1,14 @@
 //! The audit: who was refused, who changed what; and that repeated failures are slowed down.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use penstock_tests::issuer::Issuer;
+use penstock_tests::macaroon::narrow;
 use penstock_tests::patience::eventually;
+use penstock_tests::room::Room;
 use penstock_tests::secure_site::SecureSite;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -64,6 +68,40 @@ fn every_refusal_and_every_change_is_on_record_with_who_and_why() {
         assert!(!all.contains(&secret[secret.len() - 40..]), "a token is in the audit");
     }
     assert!(!all.contains("authz"), "a query is in the audit");
+}
+
+#[test]
+fn whom_a_refused_credential_names_is_on_record_as_a_claim_and_no_password_is() {
+    let room = Room::new();
+    let issuer = Issuer::start();
+    let passwords = room.join("passwords");
+    let made =
+        Command::new("htpasswd").args(["-c", "-B", "-b"]).arg(&passwords).args(["paul", "hunter2"]).output();
+    assert!(made.expect("htpasswd is installed (Debian: apache2-utils)").status.success());
+    fs::set_permissions(&passwords, fs::Permissions::from_mode(0o640)).unwrap();
+    let more = format!("{AUDIT}passwords = \"{}\"\n", passwords.display());
+    let site = trusting(&issuer, WHOLE_VO, &more);
+    let expired = issuer.tokens(&[json!({ "exp": 1000, "sub": "carol", "jti": "token-77" })]).remove(0);
+    let ended = narrow(&site.token, &["before:2020-01-01T00:00:00Z"]);
+    let basic = |user: &str| site.stranger("/basic").arg("--user").arg(user).run().status;
+
+    assert_eq!(site.stranger("/jwt").token(Some(&expired)).run().status, 401);
+    assert_eq!(site.stranger("/macaroon").token(Some(&ended)).run().status, 401);
+    // The second one types a password where the name should be.
+    assert_eq!((basic("paul:wrong"), basic("hunter2:")), (401, 401));
+
+    let claimed = |path: &str| record(&site, |record| record["path"] == path && record["event"] == "refused");
+    let jwt = claimed("/jwt");
+    assert_eq!((&jwt["who"], &jwt["subject"]), (&Value::Null, &Value::Null), "nothing is proved");
+    assert_eq!(jwt["claimed"], json!({ "issuer": issuer.url(), "subject": "carol", "token_id": "token-77" }));
+    assert_eq!(claimed("/macaroon")["claimed"]["subject"], "admin");
+    let basic = eventually("both are on record", || {
+        let both: Vec<Value> =
+            records(&site).into_iter().filter(|record| record["path"] == "/basic").collect();
+        (both.len() == 2).then_some(both)
+    });
+    assert_eq!((&basic[0]["claimed"], &basic[1]["claimed"]), (&json!({ "user": "paul" }), &Value::Null));
+    assert!(!fs::read_to_string(site.room().join("audit.jsonl")).unwrap().contains("hunter2"));
 }
 
 #[test]

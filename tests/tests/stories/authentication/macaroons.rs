@@ -203,7 +203,12 @@ fn gfal_finds_the_token_endpoint_and_gets_a_macaroon_there() {
     let json: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!((&json["token_type"], &json["expires_in"]), (&json!("bearer"), &json!(300)));
     assert_eq!(status(&site, json["access_token"].as_str().unwrap(), "GET", "/vo/a/f"), 307);
-    assert_eq!(ask("grant_type=client_credentials&scope=DOWNLOAD:/vo/b").status, 403);
+    let beyond = ask("grant_type=client_credentials&scope=DOWNLOAD:/vo/b").expect(400);
+    assert!(beyond.text().contains("\"invalid_scope\""), "{}", beyond.text());
+    let stranger =
+        site.stranger("/.oauth2/token").arg("--data").arg("grant_type=client_credentials").run().expect(401);
+    assert!(stranger.text().contains("\"invalid_client\""), "{}", stranger.text());
+    assert!(stranger.header("WWW-Authenticate").is_some());
     let wrong = ask("grant_type=password").expect(400);
     assert!(wrong.text().contains("\"unsupported_grant_type\""), "{}", wrong.text());
 }

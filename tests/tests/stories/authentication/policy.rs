@@ -9,7 +9,7 @@ use penstock_tests::patience::eventually;
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::trusting;
+use super::{WHOLE_VO, trusting};
 
 const RULES: &str = r#"
 [[rules]]
@@ -131,4 +131,38 @@ fn an_issuer_that_no_rule_names_is_told_of_at_the_start() {
     assert!(site.door.stderr().contains("no rule of the policy names it"), "{}", site.door.stderr());
     let token = issuer.scoped("storage.read:/");
     assert_eq!(site.stranger("/vo/f").token(Some(&token)).run().status, 403);
+}
+
+#[test]
+fn who_may_only_add_files_locks_nothing_that_is_there_and_who_may_delete_breaks_a_lock() {
+    const LOCK: &str = "<lockinfo xmlns=\"DAV:\"><lockscope><exclusive/></lockscope><locktype><write/></locktype></lockinfo>";
+    let issuer = Issuer::start();
+    let site = trusting(&issuer, WHOLE_VO, "audit = \"ROOM/audit.jsonl\"\n");
+    let _ = site.curl("/vo/dir/file").follow().upload(&site.config()).run().expect(201);
+    let tokens = issuer.tokens(&[
+        json!({ "scope": "storage.create:/" }),
+        json!({ "scope": "storage.create:/", "sub": "bob" }),
+        json!({ "scope": "storage.modify:/", "sub": "bob" }),
+    ]);
+    let lock = |token: &str, path: &str| {
+        let curl = site.stranger(path).token(Some(token)).method("LOCK").header("Depth", "infinity");
+        curl.arg("--data-binary").arg(LOCK).run()
+    };
+    assert_eq!((lock(&tokens[0], "/vo/dir").status, lock(&tokens[0], "/vo/dir/file").status), (403, 403));
+    assert_eq!(lock(&tokens[2], "/vo/dir").status, 200);
+
+    let taken = lock(&tokens[0], "/vo/new").expect(201);
+
+    let unlock = |token: &str| {
+        let curl = site.stranger("/vo/new").token(Some(token)).method("UNLOCK");
+        curl.header("Lock-Token", taken.header("Lock-Token").unwrap()).run().status
+    };
+    assert_eq!((unlock(&tokens[1]), unlock(&tokens[2])), (403, 204));
+    eventually("the audit says who has broken it", || {
+        let audit = fs::read_to_string(site.room().join("audit.jsonl")).unwrap_or_default();
+        audit
+            .lines()
+            .any(|line| line.contains("\"UNLOCK\"") && line.contains("bob") && line.contains("204"))
+            .then_some(())
+    });
 }
