@@ -8,7 +8,7 @@ use super::answer::Refusal;
 use super::copy::headers::{overwrite, single};
 use super::copy::remote::{RemoteError, RemoteUrl};
 use super::exchange::Exchange;
-use super::{oauth, tape};
+use super::reserved;
 use crate::namespace::NsPath;
 
 /// What a URL leads to.
@@ -49,12 +49,12 @@ impl Destination {
 
     /// Of a path that has been read.
     pub fn at(exchange: &Exchange, view_path: NsPath) -> Result<Self, Refusal> {
-        if tape::reserves(&view_path) || oauth::reserves(&view_path) {
-            // Nobody would reach it any more.
-            let text = "the Destination is a name that this door keeps for itself";
+        let path = exchange.access.real_path(&view_path)?;
+        if reserved::is_or_holds(&view_path) || reserved::is_or_holds(&path) {
+            // Nobody would reach it any more, or what comes with it.
+            let text = "the Destination is a name that this door keeps for itself, or above one";
             return Err(Refusal::new(StatusCode::FORBIDDEN, text));
         }
-        let path = exchange.access.real_path(&view_path)?;
         let overwrite = overwrite(single(exchange.headers(), "overwrite")?)?;
         Ok(Self { view_path, path, overwrite })
     }

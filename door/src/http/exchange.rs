@@ -12,6 +12,7 @@ use penstock_door_proto::v1 as proto;
 
 use super::answer::Refusal;
 use super::connection::Connection;
+use super::reserved;
 use super::service::Service;
 use crate::audit::record::Request as Asked;
 use crate::audit::{Happening, Who};
@@ -80,6 +81,10 @@ impl Exchange {
         };
         let view_path = NsPath::from_url(head.uri.path())?;
         let path = access.real_path(&view_path)?;
+        if reserved::is(&path) && !reserved::is(&view_path) {
+            // By a macaroon with another root.
+            return Err(Refusal::forbidden("the door keeps this name for itself"));
+        }
         let begun = Mutex::default();
         Ok(Self { service, connection, head, body: Some(body), access, view_path, path, begun })
     }

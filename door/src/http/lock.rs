@@ -13,7 +13,7 @@ use super::xml::{self, DAV, Element};
 use super::{condition, locked, put, request_body};
 use crate::auth::Operation;
 use crate::namespace::lock::{LockError, NewLock};
-use crate::namespace::{Lock, Lookup, Shown, Touch};
+use crate::namespace::{Entry, Lock, Lookup, Shown, Touch};
 
 /// What a lock gets whose client asks for no time.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(600);
@@ -50,17 +50,17 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
 async fn take(exchange: &Exchange, wish: Wish, timeout: Duration) -> Result<Answer, Refusal> {
     let depth = Depth::all_or_nothing(exchange.headers(), "LOCK")?;
     let shown = condition::check_all(exchange).await?.shown;
-    let is_new = match exchange.service.namespace.lookup(&exchange.path).await? {
+    let made = match exchange.service.namespace.lookup(&exchange.path).await? {
         Lookup::Found(_) => {
             // A lock keeps others from what is there: not for those who may only add to it.
             if !exchange.may(Operation::Overwrite, &exchange.path) {
                 exchange.allow(Operation::Delete)?;
             }
-            false
+            None
         }
         Lookup::Missing | Lookup::NoParent | Lookup::NotADirectory => {
-            make_file(exchange, &wish, shown).await?;
-            true
+            make_file(exchange, &wish, shown.clone()).await?;
+            Some(exchange.existing().await?)
         }
     };
     let new = NewLock {
@@ -72,14 +72,31 @@ async fn take(exchange: &Exchange, wish: Wish, timeout: Duration) -> Result<Answ
         subject: exchange.access.subject().to_owned(),
         timeout,
     };
-    let lock = exchange.service.namespace.lock(new).await.map_err(|error| refuse(exchange, error))?;
-    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let lock = match exchange.service.namespace.lock(new).await {
+        Ok(lock) => lock,
+        Err(error) => {
+            if let Some(made) = &made {
+                unmake(exchange, made, &shown).await;
+            }
+            return Err(refuse(exchange, error));
+        }
+    };
+    let status = if made.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     let mut answer = tell(exchange, &lock, status);
     // A token is made of hexadecimal digits.
     if let Ok(value) = HeaderValue::from_str(&format!("<{}>", lock.token)) {
         answer.headers_mut().insert(LOCK_TOKEN.clone(), value);
     }
     Ok(answer)
+}
+
+/// Takes away the empty file that was made for a lock that could not be had.
+async fn unmake(exchange: &Exchange, made: &Entry, shown: &Shown) {
+    match exchange.service.namespace.delete(&exchange.path, made, shown).await {
+        Ok(()) => exchange.service.transfers.replica_owed(),
+        // Somebody else has it by now.
+        Err(error) => tracing::warn!(%error, "the empty file of a lock that was refused stays"),
+    }
 }
 
 /// Makes the empty file that is to be locked; looks first whether the lock can be had.
@@ -147,7 +164,9 @@ fn refuse(exchange: &Exchange, error: LockError) -> Refusal {
         LockError::NotFound => {
             Refusal::new(StatusCode::CONFLICT, "it was removed by someone else in the meantime")
         }
-        LockError::TooMany => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        LockError::TooMany | LockError::TooManyOfYours | LockError::TooManyHere => {
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+        }
         LockError::Namespace(error) => error.into(),
     }
 }

@@ -48,6 +48,7 @@ pub mod proxy;
 pub mod put;
 pub mod rename;
 pub mod request_body;
+pub mod reserved;
 pub mod server;
 pub mod service;
 pub mod tape;

@@ -18,9 +18,9 @@ use crate::auth::request::Wish;
 use crate::namespace::NsPath;
 
 /// Where clients look for the description; some put a path behind it (RFC 8414 §3.1).
-const DESCRIPTION: &str = "/.well-known/oauth-authorization-server";
+pub const DESCRIPTION: &str = "/.well-known/oauth-authorization-server";
 /// Where tokens are given, as at XRootD.
-const TOKEN: &str = "/.oauth2/token";
+pub const TOKEN: &str = "/.oauth2/token";
 /// The media type of a request (RFC 6749 §4.4.2).
 const FORM: &str = "application/x-www-form-urlencoded";
 /// Longest body in bytes.

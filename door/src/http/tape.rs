@@ -21,7 +21,7 @@ use crate::auth::{Access, Anonymous, Decision, Operation, decide};
 use crate::namespace::{Lookup, NsPath};
 
 /// Where clients look for it.
-const PLACE: &str = "/.well-known/wlcg-tape-rest-api";
+pub const PLACE: &str = "/.well-known/wlcg-tape-rest-api";
 /// Longest body in bytes.
 const MAX_BODY_BYTES: u64 = 1 << 20;
 /// Files that one request may name.

@@ -16,6 +16,9 @@ use super::read::{Lookup, classify, resolve, to_json};
 
 /// Locks at once in a namespace: each is a promise that has to be kept in mind at every change near it.
 const MAX_LOCKS: i64 = 10_000;
+/// Of these, locks of one subject, and of one path: so that nobody takes them all.
+const MAX_LOCKS_OF_ONE: i64 = 1_000;
+const MAX_LOCKS_OF_PATH: i64 = 100;
 /// Locks that are named in an answer; more are not looked for.
 const MAX_TOLD: u32 = 100;
 
@@ -97,6 +100,12 @@ pub enum LockError {
     /// There are as many as may be.
     #[error("there are {MAX_LOCKS} locks already, as many as may be; try again later")]
     TooMany,
+    /// Who asks has as many as one may.
+    #[error("you hold {MAX_LOCKS_OF_ONE} locks, as many as one may: end some of them")]
+    TooManyOfYours,
+    /// The same for the path.
+    #[error("there are {MAX_LOCKS_OF_PATH} locks on it, as many as may be; try again later")]
+    TooManyHere,
     /// The database.
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
@@ -202,8 +211,21 @@ impl Transaction for Take {
         if !against.is_empty() {
             return Err(LockError::Locked(against));
         }
-        let count = session.fetch_one("SELECT count(*) FROM locks", &[], |row| row.integer(0)).await?;
-        if count >= MAX_LOCKS {
+        let (all, yours, here) = session
+            .fetch_one(
+                "SELECT count(*), count(CASE WHEN subject = ?1 THEN 1 END), count(CASE WHEN path = ?2 THEN 1 END)
+                 FROM locks",
+                &[(&new.subject).into(), new.path.as_key().into()],
+                |row| Ok((row.integer(0)?, row.integer(1)?, row.integer(2)?)),
+            )
+            .await?;
+        if yours >= MAX_LOCKS_OF_ONE {
+            return Err(LockError::TooManyOfYours);
+        }
+        if here >= MAX_LOCKS_OF_PATH {
+            return Err(LockError::TooManyHere);
+        }
+        if all >= MAX_LOCKS {
             return Err(LockError::TooMany);
         }
         let expires_at = expiry(new.timeout);

@@ -181,3 +181,32 @@ async fn locks_outlive_the_door() {
     assert_eq!(put(&site, "/file", "").await, 423);
     assert_eq!(put(&site, "/file", &format!("({token})")).await, 204);
 }
+
+#[tokio::test]
+async fn nobody_takes_all_locks_and_a_lock_that_is_refused_leaves_no_file() {
+    const OF_PATH: usize = 100;
+    const OF_ONE: usize = 1000;
+    let site = Site::open().await;
+    let shared = async |path: &str, headers: &[(&str, &str)]| {
+        site.send("LOCK", path, headers, info("shared").as_bytes()).await
+    };
+    let names: Vec<String> = (0..OF_ONE / OF_PATH).map(|number| format!("/file{number}")).collect();
+    for name in &names {
+        site.put(name, b"Wiki").await;
+        for _ in 0..OF_PATH {
+            assert_eq!(shared(name, &[]).await.status, StatusCode::OK);
+        }
+    }
+
+    let on_one = shared(&names[0], &[]).await;
+    let of_one = shared("/new", &[]).await;
+
+    assert_eq!((on_one.status.as_u16(), of_one.status.as_u16()), (503, 503));
+    assert!(of_one.text().contains("you hold 1000 locks"), "{}", of_one.text());
+    assert_eq!(site.send("GET", "/new", &[], b"").await.status, StatusCode::NOT_FOUND, "no file is left");
+    let authorization = format!("Bearer {}", site.token());
+    let other = shared("/new", &[("authorization", &authorization)]).await;
+    assert_eq!(other.status, StatusCode::CREATED, "somebody else has locks left: {}", other.text());
+    let here = shared(&names[0], &[("authorization", &authorization)]).await;
+    assert!(here.text().contains("there are 100 locks on it"), "{}", here.text());
+}

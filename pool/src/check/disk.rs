@@ -124,7 +124,13 @@ fn unnamed(place: &Path, config: &Config) -> Finding {
         Ok(file) => file,
         Err(error) => {
             let found = format!("no unnamed files (O_TMPFILE): {error}");
-            return Finding::failed("file system", found, "use ext4 or XFS");
+            let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+            let what = if denied {
+                "run this as the pool's user, or give it the directory (chown)"
+            } else {
+                "use ext4 or XFS"
+            };
+            return Finding::failed("file system", found, what);
         }
     };
     if let Err(error) = rustix::fs::fsetxattr(&plain, PROBE_ATTRIBUTE, b"1", XattrFlags::empty()) {

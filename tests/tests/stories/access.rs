@@ -190,5 +190,15 @@ fn nothing_is_moved_or_copied_to_names_that_the_door_keeps_for_itself() {
             assert_eq!(answer.status, 403, "{method} to {place}: {}", answer.text());
         }
     }
+    // Nor by what is above them, nor by a token for which they have another name.
+    assert_eq!(site.curl("/dir").method("MKCOL").run().status, 201);
+    let moved = site.curl("/dir").method("MOVE").header("Destination", &site.url("/.well-known")).run();
+    assert_eq!(moved.status, 403, "{}", moved.text());
+    let rooted = narrow(&site.token, &["root:/.well-known"]);
+    let put = Curl::new(site.url("/wlcg-tape-rest-api/x"))
+        .token(Some(&rooted))
+        .upload(&site.room().join("in"))
+        .run();
+    assert_eq!(put.status, 403, "{}", put.text());
     assert_eq!(site.get("/file").status, 200);
 }

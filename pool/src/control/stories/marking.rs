@@ -178,14 +178,21 @@ async fn a_download_carries_its_label_and_is_told_of_with_the_pool_as_its_source
     let finished = last(&mut door).await;
     assert_eq!(finished.connections[0].flow_label, answer.label);
     assert_eq!(names(finished.marked_as.as_ref()), (ATLAS, "atlas", "perfSONAR"));
-    let metrics = stage.pool.metrics().encode().unwrap();
-    for line in [
+    let lines = [
         "penstock_marked_bytes_total{experiment=\"atlas\",activity=\"perfSONAR\",direction=\"out\"} 3",
         "penstock_marked_flows_total{label=\"yes\"} 1",
         "penstock_fireflies_total{outcome=\"sent\"} 2",
-    ] {
-        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    ];
+    // A datagram is counted when it has been sent, and may have arrived by then.
+    let mut metrics = String::new();
+    for _ in 0..500 {
+        metrics = stage.pool.metrics().encode().unwrap();
+        if lines.iter().all(|line| metrics.contains(line)) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
+    panic!("not all of {lines:?} are in\n{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
