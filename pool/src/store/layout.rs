@@ -120,11 +120,22 @@ struct MarkerFormat {
     format: u32,
 }
 
+/// What to do about it, where that is known.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            ": start the daemon as the user whose root it is, or give the root to the daemon's user (chown -R)"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => ": its file system is mounted read-only, mount it for writing",
+        _ => "",
+    }
+}
+
 /// Why a root cannot be used.
 #[derive(Debug, Error)]
 pub enum RootError {
     /// The file system refused a step.
-    #[error("cannot {step} {}: {source}", path.display())]
+    #[error("cannot {step} {}: {source}{}", path.display(), remedy(.source))]
     Io {
         /// The step, to be read after "cannot".
         step: &'static str,

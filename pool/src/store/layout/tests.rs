@@ -155,3 +155,18 @@ fn a_crash_at_any_call_of_the_first_start_does_not_keep_the_next_from_succeeding
         }
     }
 }
+
+#[test]
+fn a_root_that_cannot_be_used_for_want_of_rights_is_told_with_what_to_do() {
+    let told = |errno| {
+        let source = io::Error::from_raw_os_error(errno);
+        RootError::Io { step: "lock", path: "/pool/lock".into(), source }.to_string()
+    };
+    assert!(
+        told(13).starts_with("cannot lock /pool/lock: ") && told(13).contains("(chown -R)"),
+        "{}",
+        told(13)
+    );
+    assert!(told(30).ends_with("mount it for writing"), "{}", told(30));
+    assert_eq!(told(5), "cannot lock /pool/lock: Input/output error (os error 5)");
+}
