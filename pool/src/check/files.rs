@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::{Config, GrpcEndpoint};
-use crate::control::listen;
+use crate::control::grpc::listen;
 use crate::tls::client::{ClientFiles, ClientTls};
 use crate::tls::server::ServerTls;
 use penstock_service::check::Finding;

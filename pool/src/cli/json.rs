@@ -1,9 +1,9 @@
 //! The contract's messages as JSON, for programs. Names are those of the contract; sizes are numbers, times RFC 3339.
 
 use penstock_door_proto::v1;
-pub use penstock_pool::control::status_json::{health, scrub, scrub_state, status};
-pub use penstock_pool::control::transfer_json::{checksums_by_name as checksums, transfer};
-use penstock_pool::control::transfer_json::{time, word};
+pub use penstock_pool::control::messages::status_json::{health, scrub, scrub_state, status};
+pub use penstock_pool::control::messages::transfer_json::{checksums_by_name as checksums, transfer};
+use penstock_pool::control::messages::transfer_json::{time, word};
 use serde_json::{Value, json};
 
 /// A state of a replica.

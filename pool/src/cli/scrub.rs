@@ -33,7 +33,7 @@ pub fn line(status: &v1::ScrubStatus) -> String {
         State::Stopped => format!("{state} at {:.1} %", status.done * 100.0),
         State::Idle | State::Unspecified => {
             format!(
-                "{state}; {} passes done, next {}",
+                "{state}; passes done: {}, next {}",
                 status.passes,
                 show::time(status.next_pass_at.as_ref())
             )

@@ -9,8 +9,8 @@ use super::data_port::DataPort;
 use super::metrics::Metrics;
 use super::queue::QueueStatus;
 use super::registry::Registry;
-use super::wire;
 use crate::checksum::Algorithm;
+use crate::control::messages::wire;
 use crate::scrub::Scrub;
 use crate::store::{ReadOnly, ReplicaCounts, Store, StoreHealth};
 

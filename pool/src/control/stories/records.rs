@@ -9,10 +9,10 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::put;
 use crate::config::RecordTarget;
-use crate::control::entry::Entry;
 use crate::control::metrics::Metrics;
 use crate::control::queue::QueueLimits;
-use crate::control::records::Records;
+use crate::control::registry::entry::Entry;
+use crate::control::registry::records::Records;
 use crate::control::registry::{Registry, RegistrySettings};
 use crate::transfer::{SystemClock, Timeouts};
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{get, put};
-use crate::control::entry::Entry;
 use crate::control::metrics::Metrics;
 use crate::control::queue::QueueLimits;
+use crate::control::registry::entry::Entry;
 use crate::control::registry::{Registry, RegistrySettings, StartError};
 use crate::transfer::state::StateName;
 use crate::transfer::{

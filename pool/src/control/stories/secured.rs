@@ -13,7 +13,7 @@ use tonic_health::pb::health_client::HealthClient;
 use super::pool::{self, Stage};
 use crate::config::{Config, GrpcEndpoint, TlsFiles};
 use crate::control::daemon::RunningPool;
-use crate::control::listen::GrpcAddress;
+use crate::control::grpc::listen::GrpcAddress;
 
 /// A certificate authority.
 struct Authority {
