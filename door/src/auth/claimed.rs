@@ -5,7 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::HeaderMap;
 use rustls::pki_types::CertificateDer;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::certificate::facts::Certificate;
 use super::macaroon::Macaroon;
@@ -17,22 +18,22 @@ use super::{basic, token};
 const MAX_TEXT_BYTES: usize = 128;
 
 /// Whom a credential names.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Claimed {
     /// The user, if there is one of that name: people type passwords where a name should be.
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// A token's `iss`.
-    #[serde(rename(deserialize = "iss"), skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
     /// A token's `sub`, a macaroon's name.
-    #[serde(rename(deserialize = "sub"), skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// `jti` of a token, `iid` of a macaroon.
-    #[serde(rename(deserialize = "jti"), skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
     /// Whose certificate the client has shown.
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub dn: Option<String>,
 }
 
@@ -72,10 +73,17 @@ impl Claimed {
     }
 }
 
-/// The claims of a signed token, whoever has signed it.
+/// The claims of a signed token, whoever has signed it. One that is no text is passed over.
 fn of_token(token: &[u8]) -> Option<Claimed> {
     let payload = token.split(|byte| *byte == b'.').nth(1)?;
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+    let mut claims: Map<String, Value> =
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    let mut text = |claim: &str| match claims.remove(claim) {
+        Some(Value::String(text)) => Some(text),
+        Some(_) | None => None,
+    };
+    let (issuer, subject, token_id) = (text("iss"), text("sub"), text("jti"));
+    Some(Claimed { issuer, subject, token_id, ..Claimed::default() })
 }
 
 fn of_macaroon(token: &[u8]) -> Option<Claimed> {
@@ -123,6 +131,13 @@ mod tests {
         for other in ["{}", "[]", "{\"sub\":[1]}", "no json", ""] {
             assert_eq!(of(&token(other)), None, "{other}");
         }
+        let odd = of(&token("{\"iss\":\"https://vo.example\",\"sub\":[1],\"jti\":7}")).unwrap();
+        assert_eq!(
+            odd.issuer.as_deref(),
+            Some("https://vo.example"),
+            "what is no text takes nothing else with it"
+        );
+        assert_eq!((odd.subject, odd.token_id), (None, None));
     }
 
     #[test]

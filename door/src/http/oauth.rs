@@ -105,11 +105,17 @@ fn refused(exchange: &Exchange, path: &NsPath, refusal: Refusal) -> Result<Answe
             Ok(bad_request("invalid_scope", &text))
         }
         StatusCode::BAD_REQUEST => Ok(bad_request("invalid_request", &text)),
-        StatusCode::UNAUTHORIZED => {
-            Err(refusal.json(&json!({ "error": "invalid_client", "error_description": text })))
-        }
-        _ => Err(refusal),
+        _ => Err(in_its_words(TOKEN, refusal)),
     }
+}
+
+/// A refusal on this place, for whoever asks here: who it is was not proved.
+pub fn in_its_words(path: &str, refusal: Refusal) -> Refusal {
+    if path != TOKEN || refusal.status() != StatusCode::UNAUTHORIZED {
+        return refusal;
+    }
+    let text = refusal.text().to_owned();
+    refusal.json(&json!({ "error": "invalid_client", "error_description": text }))
 }
 
 /// Reads a form: for which path, and with which restrictions.

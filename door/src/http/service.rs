@@ -140,7 +140,7 @@ impl Service {
                     let claimed = refusal.take_claimed();
                     let who = Who { claimed, ..Who::unknown(connection.peer().ip()) };
                     service.tell_refusal(who, wording.method(), wording.path(), &refusal);
-                    (refusal.into_answer(wording), false)
+                    (oauth::in_its_words(wording.path(), refusal).into_answer(wording), false)
                 }
                 Ok(mut exchange) => {
                     exchange.access.subject().clone_into(subject);

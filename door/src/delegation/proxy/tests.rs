@@ -13,8 +13,12 @@ fn now() -> Timestamp {
 }
 
 fn answer(signer: &Signer, how: Proxied) -> Result<Proxy, ProxyError> {
+    answer_at(signer, how, now())
+}
+
+fn answer_at(signer: &Signer, how: Proxied, now: Timestamp) -> Result<Proxy, ProxyError> {
     let request = ProxyRequest::new().unwrap();
-    accept(&signer.sign(&request, &how, now()), &request, &signer.chain, DAY, now())
+    accept(&signer.sign(&request, &how, now), &request, &signer.chain, DAY, now)
 }
 
 #[test]
@@ -89,7 +93,7 @@ fn what_is_not_a_proxy_with_all_rights_of_who_is_here_is_refused_with_its_own_te
 fn a_proxy_of_the_older_kind_is_taken_for_this_doors_key_and_below_its_own_kind_only() {
     let (alice, now) = (user("alice"), now());
     let old = || Proxied { is_proxy: false, names: vec!["proxy"], ..Proxied::default() };
-    let proxy = answer(&alice, old()).unwrap();
+    let proxy = answer_at(&alice, old(), now).unwrap();
     assert_eq!(proxy.ends_at, now + SignedDuration::from_hours(12));
     let request = ProxyRequest::new().unwrap();
     let for_another = alice.sign(&ProxyRequest::new().unwrap(), &old(), now);

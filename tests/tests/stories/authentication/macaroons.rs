@@ -209,6 +209,10 @@ fn gfal_finds_the_token_endpoint_and_gets_a_macaroon_there() {
         site.stranger("/.oauth2/token").arg("--data").arg("grant_type=client_credentials").run().expect(401);
     assert!(stranger.text().contains("\"invalid_client\""), "{}", stranger.text());
     assert!(stranger.header("WWW-Authenticate").is_some());
+    let forged = site.stranger("/.oauth2/token").token(Some(&format!("{token}x")));
+    let forged = forged.arg("--data").arg("grant_type=client_credentials").run().expect(401);
+    let said: Value = serde_json::from_slice(&forged.body).unwrap();
+    assert_eq!(said["error"], "invalid_client", "{said}");
     let wrong = ask("grant_type=password").expect(400);
     assert!(wrong.text().contains("\"unsupported_grant_type\""), "{}", wrong.text());
 }
