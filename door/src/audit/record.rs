@@ -77,10 +77,12 @@ pub enum Happening {
         /// The path of the copy that it was used for.
         path: Option<String>,
     },
-    /// A file that was uploaded has its name.
+    /// A file that was uploaded or copied has its name.
     Named {
         /// Which transfer.
         transfer: String,
+        /// The name; `None` when it was given before and this is told once more.
+        path: Option<String>,
         /// Where its bytes are.
         pool: String,
         /// Its size in bytes.
@@ -126,8 +128,8 @@ pub struct Request {
     pub method: String,
     /// Its path: in the namespace where it is known, else as it stood in the request.
     pub path: String,
-    /// The answer's status.
-    pub status: u16,
+    /// The answer's status; `None` when the client went before there was one.
+    pub status: Option<u16>,
 }
 
 /// Something that happened, with all that is told of it.
@@ -215,7 +217,7 @@ impl Event {
         };
         let (mut destination, mut transfer, mut why) = (Value::Null, Value::Null, Value::Null);
         let (mut issued, mut pool, mut size) = (Value::Null, Value::Null, Value::Null);
-        let (mut delegation, mut ends_at, mut copied) = (Value::Null, Value::Null, None);
+        let (mut delegation, mut ends_at, mut of_file) = (Value::Null, Value::Null, None);
         let request = match self.happening {
             Happening::Refused { request, why: text } => {
                 why = short(&text).into();
@@ -232,11 +234,12 @@ impl Event {
             }
             Happening::Delegation { step, delegation: id, path } => {
                 (delegation, ends_at) = (id.into(), step.ends_at().map(|at| at.to_string()).into());
-                copied = path;
+                of_file = path;
                 None
             }
-            Happening::Named { transfer: id, pool: name, size: bytes } => {
+            Happening::Named { transfer: id, path, pool: name, size: bytes } => {
                 (transfer, pool, size) = (id.into(), name.into(), bytes.into());
+                of_file = path;
                 None
             }
         };
@@ -256,8 +259,8 @@ impl Event {
             "groups": who.groups,
             "claimed": who.claimed,
             "method": request.as_ref().map(|request| short(&request.method)),
-            "path": request.as_ref().map(|request| &request.path).or(copied.as_ref()).map(|path| short(path)),
-            "status": request.as_ref().map(|request| request.status),
+            "path": request.as_ref().map(|request| &request.path).or(of_file.as_ref()).map(|path| short(path)),
+            "status": request.as_ref().and_then(|request| request.status),
             "destination": destination,
             "transfer": transfer,
             "issued": issued,
@@ -301,7 +304,7 @@ mod tests {
     }
 
     fn request(path: &str) -> Request {
-        Request { method: "PUT".into(), path: path.into(), status: 403 }
+        Request { method: "PUT".into(), path: path.into(), status: Some(403) }
     }
 
     #[test]
@@ -351,7 +354,15 @@ mod tests {
                     path: Some(long.clone()),
                 },
             ),
-            record(Who::door(), Happening::Named { transfer: "t".into(), pool: "p".into(), size: 5 }),
+            record(
+                Who::door(),
+                Happening::Named {
+                    transfer: "t".into(),
+                    path: Some(long.clone()),
+                    pool: "p".into(),
+                    size: 5,
+                },
+            ),
         ];
         for event in &events {
             assert_eq!(event.as_object().unwrap().len(), 25, "{event}");

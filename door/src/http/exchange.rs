@@ -12,8 +12,8 @@ use penstock_door_proto::v1 as proto;
 
 use super::answer::Refusal;
 use super::connection::Connection;
-use super::reserved;
 use super::service::Service;
+use super::{on_record, reserved};
 use crate::audit::record::Request as Asked;
 use crate::audit::{Happening, Who};
 use crate::auth::claimed::Claimed;
@@ -48,8 +48,10 @@ pub struct Exchange {
 pub struct Begun {
     /// A transfer.
     pub transfer: Option<String>,
-    /// Which gives a name to something here.
+    /// A change of the namespace, whatever the answer is.
     pub changes: bool,
+    /// A change that may be made though nobody waits for the answer any more.
+    pub under_way: bool,
     /// A macaroon, by the id of its issue.
     pub issued: Option<String>,
 }
@@ -129,14 +131,19 @@ impl Exchange {
     /// Tells the audit of a refusal that is no answer of its own: at that path, in an answer of that status.
     pub fn tell_refusal(&self, path: &str, status: StatusCode, why: String) {
         let method = self.head.method.to_string();
-        let request = Asked { method, path: path.to_owned(), status: status.as_u16() };
+        let request = Asked { method, path: path.to_owned(), status: Some(status.as_u16()) };
         let who = Who::of(self.connection.peer().ip(), &self.access);
         self.service.audit.tell(who, Happening::Refused { request, why });
     }
 
-    /// What has begun gives a name to something here.
+    /// Something here has another name now, or gets one, whatever the answer will be.
     pub fn note_change(&self) {
         self.lock_begun().changes = true;
+    }
+
+    /// From here something may get its name whoever waits for the answer; or there is an answer.
+    pub fn note_under_way(&self, is_under_way: bool) {
+        self.lock_begun().under_way = is_under_way;
     }
 
     /// A macaroon was made.
@@ -236,6 +243,15 @@ impl Exchange {
             user_agent: header("user-agent"),
             client_info: header("clientinfo"),
             secure,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        // hyper drops what works on an answer when the client goes.
+        if self.begun().under_way {
+            on_record::abandoned(self);
         }
     }
 }

@@ -38,6 +38,7 @@ pub mod macaroon;
 pub mod mkcol;
 pub mod multistatus;
 pub mod oauth;
+pub mod on_record;
 pub mod options;
 pub mod pool_stream;
 pub mod precondition;

@@ -89,6 +89,7 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     let Some(body) = exchange.body.take() else {
         return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the body was read before"));
     };
+    exchange.note_under_way(true);
     match proxy::put(data_ports.as_ref(), &ready.url, exchange.headers(), &HANDED_ON, body).await {
         Ok(answer) => Ok(answer),
         // It has ended there.

@@ -17,11 +17,11 @@ use super::answer::{Answer, Refusal, Wording};
 use super::connection::Connection;
 use super::exchange::Exchange;
 use super::{
-    copy, delegation, delete, get, head, lock, macaroon, mkcol, oauth, options, propfind, proppatch, put,
-    rename, tape, unlock,
+    copy, delegation, delete, get, head, lock, macaroon, mkcol, oauth, on_record, options, propfind,
+    proppatch, put, rename, tape, unlock,
 };
 use crate::audit::Audit;
-use crate::audit::record::{Happening, Request as Asked, Who};
+use crate::audit::record::Who;
 use crate::auth::attempts::Attempts;
 use crate::auth::request::Lifetimes;
 use crate::auth::{Access, Authenticator};
@@ -139,13 +139,12 @@ impl Service {
                 Err(mut refusal) => {
                     let claimed = refusal.take_claimed();
                     let who = Who { claimed, ..Who::unknown(connection.peer().ip()) };
-                    service.tell_refusal(who, wording.method(), wording.path(), &refusal);
+                    on_record::refused(&service.audit, who, wording.method(), wording.path(), &refusal);
                     (oauth::in_its_words(wording.path(), refusal).into_answer(wording), false)
                 }
-                Ok(mut exchange) => {
+                Ok(exchange) => {
                     exchange.access.subject().clone_into(subject);
-                    let answer = handle(&mut exchange).await;
-                    tell(&exchange, &answer);
+                    let (exchange, answer) = carry_out(exchange).await;
                     let mut answer = answer.unwrap_or_else(|refusal| refusal.into_answer(wording));
                     prove(&exchange.access, &mut answer);
                     (answer, exchange.body.is_none())
@@ -160,17 +159,6 @@ impl Service {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         answer
-    }
-
-    /// Tells the audit of a request that somebody may not make. What is refused for other reasons is in the log.
-    fn tell_refusal(&self, who: Who, method: &Method, path: &str, refusal: &Refusal) {
-        let status = refusal.status();
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS)
-        {
-            let request =
-                Asked { method: method.to_string(), path: path.to_owned(), status: status.as_u16() };
-            self.audit.tell(who, Happening::Refused { request, why: refusal.text().to_owned() });
-        }
     }
 
     async fn open(
@@ -227,41 +215,23 @@ fn prove(access: &Access, answer: &mut Answer) {
     }
 }
 
-/// Tells the audit what became of a request, where that is its business.
-fn tell(exchange: &Exchange, answer: &Result<Answer, Refusal>) {
-    let service = &exchange.service;
-    let method = &exchange.head.method;
-    let who = || Who::of(exchange.connection.peer().ip(), &exchange.access);
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(refusal) => return service.tell_refusal(who(), method, exchange.path.as_str(), refusal),
+/// Answers it, and puts it on record.
+///
+/// hyper drops what works on an answer when the client goes. A change is then made or not, and nobody would know by whom:
+/// so what changes something has a task of its own, which goes on to its end.
+async fn carry_out(mut exchange: Exchange) -> (Exchange, Result<Answer, Refusal>) {
+    let ends_with_its_client = match exchange.head.method.as_str() {
+        // The first two are called off, and put on record when that may be too late: [`Exchange::note_under_way`].
+        "PUT" | "COPY" | "PROPFIND" => true,
+        _ => exchange.head.method.is_safe(),
     };
-    let status = answer.status();
-    let begun = exchange.begun();
-    let changes = match method.as_str() {
-        "PUT" | "DELETE" | "MKCOL" | "MOVE" | "PROPPATCH" => true,
-        // Of a push nothing changes here, nor when the client has to delegate first.
-        "COPY" => begun.changes || (status.is_success() && status != StatusCode::ACCEPTED),
-        // A lock on a free name makes a file.
-        "LOCK" => status == StatusCode::CREATED,
-        // Of a lock that somebody else has taken.
-        "UNLOCK" => begun.changes,
-        _ => false,
+    let transfers = Arc::clone(&exchange.service.transfers);
+    let work = async move {
+        let answer = handle(&mut exchange).await;
+        on_record::answered(&exchange, &answer);
+        (exchange, answer)
     };
-    if begun.issued.is_none() && !changes {
-        return;
-    }
-    let request =
-        Asked { method: method.to_string(), path: exchange.path.to_string(), status: status.as_u16() };
-    if let Some(issued) = begun.issued {
-        service.audit.tell(who(), Happening::Issued { request, issued });
-    } else if !status.is_client_error() && !status.is_server_error() {
-        let destination = exchange.headers().get("destination").and_then(|value| value.to_str().ok());
-        // Its query may hold a token.
-        let destination = destination.map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned());
-        let transfer = begun.transfer;
-        service.audit.tell(who(), Happening::Changed { request, destination, transfer });
-    }
+    if ends_with_its_client { work.await } else { transfers.see_through(work).await }
 }
 
 async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {

@@ -114,7 +114,7 @@ async fn a_name_appears_only_when_its_upload_is_committed(site: Site) {
     let pending = upload("1", "/data/file");
     site.namespace.begin_upload(&pending).await.unwrap();
     assert_eq!(site.namespace.lookup(&pending.path).await.unwrap(), Lookup::NoParent);
-    assert_eq!(site.finish(&pending, RULES).await, Commit::Named);
+    assert_eq!(site.finish(&pending, RULES).await, Commit::Named(path("/data/file")));
     let file = site.entry("/data/file").await;
     assert_eq!(file.file().unwrap().replica, "r-1");
     assert_eq!(file.file().unwrap().checksums, finished(7).checksums);
@@ -123,8 +123,8 @@ async fn a_name_appears_only_when_its_upload_is_committed(site: Site) {
 
 async fn committing_twice_changes_nothing_and_an_unknown_upload_gets_no_name(site: Site) {
     let pending = upload("1", "/file");
-    assert_eq!(site.commit(&pending, RULES).await, Commit::Named);
-    assert_eq!(site.finish(&pending, RULES).await, Commit::Named);
+    assert_eq!(site.commit(&pending, RULES).await, Commit::Named(path("/file")));
+    assert_eq!(site.finish(&pending, RULES).await, Commit::NamedBefore);
     assert_eq!(site.finish(&upload("2", "/other"), RULES).await, Commit::Unknown);
     assert_eq!(site.namespace.lookup(&path("/other")).await.unwrap(), Lookup::Missing);
 }
@@ -137,7 +137,7 @@ async fn replacing_a_file_leaves_its_old_replica_to_be_removed(site: Site) {
     assert_eq!((after.id, after.file().unwrap().etag()), (before.id, "r-2"));
     assert_eq!(site.namespace.owed_removals("pool01", 10).await.unwrap(), ["r-1"]);
     // The replaced upload is still one that the namespace knows.
-    assert_eq!(site.finish(&upload("1", "/file"), RULES).await, Commit::Named);
+    assert_eq!(site.finish(&upload("1", "/file"), RULES).await, Commit::NamedBefore);
     site.namespace.removals_done(&["r-1".into()]).await.unwrap();
     assert!(site.namespace.owed_removals("pool01", 10).await.unwrap().is_empty());
 }
@@ -182,7 +182,8 @@ async fn what_was_promised_at_the_start_is_checked_at_the_end(site: Site) {
     assert_eq!(site.refused(&upload("6", "/file/below"), RULES).await, 409);
     let strict = CommitRules { create_parents: false, late: false };
     assert_eq!(site.refused(&upload("7", "/no/parent"), strict).await, 409);
-    assert_eq!(site.commit(&expecting("8", Expectation::Etag("r-0".into())), RULES).await, Commit::Named);
+    let as_promised = expecting("8", Expectation::Etag("r-0".into()));
+    assert_eq!(site.commit(&as_promised, RULES).await, Commit::Named(path("/file")));
     assert_eq!(site.entry("/file").await.file().unwrap().replica, "r-8");
 }
 

@@ -125,8 +125,10 @@ pub struct CommitRules {
 /// What became of a finished upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Commit {
-    /// The name points to it. Also when it did before.
-    Named,
+    /// This name points to it now.
+    Named(NsPath),
+    /// It has had its name, and perhaps lost it again.
+    NamedBefore,
     /// It gets no name; the refusal is kept until [`Namespace::forget_upload`].
     Refused(Refused),
     /// The namespace has never heard of it.
@@ -308,7 +310,7 @@ impl Transaction for CommitUpload {
         let ids = [(&self.transfer).into(), (&self.replica).into()];
         let Some(upload) = session.fetch_optional(FIND, &ids, pending_from_row).await? else {
             let known = is_known(session, &self.replica).await?;
-            return Ok(if known { Commit::Named } else { Commit::Unknown });
+            return Ok(if known { Commit::NamedBefore } else { Commit::Unknown });
         };
         if let Some(refused) = upload.refused {
             return Ok(Commit::Refused(refused));
@@ -323,7 +325,7 @@ impl Transaction for CommitUpload {
             return Ok(Commit::Refused(refused));
         }
         forget(session, &self.transfer).await?;
-        Ok(Commit::Named)
+        Ok(Commit::Named(upload.path))
     }
 }
 

@@ -11,13 +11,17 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, HashSet};
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use penstock_door_proto::v1 as proto;
+use penstock_service::trace::context;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::audit::Audit;
 use crate::metrics::Metrics;
@@ -142,6 +146,17 @@ impl Transfers {
         self.tasks.close();
         // A task may wait for a pool that does not answer. It can be left at any point, as after a crash.
         let _ = tokio::time::timeout(STOP_PATIENCE, self.tasks.wait()).await;
+    }
+
+    /// Does what has to come to its end whatever becomes of who waits for it. [`Transfers::stop`] waits for it, too.
+    pub async fn see_through<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        let done = self.tasks.spawn(context::carried(work.in_current_span())).await;
+        match done.map_err(JoinError::try_into_panic) {
+            Ok(done) => done,
+            Err(Ok(panic)) => resume_unwind(panic),
+            // The runtime ends, and with it whoever waits here.
+            Err(Err(_)) => std::future::pending().await,
+        }
     }
 
     fn lock_attended(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {

@@ -138,7 +138,7 @@ impl Transfers {
         };
         let rules = CommitRules { create_parents: self.create_parents, late };
         match self.commit_patiently(id, replica, &upload, rules).await {
-            Ok(Commit::Named) => {
+            Ok(named @ (Commit::Named(_) | Commit::NamedBefore)) => {
                 tracing::info!(
                     pool = pool.name(),
                     transfer = id,
@@ -147,7 +147,11 @@ impl Transfers {
                     "upload named"
                 );
                 let (transfer, name, size) = (id.to_owned(), pool.name().to_owned(), upload.size);
-                self.audit.tell(Who::door(), Happening::Named { transfer, pool: name, size });
+                let path = match named {
+                    Commit::Named(path) => Some(path.as_str().to_owned()),
+                    _ => None,
+                };
+                self.audit.tell(Who::door(), Happening::Named { transfer, path, pool: name, size });
                 self.acknowledge(pool, id, Verdict::Keep).await;
                 // It may have replaced another.
                 self.replica_owed();

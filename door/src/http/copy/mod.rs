@@ -68,8 +68,9 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     }
     let copy = match direction {
         Direction::Pull => {
+            let copy = pull(exchange, &wishes, remote).await?;
             exchange.note_change();
-            pull(exchange, &wishes, remote).await?
+            copy
         }
         Direction::Push => push(exchange, remote).await?,
     };

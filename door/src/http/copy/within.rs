@@ -77,6 +77,9 @@ pub async fn handle(exchange: &mut Exchange, destination: Destination) -> Result
     }
     // Before anything is removed for it.
     let place = exchange.service.transfers.place_for_copy()?;
+    if let Kind::File(file) = &entry.kind {
+        exchange.service.transfers.pools().for_download(&file.pool).map_err(TransferError::from)?;
+    }
     let existing = existing(exchange, &destination).await?;
     let touches = [Touch::Tree(to), Touch::Name(to)];
     let touches = if existing.is_some() { &touches[..1] } else { &touches[..] };
@@ -84,6 +87,7 @@ pub async fn handle(exchange: &mut Exchange, destination: Destination) -> Result
     if !locks.is_empty() {
         return Err(locked::refuse(exchange, &locks));
     }
+    exchange.note_under_way(true);
     // Data is put in the place of data at once; whatever else is there goes first.
     if let Some(existing) = &existing
         && (entry.is_directory() || existing.is_directory())
@@ -91,6 +95,7 @@ pub async fn handle(exchange: &mut Exchange, destination: Destination) -> Result
         exchange.allow_at(Operation::Delete, to)?;
         let deleted = exchange.service.namespace.delete(to, existing, &shown).await;
         deleted.map_err(|error| delete::refuse(exchange, error))?;
+        exchange.note_change();
         exchange.service.transfers.replica_owed();
     }
     if !entry.is_directory() && wants_markers(exchange.headers()) {

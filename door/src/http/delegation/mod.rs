@@ -13,7 +13,6 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
-use tracing::Instrument as _;
 
 use super::answer::{self, Answer, Refusal};
 use super::exchange::Exchange;
@@ -42,20 +41,14 @@ pub fn is_for(exchange: &Exchange) -> bool {
     rules.gridsite && exchange.head.method == Method::POST && exchange.head.uri.path() == rules.path
 }
 
-/// Answers it. Whatever becomes of the client: GridSite's own programs send what they have to, and close the connection
-/// without a look at the answer.
+/// Answers it. (GridSite's own programs send what they have to, and close the connection without a look at the answer.)
 pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     let (asker, service) = (asker(exchange)?, Arc::clone(&exchange.service));
-    let body = exchange.body.take();
-    let serving = async move {
-        let body = match body {
-            Some(body) => request_body::read_all(body, service.limits.xml_bytes.0).await?,
-            None => Bytes::new(),
-        };
-        Ok(serve(&service, &asker, &body).await)
+    let body = match exchange.body.take() {
+        Some(body) => request_body::read_all(body, service.limits.xml_bytes.0).await?,
+        None => Bytes::new(),
     };
-    let served = tokio::spawn(serving.in_current_span()).await;
-    served.unwrap_or_else(|_| Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the door stops")))
+    Ok(serve(&service, &asker, &body).await)
 }
 
 async fn serve(service: &Service, asker: &Asker, body: &[u8]) -> Answer {

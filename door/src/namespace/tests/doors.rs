@@ -99,7 +99,8 @@ async fn a_door_settles_its_own_uploads_and_no_others() {
         assert_eq!(two.pending_uploads("pool01").await.unwrap(), []);
         assert_eq!(one.pending_uploads("pool01").await.unwrap().len(), 1);
 
-        assert_eq!(one.commit_upload("t-1", "r-1", &finished(7), RULES).await.unwrap(), Commit::Named);
+        let done = one.commit_upload("t-1", "r-1", &finished(7), RULES).await.unwrap();
+        assert_eq!(done, Commit::Named(path("/file")));
         assert_eq!(found(&two, "/file").await.unwrap().file().unwrap().replica, "r-1");
     })
     .await;
@@ -141,11 +142,11 @@ async fn of_many_uploads_that_want_a_new_name_one_gets_it() {
             }
         });
         let ended = join_all(uploads).await;
-        assert_eq!(ended.iter().filter(|commit| **commit == Commit::Named).count(), 3);
+        assert_eq!(ended.iter().filter(|commit| matches!(commit, Commit::Named(_))).count(), 3);
         assert!(ended.iter().all(|commit| match commit {
-            Commit::Named => true,
+            Commit::Named(_) => true,
             Commit::Refused(refused) => refused.status == 412,
-            Commit::Unknown => false,
+            Commit::NamedBefore | Commit::Unknown => false,
         }));
         assert_eq!(named(&doors[0]).await.len(), 3);
     })
@@ -212,9 +213,9 @@ async fn everything_at_once(site: &Site, doors: Vec<Namespace>) {
                     0 | 1 => {
                         let wish = upload(&format!("{task}-{step}"), &format!("{here}/{}", pick(45)));
                         match commit(&door, &wish).await {
-                            Commit::Named => committed.push(wish.replica),
+                            Commit::Named(_) => committed.push(wish.replica),
                             Commit::Refused(refused) => assert_eq!(refused.status, 409),
-                            Commit::Unknown => panic!("{wish:?}"),
+                            Commit::NamedBefore | Commit::Unknown => panic!("{wish:?}"),
                         }
                         Ok(())
                     }
@@ -259,7 +260,7 @@ async fn connections_that_the_server_has_ended_are_made_anew() {
         .unwrap();
 
         assert!(found(&site.namespace, "/a").await.is_some());
-        assert_eq!(commit(&site.namespace, &upload("2", "/b")).await, Commit::Named);
+        assert_eq!(commit(&site.namespace, &upload("2", "/b")).await, Commit::Named(path("/b")));
     })
     .await;
 }

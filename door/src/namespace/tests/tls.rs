@@ -70,7 +70,8 @@ async fn with_the_servers_authority_every_connection_is_by_tls() {
         let namespace = way.open(None, Some(&way.ca)).await.unwrap();
         namespace.be_the_only_door_of_its_name().await.unwrap();
         namespace.begin_upload(&upload("1", "/file")).await.unwrap();
-        assert_eq!(namespace.commit_upload("t-1", "r-1", &finished(7), RULES).await.unwrap(), Commit::Named);
+        let done = namespace.commit_upload("t-1", "r-1", &finished(7), RULES).await.unwrap();
+        assert_eq!(done, Commit::Named(path("/file")));
         assert!(matches!(namespace.lookup(&path("/file")).await.unwrap(), Lookup::Found(_)));
 
         // The one that asks is among them.

@@ -43,7 +43,7 @@ fn property(name: &str, value: &str) -> DeadProperty {
 
 impl Site {
     async fn file(&self, id: &str, at: &str) -> Entry {
-        assert_eq!(self.commit(&upload(id, at), RULES).await, Commit::Named);
+        assert_eq!(self.commit(&upload(id, at), RULES).await, Commit::Named(path(at)));
         self.entry(at).await
     }
 
@@ -146,7 +146,7 @@ async fn a_copy_takes_over_the_properties_of_its_original_and_no_others(site: Si
     site.set("/old", &[PropertyChange::Set(property("b", "2"))]).await.unwrap();
     for (id, to) in [("3", "/new"), ("4", "/old")] {
         let copy = PendingUpload { copy_of: Some(original.id), ..upload(id, to) };
-        assert_eq!(site.commit(&copy, RULES).await, Commit::Named);
+        assert_eq!(site.commit(&copy, RULES).await, Commit::Named(path(to)));
         assert_eq!(site.properties(to).await, [property("a", "1")], "{to}");
     }
 }
@@ -166,7 +166,7 @@ async fn a_lock_stands_against_every_change_by_those_who_do_not_show_it(site: Si
         site.namespace.forget_upload("t-2").await.unwrap();
     }
     let write = PendingUpload { shown: shown("urn:1"), ..upload("3", "/dir/file") };
-    assert_eq!(site.commit(&write, RULES).await, Commit::Named);
+    assert_eq!(site.commit(&write, RULES).await, Commit::Named(path("/dir/file")));
     let seen = site.entry("/dir/file").await;
     site.namespace.delete(&path("/dir/file"), &seen, &shown("urn:1")).await.unwrap();
     assert!(site.namespace.find_lock("urn:1").await.unwrap().is_none(), "it ends with what it was on");

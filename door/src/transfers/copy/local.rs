@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use penstock_door_proto::v1 as proto;
-use penstock_service::trace::context;
 use proto::transfer_request::Kind;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
 
 use super::super::Transfers;
 use super::super::error::TransferError;
@@ -63,9 +61,9 @@ impl Transfers {
             result
         };
         // A task of its own, so that what has begun is settled whatever becomes of the request.
-        let ended = self.tasks.spawn(context::carried(work.instrument(tracing::Span::current()))).await;
+        let ended = self.see_through(work).await;
         drop(client);
-        ended.unwrap_or(Err(CopyError::Stopping)).map(drop)
+        ended.map(drop)
     }
 
     async fn run_local(

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use penstock_tests::issuer::Issuer;
 use penstock_tests::macaroon::narrow;
 use penstock_tests::patience::eventually;
+use penstock_tests::raw::Raw;
 use penstock_tests::room::Room;
 use penstock_tests::secure_site::SecureSite;
 use rustix::process::Signal;
@@ -158,4 +159,109 @@ fn who_fails_again_and_again_waits_and_others_do_not() {
     let (status, time) = ask(&site.token);
     assert_eq!(status, 404);
     assert!(time < times[7], "a good token is not slowed down: {time:?}");
+}
+
+#[test]
+fn each_file_of_a_copied_directory_is_on_record_with_its_new_name() {
+    let issuer = Issuer::start();
+    let site = trusting(&issuer, WHOLE_VO, AUDIT);
+    for path in ["/run/a", "/run/sub/b"] {
+        let put = site.curl(path).follow().upload(&site.config()).run();
+        assert_eq!(put.status, 201);
+    }
+
+    assert_eq!(site.curl("/run").method("COPY").header("Destination", "/copy").run().status, 201);
+
+    let changed = record(&site, |record| record["method"] == "COPY");
+    assert_eq!((&changed["path"], &changed["destination"]), (&json!("/run"), &json!("/copy")));
+    let size = fs::metadata(site.config()).unwrap().len();
+    for path in ["/copy/a", "/copy/sub/b"] {
+        let named = record(&site, |record| record["event"] == "named" && record["path"] == path);
+        assert_eq!((&named["pool"], &named["size"]), (&json!("pool01"), &json!(size)));
+        assert!(named["transfer"].is_string(), "{named}");
+    }
+}
+
+#[test]
+fn a_change_whose_client_does_not_wait_for_the_answer_is_on_record() {
+    let issuer = Issuer::start();
+    let site = trusting(&issuer, WHOLE_VO, AUDIT);
+    let gone: Vec<String> = (0..20).map(|number| format!("/gone{number}")).collect();
+
+    for path in &gone {
+        let mut client = Raw::connect(site.plain_address());
+        client.send(head(&site, "MKCOL", path, ""));
+        drop(client);
+    }
+
+    for path in &gone {
+        let made = record(&site, |record| record["path"] == path.as_str());
+        assert_eq!((&made["event"], &made["status"]), (&json!("changed"), &json!(201)));
+        assert_eq!(made["token_id"].as_str().map(str::is_empty), Some(false), "{made}");
+    }
+}
+
+#[test]
+fn an_upload_through_the_door_whose_client_leaves_behind_the_last_byte_is_on_record() {
+    let issuer = Issuer::start();
+    let site = trusting(&issuer, WHOLE_VO, AUDIT);
+    let mut client = Raw::connect(site.plain_address());
+    client.send(head(&site, "PUT", "/left", "Content-Length: 5\r\n"));
+    client.send("hell");
+    let transfers = || site.pool.command(&["transfers", "--json"]).stdout;
+    eventually("the pool has begun", || transfers().contains("/left").then_some(()));
+
+    // So that the door cannot have an answer for it.
+    site.pool.daemon.signal(Signal::STOP);
+    client.send("o");
+    drop(client);
+
+    let left = record(&site, |record| record["path"] == "/left");
+    site.pool.daemon.signal(Signal::CONT);
+    assert_eq!((&left["event"], &left["method"]), (&json!("changed"), &json!("PUT")));
+    assert_eq!((&left["status"], &left["who"]), (&Value::Null, &json!("admin")));
+    assert!(left["transfer"].is_string(), "{left}");
+}
+
+#[test]
+fn a_copy_of_a_directory_whose_client_leaves_is_on_record_with_what_it_leaves() {
+    let issuer = Issuer::start();
+    let site = trusting(&issuer, WHOLE_VO, AUDIT);
+    assert_eq!(site.curl("/run/a").follow().upload(&site.config()).run().status, 201);
+    let mut client = Raw::connect(site.plain_address());
+    site.pool.daemon.signal(Signal::STOP);
+
+    client.send(head(&site, "COPY", "/run", "Destination: /left\r\n"));
+    let is_there = || site.curl("/left").arg("--head").run().status == 200;
+    eventually("the directory is there", || is_there().then_some(()));
+    drop(client);
+
+    let left = record(&site, |record| record["method"] == "COPY");
+    site.pool.daemon.signal(Signal::CONT);
+    assert_eq!((&left["event"], &left["path"]), (&json!("changed"), &json!("/run")));
+    assert_eq!((&left["destination"], &left["status"]), (&json!("/left"), &Value::Null));
+}
+
+#[test]
+fn a_copy_that_fails_after_it_has_made_room_is_on_record() {
+    let issuer = Issuer::start();
+    let more = format!("{AUDIT}[timeouts]\npool_start = \"2s\"\n");
+    let site = trusting(&issuer, WHOLE_VO, &more);
+    assert_eq!(site.curl("/file").follow().upload(&site.config()).run().status, 201);
+    assert_eq!(site.curl("/directory").method("MKCOL").run().status, 201);
+
+    site.pool.daemon.signal(Signal::STOP);
+    let copy = site.curl("/file").method("COPY").header("Destination", "/directory").run();
+    site.pool.daemon.signal(Signal::CONT);
+
+    assert_eq!(copy.status / 100, 5, "the pool does not answer");
+    assert_eq!(site.curl("/directory").arg("--head").run().status, 404);
+    let changed = record(&site, |record| record["method"] == "COPY");
+    assert_eq!((&changed["event"], &changed["status"]), (&json!("changed"), &json!(copy.status)));
+    assert_eq!(changed["destination"], "/directory");
+}
+
+/// The head of a request of the admin's.
+fn head(site: &SecureSite, method: &str, path: &str, headers: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nHost: door\r\nAuthorization: Bearer {}\r\n{headers}\r\n", site.token)
 }
