@@ -169,7 +169,8 @@ impl Default for Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
-    /// From the first byte of a request's head to its last, and the longest pause between requests. Default 30 s.
+    /// From the first byte of a request's head to its last, of a body in XML, JSON or a form, and the longest pause between
+    /// requests. Default 30 s.
     pub head: Period,
     /// From asking a pool for a transfer to its being ready, its queue included. Default 60 s.
     pub pool_start: Period,

@@ -240,7 +240,7 @@ async fn look_up(exchange: &Exchange, path: &NsPath) -> Result<Resource, Refusal
         Lookup::Found(entry) => etag_of(&entry),
         Lookup::Missing | Lookup::NoParent | Lookup::NotADirectory => None,
     };
-    let locks = namespace.locks(&[Touch::Entry(path)]).await?;
+    let locks = namespace.all_locks(&[Touch::Entry(path)]).await?;
     Ok(Resource { etag, tokens: locks.into_iter().map(|lock| lock.token).collect() })
 }
 

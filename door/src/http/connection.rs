@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,7 +15,9 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::client_limit::Place;
 use crate::auth::certificate::CertificateError;
 use crate::auth::identity::Identity;
 use crate::tls::{Shown, TlsStream};
@@ -36,6 +38,17 @@ pub struct Connection {
     read_beyond_head: AtomicBool,
     /// The method and the target before its "#", where a request line had one.
     fragment: Mutex<Option<String>>,
+    held: OnceLock<Held>,
+}
+
+/// What a connection takes of what the door has: it is free again when the last request on it has ended, which may be after
+/// the client has gone.
+#[derive(Debug)]
+pub struct Held {
+    /// Of the door's connections.
+    pub permit: OwnedSemaphorePermit,
+    /// Of the client's.
+    pub place: Place,
 }
 
 #[derive(Debug)]
@@ -71,9 +84,16 @@ impl Connection {
             body_left_unread: AtomicBool::new(false),
             read_beyond_head: AtomicBool::new(false),
             fragment: Mutex::new(None),
+            held: OnceLock::new(),
         });
         let side = Side { connection: Arc::clone(&connection), plain, has_read: false, last: [0; 4] };
         (connection, side)
+    }
+
+    /// Keeps what the connection takes, until nobody has it any more. Once.
+    pub fn keep(&self, held: Held) {
+        // It has none yet.
+        let _ = self.held.set(held);
     }
 
     /// The client's address.
@@ -311,7 +331,13 @@ fn fragment(bytes: &[u8]) -> Option<String> {
     let line = std::str::from_utf8(line).ok()?.trim_end();
     let (request, version) = line.rsplit_once(' ')?;
     let (before, _) = request.split_once('#').filter(|_| version.starts_with("HTTP/1."))?;
-    Some(before.to_owned())
+    let (method, target) = before.split_once(' ')?;
+    // RFC 9112 §3.2.2: the whole URL stands for its path.
+    let path = match target.split_once("://") {
+        Some((_, behind)) if !target.starts_with('/') => behind.find('/').map_or("/", |at| &behind[at..]),
+        _ => target,
+    };
+    Some(format!("{method} {path}"))
 }
 
 #[cfg(test)]
@@ -320,7 +346,9 @@ mod tests {
 
     #[test]
     fn a_fragment_is_found_in_a_request_line_and_nowhere_else() {
-        let table: [(&[u8], Option<&str>); 7] = [
+        let table: [(&[u8], Option<&str>); 9] = [
+            (b"DELETE http://door:80/run#12 HTTP/1.1\r\n", Some("DELETE /run")),
+            (b"DELETE /a://b/run#12 HTTP/1.1\r\n", Some("DELETE /a://b/run")),
             (b"DELETE /run#12 HTTP/1.1\r\nHost: a\r\n\r\n", Some("DELETE /run")),
             (b"GET /a?b#c d HTTP/1.0\n\n", Some("GET /a?b")),
             (b"GET /a HTTP/1.1\r\nX: #\r\n\r\n", None),

@@ -63,11 +63,15 @@ impl Destination {
 /// Reads a URL, or a path alone. `header` names where it stood, for the error.
 pub fn read(exchange: &Exchange, url: &str, header: &'static str) -> Result<Reference, Refusal> {
     if url.starts_with('/') && !url.starts_with("//") {
-        let path = url.split(['?', '#']).next().unwrap_or(url);
+        if url.contains('#') {
+            return Err(fragment(header));
+        }
+        let path = url.split('?').next().unwrap_or(url);
         return Ok(Reference::Here(NsPath::from_url(path)?));
     }
     match RemoteUrl::parse(url, header) {
         Ok(remote) if is_here(exchange, &remote) => match Url::parse(remote.as_str()) {
+            Ok(_) if url.contains('#') => Err(fragment(header)),
             Ok(url) => Ok(Reference::Here(NsPath::from_url(url.path())?)),
             Err(_) => Err(RemoteError::NotAUrl(header).into()),
         },
@@ -76,6 +80,12 @@ pub fn read(exchange: &Exchange, url: &str, header: &'static str) -> Result<Refe
         }
         Err(error @ RemoteError::NotAUrl(_)) => Err(error.into()),
     }
+}
+
+/// RFC 4918 §8.3: a URL here has no fragment. Who means "run#12" does not mean "run".
+fn fragment(header: &str) -> Refusal {
+    let text = format!("there is a \"#\" in the header {header}: as a part of a name it is written %23");
+    Refusal::new(StatusCode::BAD_REQUEST, text)
 }
 
 /// Whether a URL is one of this door: by its configured URL, its address, or the name by which the client has reached

@@ -18,6 +18,8 @@ pub static DIGEST: HeaderName = HeaderName::from_static("digest");
 pub static WANT_REPR_DIGEST: HeaderName = HeaderName::from_static("want-repr-digest");
 /// RFC 9530.
 pub static REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+/// RFC 9530.
+pub static CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 /// RFC 1864.
 pub static CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 

@@ -34,6 +34,8 @@ pub struct Exchange {
     pub head: Parts,
     /// Its body, until a handler takes it.
     pub body: Option<Incoming>,
+    /// It has been read to its end.
+    pub body_is_read: bool,
     /// Who asks.
     pub access: Access,
     /// The path as the client named it.
@@ -88,7 +90,17 @@ impl Exchange {
             return Err(Refusal::forbidden("the door keeps this name for itself"));
         }
         let begun = Mutex::default();
-        Ok(Self { service, connection, head, body: Some(body), access, view_path, path, begun })
+        Ok(Self {
+            service,
+            connection,
+            head,
+            body: Some(body),
+            body_is_read: false,
+            access,
+            view_path,
+            path,
+            begun,
+        })
     }
 
     /// The request's headers.

@@ -8,12 +8,12 @@ use hyper::{Response, StatusCode};
 use super::answer::{Answer, Refusal, full};
 use super::depth::Depth;
 use super::exchange::Exchange;
-use super::multistatus::active_lock;
+use super::multistatus::{self, active_lock, write_status};
 use super::xml::{self, DAV, Element};
-use super::{condition, locked, put, request_body};
+use super::{condition, locked, propfind, put, request_body};
 use crate::auth::Operation;
-use crate::namespace::lock::{LockError, NewLock};
-use crate::namespace::{Entry, Lock, Lookup, Shown, Touch};
+use crate::namespace::lock::{LockError, MAX_TOLD, NewLock};
+use crate::namespace::{Entry, Lock, Lookup, NsPath, Shown, Touch};
 
 /// What a lock gets whose client asks for no time.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(600);
@@ -78,7 +78,12 @@ async fn take(exchange: &Exchange, wish: Wish, timeout: Duration) -> Result<Answ
             if let Some(made) = &made {
                 unmake(exchange, made, &shown).await;
             }
-            return Err(refuse(exchange, error));
+            return match error {
+                LockError::Locked(locks) if !locks.iter().any(|lock| covers(exchange, lock)) => {
+                    Ok(refuse_tree(exchange, &locks))
+                }
+                error => Err(refuse(exchange, error)),
+            };
         }
     };
     let status = if made.is_some() { StatusCode::CREATED } else { StatusCode::OK };
@@ -103,7 +108,7 @@ async fn unmake(exchange: &Exchange, made: &Entry, shown: &Shown) {
 async fn make_file(exchange: &Exchange, wish: &Wish, shown: Shown) -> Result<(), Refusal> {
     exchange.allow(Operation::Upload)?;
     put::target(exchange).await?;
-    let mut against = exchange.service.namespace.locks(&[Touch::Entry(&exchange.path)]).await?;
+    let mut against = exchange.service.namespace.all_locks(&[Touch::Entry(&exchange.path)]).await?;
     against.retain(|lock| lock.exclusive || wish.exclusive);
     if !against.is_empty() {
         return Err(locked::refuse_lock(exchange, &against));
@@ -169,6 +174,20 @@ fn refuse(exchange: &Exchange, error: LockError) -> Refusal {
         }
         LockError::Namespace(error) => error.into(),
     }
+}
+
+/// The answer where locks below the path are in the way: they are what is locked, not what was asked for (RFC 4918 §9.10.3).
+fn refuse_tree(exchange: &Exchange, locks: &[Lock]) -> Answer {
+    let root = exchange.view_root();
+    let mut xml = String::from(multistatus::HEAD);
+    for lock in locks.iter().take(MAX_TOLD) {
+        let path = lock.path.below(&root).unwrap_or_else(NsPath::root);
+        write_status(&mut xml, &path.to_url(), "423 Locked", "somebody holds a lock on it");
+    }
+    let whole = "it holds what is locked";
+    write_status(&mut xml, &exchange.view_path.to_url(), "424 Failed Dependency", whole);
+    xml.push_str(multistatus::TAIL);
+    propfind::xml_answer(full(xml))
 }
 
 /// Reads a `lockinfo` (RFC 4918 §14.11).

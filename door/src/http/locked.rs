@@ -4,6 +4,7 @@ use hyper::StatusCode;
 
 use super::answer::Refusal;
 use super::exchange::Exchange;
+use crate::namespace::lock::MAX_TOLD;
 use crate::namespace::{Lock, NsPath, Shown, Touch};
 
 /// Why the header `If` is needed.
@@ -36,6 +37,7 @@ fn condition(exchange: &Exchange, name: &str, locks: &[Lock]) -> Refusal {
     let root = exchange.view_root();
     let hrefs: String = locks
         .iter()
+        .take(MAX_TOLD)
         .map(|lock| {
             // A lock may be above all that the client sees.
             let path = lock.path.below(&root).unwrap_or_else(NsPath::root);

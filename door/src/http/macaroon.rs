@@ -11,6 +11,7 @@ use serde_json::json;
 use super::answer::{Answer, Refusal, full};
 use super::exchange::Exchange;
 use super::{request_body, tape};
+use crate::auth::Access;
 use crate::auth::request::{self, Issued, RequestError, Wish};
 use crate::auth::shown::QUERY_PARAMETER;
 use crate::namespace::NsPath;
@@ -42,6 +43,7 @@ pub fn has_media_type(exchange: &Exchange, media_type: &str) -> bool {
 
 /// Answers it.
 pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
+    refuse_anonymous(exchange)?;
     let body = request_body::read(exchange, MAX_BODY_BYTES).await?;
     let wish = read(&body).map_err(|text| Refusal::new(StatusCode::BAD_REQUEST, text))?;
     let path = exchange.view_path.clone();
@@ -58,6 +60,11 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
             "base": format!("{base}/"),
         },
     })))
+}
+
+/// Who is nobody gets none, and is told so before the body is waited for.
+pub fn refuse_anonymous(exchange: &Exchange) -> Result<(), Refusal> {
+    if matches!(exchange.access, Access::Anonymous(_)) { Err(exchange.unauthenticated()) } else { Ok(()) }
 }
 
 /// Makes a macaroon for who asks, at a path as they see it.

@@ -1,5 +1,6 @@
 //! Answers of 207: one `response` element for each entry, and what is told of it (RFC 4918 §13).
 
+use jiff::Timestamp;
 use quick_xml::escape::escape;
 
 use super::head::http_date;
@@ -216,7 +217,7 @@ fn mode(told: &Told<'_>) -> u32 {
     }
 }
 
-/// A lock as `lockdiscovery` tells it (RFC 4918 §14.1). A token does nothing for anybody but its holder, so it is told.
+/// A lock as `lockdiscovery` tells it (RFC 4918 §14.1), with the time that is left of it (§15.8). A token does nothing for anybody but its holder, so it is told.
 pub fn active_lock(lock: &Lock, view_root: &NsPath) -> String {
     let scope = if lock.exclusive { "exclusive" } else { "shared" };
     let depth = if lock.deep { "infinity" } else { "0" };
@@ -227,7 +228,7 @@ pub fn active_lock(lock: &Lock, view_root: &NsPath) -> String {
          <d:depth>{depth}</d:depth>{}<d:timeout>Second-{}</d:timeout>\
          <d:locktoken><d:href>{}</d:href></d:locktoken><d:lockroot><d:href>{root}</d:href></d:lockroot></d:activelock>",
         lock.owner,
-        lock.timeout.as_secs(),
+        lock.seconds_left(Timestamp::now()),
         escape(lock.token.as_str())
     )
 }
@@ -377,7 +378,7 @@ mod tests {
             owner: "<owner xmlns=\"DAV:\">paul</owner>".into(),
             subject: "paul".into(),
             timeout: std::time::Duration::from_secs(60),
-            expires_at: "2026-01-02T03:04:05Z".parse().unwrap(),
+            expires_at: Timestamp::now() + jiff::SignedDuration::from_secs(60),
         };
         let xml = active_lock(&lock, &NsPath::parse("/home/paul").unwrap());
         for part in [

@@ -74,6 +74,7 @@ async fn token(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         let text = format!("a request for a token is a form: Content-Type: {FORM}");
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
+    macaroon::refuse_anonymous(exchange).map_err(|refusal| in_its_words(TOKEN, refusal))?;
     let body = request_body::read(exchange, MAX_BODY_BYTES).await?;
     let (path, wish) = match read(&body) {
         Ok(read) => read,

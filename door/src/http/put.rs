@@ -17,11 +17,12 @@ use crate::transfers::UploadRequest;
 const REDIRECT_PARAMETER: &str = "redirect";
 
 /// Headers of the request that the pool looks at.
-static HANDED_ON: [&HeaderName; 8] = [
+static HANDED_ON: [&HeaderName; 9] = [
     &header::CONTENT_LENGTH,
     &header::CONTENT_TYPE,
     &digest::DIGEST,
     &digest::REPR_DIGEST,
+    &digest::CONTENT_DIGEST,
     &digest::CONTENT_MD5,
     &digest::WANT_DIGEST,
     &digest::WANT_REPR_DIGEST,

@@ -14,16 +14,19 @@ pub async fn xml(exchange: &mut Exchange) -> Result<Bytes, Refusal> {
     read(exchange, limit_bytes).await
 }
 
-/// The body of a request, up to a length; empty when there is none.
+/// The body of a request, up to a length, and for as long as a head may take; empty when there is none.
 pub async fn read(exchange: &mut Exchange, limit_bytes: u64) -> Result<Bytes, Refusal> {
-    match exchange.body.take() {
-        Some(body) => read_all(body, limit_bytes).await,
-        None => Ok(Bytes::new()),
-    }
+    let Some(body) = exchange.body.take() else { return Ok(Bytes::new()) };
+    let within = exchange.service.body_timeout;
+    let bytes = tokio::time::timeout(within, read_all(body, limit_bytes)).await.unwrap_or_else(|_| {
+        let text = format!("the body has not come within {} s", within.as_secs());
+        Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, text))
+    })?;
+    exchange.body_is_read = true;
+    Ok(bytes)
 }
 
-/// A body, up to a length.
-pub async fn read_all(body: Incoming, limit_bytes: u64) -> Result<Bytes, Refusal> {
+async fn read_all(body: Incoming, limit_bytes: u64) -> Result<Bytes, Refusal> {
     let mut body = Limited::new(body, usize::try_from(limit_bytes).unwrap_or(usize::MAX));
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::client_limit::{self, Clients};
-use super::connection::{Connection, Side};
+use super::connection::{Connection, Held, Side};
 use super::current::Current;
 use super::threads::ConnectionThreads;
 use crate::tls::SecurePort;
@@ -122,7 +122,7 @@ pub async fn serve(
         let (current, builder, until) = (Arc::clone(&current), builder.clone(), ending.clone());
         let (secure, handshakes) = (port.secure.clone(), Arc::clone(&bounds.handshakes));
         let serving = async move {
-            let (_permit, _seat) = (permit, seat);
+            let _seat = seat;
             let stream = match socket.here() {
                 Ok(stream) => stream,
                 Err(error) => {
@@ -130,7 +130,7 @@ pub async fn serve(
                     return;
                 }
             };
-            let Some(_place) = place else {
+            let Some(place) = place else {
                 tracing::info!(client = %peer, "refused: it has as many connections as it may");
                 // By https there is nothing that could be said without a handshake.
                 if secure.is_none() {
@@ -138,14 +138,16 @@ pub async fn serve(
                 }
                 return;
             };
+            let held = Held { permit, place };
             let attending = async {
                 match secure {
                     None => {
-                        serve_one(&builder, Connection::plain(stream, peer), current, None, &until.drain)
-                            .await
+                        let (connection, side) = Connection::plain(stream, peer);
+                        connection.keep(held);
+                        serve_one(&builder, (connection, side), current, None, &until.drain).await;
                     }
                     Some(secure) => {
-                        let client = (stream, peer);
+                        let client = (stream, peer, held);
                         serve_secure(&builder, &secure, client, &handshakes, current, &until.drain).await;
                     }
                 }
@@ -190,7 +192,7 @@ async fn accept(
 async fn serve_secure(
     builder: &http1::Builder,
     port: &Arc<SecurePort>,
-    (stream, peer): (TcpStream, SocketAddr),
+    (stream, peer, held): (TcpStream, SocketAddr, Held),
     handshakes: &Arc<Clients>,
     current: Arc<Current>,
     drain: &CancellationToken,
@@ -209,8 +211,9 @@ async fn serve_secure(
     match beginning {
         Beginning::Secure { stream, shown } => {
             let trust = trust.filter(|_| shown.is_some());
-            let connection = Connection::secure(stream, peer, shown);
-            serve_one(builder, connection, current, trust, drain).await;
+            let (connection, side) = Connection::secure(stream, peer, shown);
+            connection.keep(held);
+            serve_one(builder, (connection, side), current, trust, drain).await;
         }
         Beginning::Plain(stream) => Connection::plain(stream, peer).0.refuse(PLAIN_REFUSAL).await,
         Beginning::Failed => {}

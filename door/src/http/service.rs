@@ -69,6 +69,8 @@ pub struct Service {
     pub realm: String,
     /// The longest time of a lock that is not refreshed.
     pub lock_timeout: Duration,
+    /// How long a body may take that is not a file's.
+    pub body_timeout: Duration,
     /// How long a request waits for a checksum.
     pub digest_patience: Duration,
     /// Requests for files to be brought from tape.
@@ -130,9 +132,9 @@ impl Service {
         subject: &mut String,
     ) -> Answer {
         let has_body = !body.is_end_stream();
-        let (mut answer, body_taken) = if head.method == Method::OPTIONS {
+        let (mut answer, body_taken, body_is_read) = if head.method == Method::OPTIONS {
             // Before the token and the path are looked at: it may be "*", and tells nothing of either.
-            (options::handle(), false)
+            (options::handle(), false, false)
         } else {
             let service = Arc::clone(&self);
             match self.open(Arc::clone(&connection), head, body).await {
@@ -140,19 +142,19 @@ impl Service {
                     let claimed = refusal.take_claimed();
                     let who = Who { claimed, ..Who::unknown(connection.peer().ip()) };
                     on_record::refused(&service.audit, who, wording.method(), wording.path(), &refusal);
-                    (oauth::in_its_words(wording.path(), refusal).into_answer(wording), false)
+                    (oauth::in_its_words(wording.path(), refusal).into_answer(wording), false, false)
                 }
                 Ok(exchange) => {
                     exchange.access.subject().clone_into(subject);
                     let (exchange, answer) = carry_out(exchange).await;
                     let mut answer = answer.unwrap_or_else(|refusal| refusal.into_answer(wording));
                     prove(&exchange.access, &mut answer);
-                    (answer, exchange.body.is_none())
+                    (answer, exchange.body.is_none(), exchange.body_is_read)
                 }
             }
         };
         let failed = answer.status().is_client_error() || answer.status().is_server_error();
-        if has_body && (failed || !body_taken) {
+        if has_body && !body_is_read && (failed || !body_taken) {
             // What the client may still send is not the next request. A pool, too, may refuse a body that the door
             // hands on before its end.
             connection.leave_body_unread();

@@ -145,7 +145,7 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     match (exchange.head.method.clone(), parts.as_slice()) {
         (Method::GET | Method::HEAD, []) => discovery(exchange),
         (Method::POST, ["v1", "stage"]) => stage(exchange).await,
-        (Method::GET, ["v1", "stage", id]) => state(exchange, id),
+        (Method::GET | Method::HEAD, ["v1", "stage", id]) => state(exchange, id),
         (Method::DELETE, ["v1", "stage", id]) => {
             let id = find(exchange, id)?.id;
             exchange.service.staged.forget(&id);
@@ -159,10 +159,22 @@ pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
         // Nothing is pinned; an id that is not known any more is as good.
         (Method::POST, ["v1", "release", _]) => paths(exchange).await.map(|_| bare(StatusCode::OK)),
         (Method::POST, ["v1", "archiveinfo"]) => archive_info(exchange).await,
-        (_, [] | ["v1", ..]) => {
-            Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "the tape REST API does not know this request"))
+        (_, parts) => {
+            let Some(methods) = methods(parts) else { return Err(Refusal::not_found()) };
+            let text = "the tape REST API does not do this method here";
+            Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text)
+                .header(header::ALLOW, HeaderValue::from_static(methods)))
         }
-        _ => Err(Refusal::not_found()),
+    }
+}
+
+/// What a path of the API can be asked; `None` where it has none.
+fn methods(parts: &[&str]) -> Option<&'static str> {
+    match parts {
+        [] => Some("GET, HEAD"),
+        ["v1", "stage" | "archiveinfo"] | ["v1", "stage", _, "cancel"] | ["v1", "release", _] => Some("POST"),
+        ["v1", "stage", _] => Some("GET, HEAD, DELETE"),
+        _ => None,
     }
 }
 

@@ -46,6 +46,16 @@ pub enum ChangeError {
     Namespace(#[from] NamespaceError),
 }
 
+/// Refuses a change that locks stand against.
+pub(super) async fn check_locks(
+    session: &mut Session<'_>,
+    touches: &[Touch<'_>],
+    shown: &Shown,
+) -> Result<(), ChangeError> {
+    let locks = obstacles(session, touches, shown).await?;
+    if locks.is_empty() { Ok(()) } else { Err(ChangeError::Locked(locks)) }
+}
+
 impl Namespace {
     /// Makes a directory in an existing one.
     pub async fn make_directory(&self, path: &NsPath, shown: &Shown) -> Result<(), ChangeError> {
@@ -92,10 +102,7 @@ impl Transaction for MakeDirectory {
             Lookup::NotADirectory => return Err(ChangeError::NotADirectory),
             Lookup::Missing => {}
         }
-        let locks = obstacles(session, &[Touch::Name(&self.path)], &self.shown).await?;
-        if !locks.is_empty() {
-            return Err(ChangeError::Locked(locks));
-        }
+        check_locks(session, &[Touch::Name(&self.path)], &self.shown).await?;
         // Only the root has no name, and it was found.
         insert_directory(session, parent, self.path.name().unwrap_or_default()).await?;
         touch(session, parent).await?;
@@ -121,11 +128,10 @@ impl Transaction for CopyDirectory {
 
     async fn run(&self, session: &mut Session<'_>) -> Result<(), ChangeError> {
         let to = &self.to;
-        let locks = obstacles(session, &[Touch::Entry(to), Touch::Name(to)], &self.shown).await?;
-        if !locks.is_empty() {
-            return Err(ChangeError::Locked(locks));
-        }
         let resolved = resolve(session, to).await?;
+        // Of directories that are missing the first is a new name in one that is there.
+        let touches = [Touch::Entry(to), Touch::Entry(&to.first(resolved.depth))];
+        check_locks(session, &touches, &self.shown).await?;
         let made = match classify(resolved.clone(), to) {
             Lookup::Found(entry) if entry.is_directory() => entry.id,
             Lookup::Found(_) => return Err(ChangeError::Exists),
@@ -160,10 +166,7 @@ impl Transaction for Delete {
             Lookup::Found(_) => return Err(ChangeError::Changed),
             _ => return Err(ChangeError::NotFound),
         }
-        let locks = obstacles(session, &[Touch::Tree(path), Touch::Name(path)], &self.shown).await?;
-        if !locks.is_empty() {
-            return Err(ChangeError::Locked(locks));
-        }
+        check_locks(session, &[Touch::Tree(path), Touch::Name(path)], &self.shown).await?;
         remove(session, &resolved).await?;
         end_locks(session, path).await?;
         if let Some(above) = resolved.parent {

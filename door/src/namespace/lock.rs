@@ -3,6 +3,7 @@
 //! A lock is a row, looked at inside the transaction that makes a change. It is not a lock of the database, and none of
 //! those is held longer than its statements.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,8 +20,8 @@ const MAX_LOCKS: i64 = 10_000;
 /// Of these, locks of one subject, and of one path: so that nobody takes them all.
 const MAX_LOCKS_OF_ONE: i64 = 1_000;
 const MAX_LOCKS_OF_PATH: i64 = 100;
-/// Locks that are named in an answer; more are not looked for.
-const MAX_TOLD: u32 = 100;
+/// Locks that are named in an answer.
+pub const MAX_TOLD: usize = 100;
 
 /// A lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub struct Lock {
     pub owner: String,
     /// Who took it.
     pub subject: String,
-    /// From the last refresh to its end.
+    /// From the last refresh to its end, as it was given.
     pub timeout: Duration,
     /// When it ends by itself.
     pub expires_at: Timestamp,
@@ -69,6 +70,15 @@ pub struct Shown {
     pub tokens: Vec<String>,
     /// Who shows them.
     pub subject: String,
+}
+
+impl Lock {
+    /// How long it still holds, in whole seconds and rounded up; never longer than it was given for, should the clock have
+    /// been set back.
+    pub fn seconds_left(&self, now: Timestamp) -> u64 {
+        let left = (self.expires_at.duration_since(now).as_millis() + 999) / 1000;
+        u64::try_from(left).unwrap_or(0).clamp(1, self.timeout.as_secs().max(1))
+    }
 }
 
 impl Shown {
@@ -111,11 +121,16 @@ pub enum LockError {
     Namespace(#[from] NamespaceError),
 }
 
-/// Columns of a lock, followed by a statement's rest.
+/// Columns of a lock, one of them perhaps given another way, followed by a statement's rest.
 macro_rules! lock_columns {
     ($rest:literal) => {
+        lock_columns!("owner", $rest)
+    };
+    ($owner:literal, $rest:literal) => {
         concat!(
-            "SELECT token, path, deep, exclusive, owner, subject, timeout_seconds, expires_at FROM locks",
+            "SELECT token, path, deep, exclusive, ",
+            $owner,
+            ", subject, timeout_seconds, expires_at FROM locks",
             $rest
         )
     };
@@ -142,9 +157,14 @@ impl Namespace {
         self.change(Unlock { token: token.to_owned() }).await
     }
 
-    /// The locks that a change would meet.
+    /// The locks that a change would meet, to be told: the first [`MAX_TOLD`] at each place.
     pub async fn locks(&self, touches: &[Touch<'_>]) -> Result<Vec<Lock>, NamespaceError> {
-        self.read(Touching { places: touches.iter().filter_map(Touch::place).collect() }).await
+        self.read(Touching { places: places(touches), purpose: Purpose::Telling }).await
+    }
+
+    /// All of them, without their owners' words.
+    pub async fn all_locks(&self, touches: &[Touch<'_>]) -> Result<Vec<Lock>, NamespaceError> {
+        self.read(Touching { places: places(touches), purpose: Purpose::Deciding }).await
     }
 
     /// The locks that are right on the entries of a directory from one name to another.
@@ -163,8 +183,17 @@ impl Namespace {
 
     /// The locks that stand against a change by somebody who shows these tokens.
     pub async fn obstacles(&self, touches: &[Touch<'_>], shown: &Shown) -> Result<Vec<Lock>, NamespaceError> {
-        Ok(closed(&self.locks(touches).await?, shown))
+        Ok(closed(self.all_locks(touches).await?, shown))
     }
+}
+
+/// What locks are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To name them in an answer, not too many.
+    Telling,
+    /// To decide whether one stands against something: none may be missed. Owners' words would take much room.
+    Deciding,
 }
 
 /// A path at which a change meets locks.
@@ -206,7 +235,7 @@ impl Transaction for Take {
             return Err(LockError::NotFound);
         };
         let touch = if new.deep { Touch::Tree(&new.path) } else { Touch::Entry(&new.path) };
-        let mut against = touching(session, touch.place().as_slice()).await?;
+        let mut against = touching(session, touch.place().as_slice(), Purpose::Deciding).await?;
         against.retain(|lock| lock.exclusive || new.exclusive);
         if !against.is_empty() {
             return Err(LockError::Locked(against));
@@ -308,6 +337,7 @@ impl Transaction for Unlock {
 
 struct Touching {
     places: Vec<Place>,
+    purpose: Purpose,
 }
 
 impl Transaction for Touching {
@@ -316,7 +346,7 @@ impl Transaction for Touching {
     const BRIEF: bool = true;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Vec<Lock>, NamespaceError> {
-        touching(session, &self.places).await
+        touching(session, &self.places, self.purpose).await
     }
 }
 
@@ -349,7 +379,7 @@ pub(super) async fn locks_on(
     session: &mut Session<'_>,
     touch: Touch<'_>,
 ) -> Result<Vec<Lock>, NamespaceError> {
-    touching(session, touch.place().as_slice()).await
+    touching(session, touch.place().as_slice(), Purpose::Telling).await
 }
 
 /// As [`Namespace::obstacles`], inside a change.
@@ -358,15 +388,21 @@ pub(super) async fn obstacles(
     touches: &[Touch<'_>],
     shown: &Shown,
 ) -> Result<Vec<Lock>, NamespaceError> {
-    let places: Vec<Place> = touches.iter().filter_map(Touch::place).collect();
-    Ok(closed(&touching(session, &places).await?, shown))
+    Ok(closed(touching(session, &places(touches), Purpose::Deciding).await?, shown))
+}
+
+fn places(touches: &[Touch<'_>]) -> Vec<Place> {
+    touches.iter().filter_map(Touch::place).collect()
 }
 
 /// Those that are not opened by what is shown.
-fn closed(locks: &[Lock], shown: &Shown) -> Vec<Lock> {
-    let open = |path: &NsPath| locks.iter().any(|lock| &lock.path == path && shown.opens(lock));
+fn closed(mut locks: Vec<Lock>, shown: &Shown) -> Vec<Lock> {
     // Of several shared locks on one path, one that is shown is enough (§7.5).
-    locks.iter().filter(|lock| !shown.opens(lock) && (lock.exclusive || !open(&lock.path))).cloned().collect()
+    let opened = |lock: &&Lock| shown.opens(lock);
+    let open: HashSet<String> =
+        locks.iter().filter(opened).map(|lock| lock.path.as_key().to_owned()).collect();
+    locks.retain(|lock| !shown.opens(lock) && (lock.exclusive || !open.contains(lock.path.as_key())));
+    locks
 }
 
 /// Ends all locks of a path and of what is below: it has gone.
@@ -380,25 +416,35 @@ pub(super) async fn end_locks(session: &mut Session<'_>, path: &NsPath) -> Resul
         .map(drop)
 }
 
-async fn touching(session: &mut Session<'_>, places: &[Place]) -> Result<Vec<Lock>, NamespaceError> {
+async fn touching(
+    session: &mut Session<'_>,
+    places: &[Place],
+    purpose: Purpose,
+) -> Result<Vec<Lock>, NamespaceError> {
     // "0" is the character after "/", so that the range holds what is below and nothing beside.
     const TOUCHING: Sql = Sql::each(
         lock_columns!(
+            "CASE WHEN ?5 THEN owner ELSE '' END",
             " WHERE expires_at > ?1 AND (
                   path = ?2
                   OR (deep AND path IN (SELECT value FROM json_each(?3)))
                   OR (?4 AND path > ?2 || '/' AND path < ?2 || '0')
-              ) ORDER BY path LIMIT ?5"
+              ) ORDER BY path LIMIT ?6"
         ),
         lock_columns!(
+            "CASE WHEN ?5 THEN owner ELSE '' END",
             " WHERE expires_at > ?1 AND (
                   path = ?2
                   OR (deep AND path IN (SELECT json_array_elements_text(CAST(?3 AS json))))
                   OR (?4 AND path > ?2 || '/' AND path < ?2 || '0')
-              ) ORDER BY path LIMIT ?5"
+              ) ORDER BY path LIMIT ?6"
         ),
     );
-    let mut locks: Vec<Lock> = Vec::new();
+    let (tells, most) = match purpose {
+        Purpose::Telling => (true, MAX_TOLD as i64),
+        Purpose::Deciding => (false, MAX_LOCKS),
+    };
+    let (mut locks, mut found): (Vec<Lock>, HashSet<String>) = Default::default();
     // Mostly nobody has locked anything anywhere.
     let any = session.fetch_one("SELECT EXISTS (SELECT 1 FROM locks)", &[], |row| row.flag(0)).await?;
     if !any {
@@ -406,13 +452,10 @@ async fn touching(session: &mut Session<'_>, places: &[Place]) -> Result<Vec<Loc
     }
     for Place { path, below } in places {
         let above = to_json(path.ancestors().iter().map(NsPath::as_key));
-        let values =
-            [now_micros().into(), path.as_key().into(), (&above).into(), (*below).into(), MAX_TOLD.into()];
-        for lock in session.fetch(TOUCHING, &values, from_row).await? {
-            if !locks.contains(&lock) {
-                locks.push(lock);
-            }
-        }
+        let (now, path) = (now_micros().into(), path.as_key().into());
+        let values = [now, path, (&above).into(), (*below).into(), tells.into(), most.into()];
+        let here = session.fetch(TOUCHING, &values, from_row).await?;
+        locks.extend(here.into_iter().filter(|lock| found.insert(lock.token.clone())));
     }
     Ok(locks)
 }
@@ -448,4 +491,28 @@ fn seconds(timeout: Duration) -> i64 {
 fn expiry(timeout: Duration) -> Timestamp {
     // Only a time beyond the calendar's end cannot be reached.
     Timestamp::now().checked_add(timeout).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_lock_is_never_nothing_and_never_more_than_it_was_given_for() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let lock = Lock {
+            token: "urn:1".into(),
+            path: NsPath::root(),
+            deep: false,
+            exclusive: true,
+            owner: String::new(),
+            subject: "paul".into(),
+            timeout: Duration::from_secs(60),
+            expires_at: now,
+        };
+        for (milliseconds, left) in [(-5000, 1), (0, 1), (1, 1), (1001, 2), (59_500, 60), (3_600_000, 60)] {
+            let expires_at = now + jiff::SignedDuration::from_millis(milliseconds);
+            assert_eq!(Lock { expires_at, ..lock.clone() }.seconds_left(now), left, "{milliseconds} ms");
+        }
+    }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::change::ChangeError;
+use super::change::{ChangeError, check_locks};
 use super::database::reach::Reach;
 use super::database::session::{Row, Session};
 use super::database::{Namespace, NamespaceError, Transaction};
 use super::entry::Entry;
-use super::lock::{Shown, Touch, obstacles};
+use super::lock::{Shown, Touch};
 use super::path::NsPath;
 use super::read::{Lookup, classify, resolve};
 
@@ -150,10 +150,7 @@ impl Transaction for ChangeProperties {
             Lookup::Found(_) => return Err(ChangeError::Changed),
             _ => return Err(ChangeError::NotFound),
         }
-        let locks = obstacles(session, &[Touch::Entry(&self.path)], &self.shown).await?;
-        if !locks.is_empty() {
-            return Err(ChangeError::Locked(locks));
-        }
+        check_locks(session, &[Touch::Entry(&self.path)], &self.shown).await?;
         for wish in &self.changes {
             make(session, self.entry, wish).await?;
         }

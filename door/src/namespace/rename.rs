@@ -1,11 +1,11 @@
 //! Renaming: one transaction, which changes one row however much is below the name.
 
-use super::change::{ChangeError, hold, make_missing, remove, touch};
+use super::change::{ChangeError, check_locks, hold, make_missing, remove, touch};
 use super::database::reach::Reach;
 use super::database::session::Session;
 use super::database::{Namespace, Transaction};
 use super::entry::Entry;
-use super::lock::{Shown, Touch, end_locks, obstacles};
+use super::lock::{Shown, Touch, end_locks};
 use super::path::NsPath;
 use super::read::{Lookup, classify, resolve};
 
@@ -77,10 +77,7 @@ impl Transaction for Move {
             _ => return Err(ChangeError::NotFound),
         }
         let touches = [Touch::Tree(from), Touch::Name(from), Touch::Tree(to), Touch::Name(to)];
-        let locks = obstacles(session, &touches, &self.shown).await?;
-        if !locks.is_empty() {
-            return Err(ChangeError::Locked(locks));
-        }
+        check_locks(session, &touches, &self.shown).await?;
         hold(session, &source).await?;
         let resolved = resolve(session, to).await?;
         let (target, parent) = match classify(resolved.clone(), to) {
@@ -94,6 +91,9 @@ impl Transaction for Move {
             }
             Lookup::Missing => (Target::New, resolved.entry.id),
             Lookup::NoParent if self.create_parents => {
+                // Where the first name appears that is not there yet.
+                let directory = to.first(resolved.depth);
+                check_locks(session, &[Touch::Entry(&directory)], &self.shown).await?;
                 let above = to.parent().unwrap_or_else(NsPath::root);
                 (Target::New, make_missing(session, &resolved, &above).await?)
             }

@@ -87,6 +87,7 @@ impl RunningDoor {
             exchanges,
             limits: running.limits,
             lock_timeout: running.timeouts.lock.0,
+            body_timeout: running.timeouts.head.0,
             digest_patience: running.timeouts.digest.0,
             ..Service::clone(&self.current.get())
         };

@@ -116,6 +116,7 @@ impl Door {
             own_url,
             realm: config.name.to_string(),
             lock_timeout: config.timeouts.lock.0,
+            body_timeout: config.timeouts.head.0,
             digest_patience: config.timeouts.digest.0,
             staged: Arc::new(Staged::default()),
             tracer: Tracer::start("penstock-door", config.name.as_str(), &config.tracing),

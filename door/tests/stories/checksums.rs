@@ -104,7 +104,10 @@ async fn a_site_without_tapes_says_so_in_the_way_that_gfal_and_fts_ask() {
     assert_eq!(tape(&site, "GET", &format!("/v1/stage/{id}"), none).await.0, 404);
     assert_eq!(tape(&site, "POST", "/v1/stage", &json!({ "nonsense": 1 })).await.0, 400);
     assert_eq!(tape(&site, "PUT", "/v1/stage", none).await.0, 405);
+    let wrong = site.send("PUT", "/.well-known/wlcg-tape-rest-api/v1/stage", &[], b"").await;
+    assert_eq!(wrong.header("allow"), Some("POST"));
     assert_eq!(tape(&site, "GET", "/v2", none).await.0, 404);
+    assert_eq!(tape(&site, "GET", "/v1/nothing", none).await.0, 404);
 }
 
 #[tokio::test]

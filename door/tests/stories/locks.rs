@@ -86,7 +86,14 @@ async fn a_lock_on_a_free_name_makes_an_empty_file_and_on_a_locked_one_nothing()
     assert_eq!(put(&site, "/dir/new", &format!("({})", token(&taken))).await, 204);
 
     let above = lock(&site, "/dir", &[]).await;
-    assert_eq!(above.status, StatusCode::LOCKED, "the file's own lock stands against a deep one above it");
+    assert_eq!(
+        above.status,
+        StatusCode::MULTI_STATUS,
+        "the file's own lock is in the way of a deep one above"
+    );
+    for part in ["/dir/new</d:href><d:status>HTTP/1.1 423 ", "/dir</d:href><d:status>HTTP/1.1 424 "] {
+        assert!(above.text().contains(part), "{part}\n{}", above.text());
+    }
     site.send("MKCOL", "/deep", &[], b"").await;
     let deep = lock(&site, "/deep", &[]).await;
     assert_eq!(deep.status, StatusCode::OK);

@@ -2,6 +2,7 @@
 //! disk.
 
 mod access;
+mod bodies;
 mod checksums;
 mod copies;
 mod copy_refusals;

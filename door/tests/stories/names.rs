@@ -49,7 +49,7 @@ async fn a_move_takes_a_tree_along_and_moves_no_byte() {
 #[tokio::test]
 async fn a_move_that_cannot_be_is_refused() {
     let site = site_with_tree().await;
-    let table: [(&str, &str, Headers<'_>, u16); 10] = [
+    let table: [(&str, &str, Headers<'_>, u16); 12] = [
         ("/none", "/x", &[], 404),
         ("/a", "/a", &[], 403),
         ("/a", "/a/below", &[], 403),
@@ -60,6 +60,8 @@ async fn a_move_that_cannot_be_is_refused() {
         ("/other", "/x", &[("if-match", "\"old\"")], 412),
         ("/other", "http://elsewhere.example.org/x", &[], 502),
         ("/other", "nonsense", &[], 400),
+        ("/other", "/a/one#2", &[], 400),
+        ("/other", "http://door/a/one#2", &[("host", "door")], 400),
     ];
     for (from, destination, headers, expected) in table {
         let reply = to(&site, "MOVE", from, destination, headers).await;
@@ -127,10 +129,12 @@ async fn a_directory_is_copied_with_all_below_or_alone() {
 #[tokio::test]
 async fn a_copy_that_cannot_be_is_refused_and_what_fails_below_is_named() {
     let site = site_with_tree().await;
-    let table: [(&str, &str, Headers<'_>, u16); 6] = [
+    let table: [(&str, &str, Headers<'_>, u16); 8] = [
         ("/none", "/x", &[], 404),
         ("/a", "/a", &[], 403),
         ("/a", "/a/below", &[], 403),
+        ("/a/one", "/other#2", &[], 400),
+        ("/a/one", "http://door/other#2", &[("host", "door")], 400),
         ("/a/one", "/a", &[], 403),
         ("/a/one", "/other", &[("overwrite", "F")], 412),
         ("/a/one", "/x", &[("depth", "1")], 400),

@@ -201,6 +201,7 @@ fn statements(data: &[u8]) -> Vec<(String, String)> {
         ("Digest", format!("md5={md5},adler32={adler32},sha-256={sha256}")),
         ("Repr-Digest", format!("adler=:{}:", files::adler32_base64(data))),
         ("Repr-Digest", format!("sha-256=:{sha256}:")),
+        ("Content-Digest", format!("sha-256=:{sha256}:")),
         ("Content-MD5", md5.clone()),
         ("Content-MD5", files::md5_hex(data)),
     ]

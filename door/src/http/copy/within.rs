@@ -49,6 +49,7 @@ pub fn destination(exchange: &Exchange) -> Result<Option<Destination>, Refusal> 
     let Some(url) = single(exchange.headers(), "destination")? else { return Ok(None) };
     match destination::read(exchange, url, "Destination") {
         Ok(Reference::Here(view_path)) => Destination::at(exchange, view_path).map(Some),
+        Err(refusal) if url.contains('#') => Err(refusal),
         // What is wrong with it is said with the third-party copy that it would be.
         Ok(Reference::Elsewhere) | Err(_) => Ok(None),
     }

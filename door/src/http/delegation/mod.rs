@@ -8,7 +8,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use jiff::Timestamp;
@@ -44,10 +43,7 @@ pub fn is_for(exchange: &Exchange) -> bool {
 /// Answers it. (GridSite's own programs send what they have to, and close the connection without a look at the answer.)
 pub async fn handle(exchange: &mut Exchange) -> Result<Answer, Refusal> {
     let (asker, service) = (asker(exchange)?, Arc::clone(&exchange.service));
-    let body = match exchange.body.take() {
-        Some(body) => request_body::read_all(body, service.limits.xml_bytes.0).await?,
-        None => Bytes::new(),
-    };
+    let body = request_body::xml(exchange).await?;
     Ok(serve(&service, &asker, &body).await)
 }
 

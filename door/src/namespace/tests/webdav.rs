@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::namespace::lock::{LockError, NewLock};
+use crate::namespace::lock::{LockError, MAX_TOLD, NewLock};
 use crate::namespace::rename::{Rename, Target};
 
 stories! {
@@ -15,7 +15,9 @@ stories! {
     a_copy_takes_over_the_properties_of_its_original_and_no_others,
     a_lock_stands_against_every_change_by_those_who_do_not_show_it,
     a_lock_on_a_directory_guards_its_names_and_a_deep_one_all_below,
+    a_locked_directory_gets_no_name_for_what_is_put_deep_below_it_either,
     locks_exclude_each_other_unless_all_are_shared,
+    however_many_locks_are_open_a_closed_one_counts,
     a_lock_ends_by_itself_unless_it_is_refreshed,
     locks_of_a_page_are_those_of_its_own_entries,
     checksums_that_are_computed_later_are_added_to_those_that_are_known,
@@ -190,6 +192,50 @@ async fn a_lock_on_a_directory_guards_its_names_and_a_deep_one_all_below(site: S
     assert_eq!(taken("/dir/sub/file", "/x").await, 1);
     assert_eq!(taken("/x", "/dir/sub/new").await, 1);
     assert_eq!(taken("/dirty", "/dirt").await, 0, "a name that only begins alike is another");
+}
+
+async fn a_locked_directory_gets_no_name_for_what_is_put_deep_below_it_either(site: Site) {
+    let seen = site.file("1", "/x").await;
+    let directory = site.file("2", "/from/file").await;
+    let from = site.entry("/from").await;
+    site.namespace.make_directory(&path("/locked"), &Shown::default()).await.unwrap();
+    site.namespace.lock(new_lock("urn:1", "/locked")).await.unwrap();
+    let new = path("/locked/new/name");
+
+    let mary = Shown { tokens: Vec::new(), subject: "mary".into() };
+    for (old, seen) in [("/x", &seen), ("/from", &from), ("/from/file", &directory)] {
+        let old = path(old);
+        let rename =
+            Rename { from: &old, seen, to: &new, overwrite: true, create_parents: true, shown: &mary };
+        assert!(matches!(site.namespace.rename(&rename).await, Err(ChangeError::Locked(_))));
+    }
+    let copied = site.namespace.copy_directory(from.id, &new, true, &mary).await;
+    assert!(matches!(copied, Err(ChangeError::Locked(_))));
+    assert_eq!(site.namespace.lookup(&path("/locked/new")).await.unwrap(), Lookup::Missing);
+
+    site.namespace.copy_directory(from.id, &new, true, &shown("urn:1")).await.unwrap();
+    assert!(site.entry("/locked/new/name").await.is_directory());
+}
+
+async fn however_many_locks_are_open_a_closed_one_counts(site: Site) {
+    site.file("1", "/dir/z").await;
+    let mut tokens = Vec::new();
+    for number in 0..=MAX_TOLD {
+        let (token, at) = (format!("urn:{number}"), format!("/dir/a{number}"));
+        site.file(&format!("a{number}"), &at).await;
+        let lock = NewLock { exclusive: false, ..new_lock(&token, &at) };
+        site.namespace.lock(lock).await.unwrap();
+        tokens.push(token);
+    }
+    let marys = NewLock { subject: "mary".into(), ..new_lock("urn:mary", "/dir/z") };
+    site.namespace.lock(marys).await.unwrap();
+
+    let paul = Shown { tokens, subject: "paul".into() };
+    let seen = site.entry("/dir").await;
+    let deleted = site.namespace.delete(&path("/dir"), &seen, &paul).await;
+    assert!(matches!(deleted, Err(ChangeError::Locked(locks)) if locks[0].token == "urn:mary"));
+    let over_it = NewLock { exclusive: false, deep: true, ..new_lock("urn:all", "/dir") };
+    assert!(matches!(site.namespace.lock(over_it).await, Err(LockError::Locked(_))));
 }
 
 async fn locks_exclude_each_other_unless_all_are_shared(site: Site) {

@@ -228,6 +228,13 @@ impl RawClient {
         RawReply { head: String::from_utf8(bytes).unwrap() }
     }
 
+    /// Reads so many bytes of a body.
+    pub async fn skip(&mut self, bytes: usize) {
+        let mut body = vec![0; bytes];
+        let read = self.stream.read_exact(&mut body);
+        tokio::time::timeout(PATIENCE, read).await.expect("no body").expect("closed in the body");
+    }
+
     /// Reads until this has come.
     pub async fn read_until(&mut self, end: &str) {
         let mut bytes = Vec::new();

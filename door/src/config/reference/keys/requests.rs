@@ -83,7 +83,7 @@ pub const KEYS: &[Key] = &[
         Time,
         Value,
         "\"30s\"",
-        "For a request's head, and between two requests of a connection.",
+        "For a request's head, as long again for a body that is no file's, and between two requests of a connection.",
         "Who sends a byte now and then should not hold a connection.",
     ),
     Key::new(
