@@ -362,9 +362,13 @@ async fn a_broken_stream_of_events_is_attached_again() {
 
 #[tokio::test]
 async fn a_door_that_stops_leaves_no_copy_running() {
-    let mut site = Site::open().await;
-    let copying = site.pull("/file", &[]).await;
+    let mut site = quick_site().await;
+    let mut copying = site.pull("/file", &[]).await;
     let transfer = site.pool.last_transfer();
+    // Until then the door may still wait for the pool to begin.
+    let moving = proto::Progress { started_at: time(1_700_000_000), bytes_moved: 2, ..Default::default() };
+    site.pool.tell(Event::Progress(moving));
+    copying.until("Stripe Bytes Transferred: 2\n").await;
     site.stop_door().await;
     drop(copying);
     site.start_door().await;
