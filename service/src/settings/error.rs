@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::check::plain;
+
 /// A key whose value makes no sense, or not beside others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrong {
@@ -104,7 +106,8 @@ impl fmt::Display for ConfigError {
         let parts = [&place, &self.key, &self.problem];
         let parts: Vec<&str> =
             parts.into_iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
-        f.write_str(&parts.join(": "))
+        // The parser repeats parts of the file, whatever is in them.
+        f.write_str(&plain(&parts.join(": ")))
     }
 }
 
@@ -219,6 +222,8 @@ pub(super) fn unknown_problem(unknown: &str, known: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     #[test]
@@ -254,6 +259,15 @@ mod tests {
     fn the_nearest_key_is_named_unless_none_is_near() {
         assert!(unknown_problem("lisen", &["name", "listen"]).ends_with("did you mean \"listen\"?"));
         assert!(unknown_problem("colour", &["name", "listen"]).ends_with("here; there are name, listen"));
+    }
+
+    #[test]
+    fn an_error_is_one_line_and_drives_no_terminal_whatever_the_file_holds() {
+        for text in ["[[rule\0\r \u{1b}[2Js]]\n", "a = \"\\u001b[2J\"\n", "\u{7f}\u{85} = 1\n", "a = 1\r2\n"] {
+            let error = toml::from_str::<HashMap<String, u8>>(text).unwrap_err();
+            let told = ConfigError::parse(Path::new("a.toml"), text, &error).to_string();
+            assert!(told.starts_with("a.toml:1: ") && !told.contains(char::is_control), "{told:?}");
+        }
     }
 
     #[test]
