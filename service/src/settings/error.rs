@@ -263,7 +263,8 @@ mod tests {
 
     #[test]
     fn an_error_is_one_line_and_drives_no_terminal_whatever_the_file_holds() {
-        for text in ["[[rule\0\r \u{1b}[2Js]]\n", "a = \"\\u001b[2J\"\n", "\u{7f}\u{85} = 1\n", "a = 1\r2\n"] {
+        let files = ["[[rule\0\r \u{1b}[2Js]]\n", "a = \"\\u001b[2J\"\n", "\u{7f}\u{85} = 1\n", "a = 1\r2\n"];
+        for text in files {
             let error = toml::from_str::<HashMap<String, u8>>(text).unwrap_err();
             let told = ConfigError::parse(Path::new("a.toml"), text, &error).to_string();
             assert!(told.starts_with("a.toml:1: ") && !told.contains(char::is_control), "{told:?}");
