@@ -53,7 +53,7 @@ pub struct Port {
     /// How replicas are read.
     pub reading: Arc<Reading>,
     /// What the port counts.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
 }
 
 /// What the port counts over all shards.

@@ -85,7 +85,7 @@ pub fn start(
             algorithms: config.checksums,
         },
         reading: Arc::new(reading),
-        counters: Counters::default(),
+        counters: Arc::new(Counters::default()),
     });
     let blocking = Blocking::new(BLOCKING_THREADS);
     let started = (0..shards).map(|number| Shard::start(number, slots, Arc::clone(&blocking)));
@@ -121,7 +121,8 @@ pub fn start(
         registry.register_collector(Box::new(engine));
         let tls = keys.as_ref().map(|(_, tls)| Arc::clone(tls));
         registry.register_collector(Box::new(ReadingCollector::of(&port.reading)));
-        registry.register_collector(Box::new(PortCollector { port: Arc::clone(&port), zero_copy, tls }))
+        let counters = Arc::clone(&port.counters);
+        registry.register_collector(Box::new(PortCollector { counters, zero_copy, tls }))
     });
     let authorities = trust(&config.tpc)?;
     let remotes = Remotes::new(config.tpc.clone(), authorities.clone());

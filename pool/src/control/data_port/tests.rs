@@ -125,3 +125,18 @@ fn a_started_port_answers_on_every_shard_tells_its_load_and_ends() {
     port.stop();
     assert!(std::net::TcpStream::connect(port.address()).is_err());
 }
+
+#[test]
+fn a_pool_that_has_ended_lets_go_of_its_replicas() {
+    let dir = tempfile::tempdir().unwrap();
+    let (registry, store, metrics) = pool(dir.path());
+    let replicas = Arc::downgrade(&store);
+    let mut config = Config::new("p", dir.path());
+    config.data_listen = "127.0.0.1:0".parse().unwrap();
+    let port = start(Arc::clone(&registry) as _, store, &config, &metrics).unwrap();
+
+    port.stop();
+    drop((port, registry, metrics));
+
+    assert!(replicas.upgrade().is_none(), "who holds them keeps the index from being closed");
+}

@@ -16,7 +16,7 @@ use crate::tls::client::ClientFiles;
 use crate::tls::tests::Authority;
 use crate::tls::{ClientTls, ServerTls};
 use crate::transfer::connection;
-use crate::transfer::port::{Counters, Port, Settings};
+use crate::transfer::port::{Port, Settings};
 use crate::transfer::source::Reading;
 use crate::transfer::*;
 
@@ -111,7 +111,7 @@ pub fn port(
             algorithms: AlgorithmSet::EMPTY,
         },
         reading: Arc::clone(reading),
-        counters: Counters::default(),
+        counters: Arc::default(),
     };
     (Arc::new(port), transfer)
 }

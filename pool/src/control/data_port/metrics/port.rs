@@ -13,11 +13,11 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::engine::net::zero_copy::Tally;
 use crate::tls::ServerTls;
-use crate::transfer::port::Port;
+use crate::transfer::port::Counters;
 
-/// The port's own counters, read when Prometheus asks.
+/// The port's own counters, read when Prometheus asks. Not the port: it has the desk, which has the metrics.
 pub(in crate::control::data_port) struct PortCollector {
-    pub port: Arc<Port>,
+    pub counters: Arc<Counters>,
     pub zero_copy: Vec<Arc<Tally>>,
     pub tls: Option<Arc<ServerTls>>,
 }
@@ -30,7 +30,7 @@ impl fmt::Debug for PortCollector {
 
 impl Collector for PortCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let counters = &self.port.counters;
+        let counters = &self.counters;
         let open = ConstGauge::new(counters.connections.load(Ordering::Relaxed) as i64);
         let metric = encoder.encode_descriptor(
             "data_connections",

@@ -126,7 +126,7 @@ impl Stage {
                 algorithms: AlgorithmSet::EMPTY,
             },
             reading: Arc::new(Reading::new(Arc::clone(&store), IoMode::Direct, VerifyReads::FromDisk)),
-            counters: port::Counters::default(),
+            counters: Arc::default(),
         };
         Stage {
             shard: Shard::start(0, SLOTS, Blocking::new(4)).expect("io_uring is needed for the tests"),
