@@ -83,9 +83,10 @@ pub fn write_entry(xml: &mut String, wanted: &Wanted, told: &Told<'_>) {
             for property in told.dead {
                 found.push_str(&property.xml);
             }
+            let more = more.iter().filter(|property| !is_told_with_all(property, told));
             write_properties(xml, found, more, told);
         }
-        Wanted::Some(properties) => write_properties(xml, String::new(), properties, told),
+        Wanted::Some(properties) => write_properties(xml, String::new(), properties.iter(), told),
     }
     xml.push_str("</d:response>\n");
 }
@@ -128,7 +129,24 @@ pub fn write_status(xml: &mut String, href: &str, status: &str, text: &str) {
     ));
 }
 
-fn write_properties(xml: &mut String, mut found: String, properties: &[Property], told: &Told<'_>) {
+/// Whether `allprop` tells a property of this entry anyway.
+fn is_told_with_all(property: &Property, told: &Told<'_>) -> bool {
+    match property {
+        Property::Known(known) => Known::ALL.contains(known) && value(*known, told).is_some(),
+        Property::Other { namespace, local } => dead(told, namespace, local).is_some(),
+    }
+}
+
+fn dead<'a>(told: &Told<'a>, namespace: &str, local: &str) -> Option<&'a DeadProperty> {
+    told.dead.iter().find(|dead| dead.namespace == namespace && dead.name == local)
+}
+
+fn write_properties<'a>(
+    xml: &mut String,
+    mut found: String,
+    properties: impl Iterator<Item = &'a Property>,
+    told: &Told<'_>,
+) {
     let mut missing = String::new();
     for property in properties {
         match property {
@@ -136,13 +154,10 @@ fn write_properties(xml: &mut String, mut found: String, properties: &[Property]
                 Some(value) => write_known(&mut found, *known, &value),
                 None => missing.push_str(&empty_element(property)),
             },
-            Property::Other { namespace, local } => {
-                let dead = told.dead.iter().find(|dead| dead.namespace == *namespace && dead.name == *local);
-                match dead {
-                    Some(dead) => found.push_str(&dead.xml),
-                    None => missing.push_str(&empty_element(property)),
-                }
-            }
+            Property::Other { namespace, local } => match dead(told, namespace, local) {
+                Some(dead) => found.push_str(&dead.xml),
+                None => missing.push_str(&empty_element(property)),
+            },
         }
     }
     // An entry without any propstat would not be valid.
@@ -306,6 +321,18 @@ mod tests {
             assert!(xml.contains(part), "{part}\n{xml}");
         }
         assert!(!xml.contains("Checksums") && !xml.contains("mode") && !xml.contains("404"), "{xml}");
+    }
+
+    #[test]
+    fn what_allprop_tells_anyway_is_told_once_though_it_is_included() {
+        let dead = Property::Other { namespace: "urn:d".into(), local: "dead".into() };
+        let more = vec![Property::Known(Known::Etag), dead, Property::Known(Known::Checksums)];
+        let xml = written(&Wanted::All(more), "/f", &file());
+        for once in ["<d:getetag>", "<a:dead ", "<c:Checksums>"] {
+            assert_eq!(xml.matches(once).count(), 1, "{once}\n{xml}");
+        }
+        let xml = written(&Wanted::All(vec![Property::Known(Known::Etag)]), "/d", &entry(Kind::Directory));
+        assert!(xml.contains("<d:getetag/>") && xml.contains("404"), "asked for, and not there: {xml}");
     }
 
     #[test]
